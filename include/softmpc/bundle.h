@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// A trained controller in one safetensors file: what the trainer writes is what the robot loads.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "softmpc/config.h"
+#include "softmpc/network.h"
+
+namespace softmpc {
+
+struct Bundle {
+  std::string task;                             ///< name in the task registry, or the user's own
+  int nx = 0, nu = 0;
+  std::vector<float> action_low, action_high;   ///< [nu]
+  double dt = 0;                                ///< seconds per control step
+  MlpWeights members;                           ///< stack of E dynamics models
+  MemberOutputs outputs;
+  MlpWeights critics;                           ///< stack of critics
+  std::optional<MlpWeights> policy;
+  Config config;                                ///< all settings of the run; the planner's are used
+  std::string provenance;                       ///< JSON object: version, seed, step, ...
+};
+
+/// Writes atomically (aside, fsync, rename). Throws Error naming path and cause.
+void save_bundle(const Bundle& bundle, const std::string& path);
+/// Throws Error naming the file and what is wrong with it: missing, truncated, checksum, shapes.
+Bundle load_bundle(const std::string& path);
+
+}  // namespace softmpc

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// The planner in a control loop: one robot, warm start from tick to tick.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "softmpc/bundle.h"
+#include "softmpc/planner.h"
+
+namespace softmpc {
+
+/// One planned step. Spans stay valid until the next call.
+struct Plan {
+  std::span<const float> action;    ///< [nu] to execute: clip(u_0)
+  std::span<const float> sequence;  ///< [H+1, nu] the refined plan u
+  double value = 0;                 ///< soft value V(x_0)
+  double effective_samples = 0;
+  double valid_share = 0;
+  PlanStatus status = PlanStatus::ok;
+};
+
+struct ControllerOptions {
+  std::uint64_t seed = 1;
+  int threads = 1;
+};
+
+/// Owns nets, plan and scratch of one receding-horizon controller.
+class Controller {
+ public:
+  /// `reward` is borrowed; null if the bundle's members predict the reward.
+  Controller(const Bundle& bundle, const RewardModel* reward, ControllerOptions options = {});
+  ~Controller();
+
+  /// Starts an episode: the plan is drawn from N(0, Sigma).
+  void reset();
+  /// Shifts the plan by one step and refines it from `observation` [nx].
+  /// A NaN in the observation gives status bad_state and clip(shifted plan), never an exception.
+  const Plan& plan(std::span<const float> observation);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace softmpc

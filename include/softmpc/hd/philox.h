@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+// Counter-based random numbers: Philox4x32-10 (Salmon et al., SC 2011). A draw is a function of
+// (seed, solve, iteration, problem, rollout, step, action block), so it does not depend on thread,
+// tile or batch position, and nothing has to be stored.
+#pragma once
+
+#include <cstdint>
+
+#include "softmpc/hd/macros.h"
+#include "softmpc/hd/math.h"
+
+namespace softmpc::hd {
+
+struct Philox4 {
+  std::uint32_t x, y, z, w;
+};
+
+SOFTMPC_HD void philox_round(Philox4& c, std::uint32_t k0, std::uint32_t k1) {
+  const std::uint64_t p0 = static_cast<std::uint64_t>(0xD2511F53u) * c.x;
+  const std::uint64_t p1 = static_cast<std::uint64_t>(0xCD9E8D57u) * c.z;
+  const Philox4 next = {static_cast<std::uint32_t>(p1 >> 32) ^ c.y ^ k0,
+                        static_cast<std::uint32_t>(p1),
+                        static_cast<std::uint32_t>(p0 >> 32) ^ c.w ^ k1,
+                        static_cast<std::uint32_t>(p0)};
+  c = next;
+}
+
+// Philox4x32-10(counter, key = seed)
+SOFTMPC_HD Philox4 philox(Philox4 counter, std::uint64_t seed) {
+  std::uint32_t k0 = static_cast<std::uint32_t>(seed);
+  std::uint32_t k1 = static_cast<std::uint32_t>(seed >> 32);
+#pragma GCC unroll 10
+  for (int i = 0; i < 10; ++i) {
+    philox_round(counter, k0, k1);
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
+  return counter;
+}
+
+// What a draw is for; streams of different purposes never share a counter.
+enum class Stream : std::uint32_t {
+  noise = 0,      // eps of the rollouts
+  member = 1,     // ensemble member draws
+  plan = 2,       // start plan of an episode
+  reset = 3,      // environment resets
+  replay = 4,     // batch sampling
+  explore = 5,    // exploration noise of a policy
+  init = 6,       // network initialisation
+};
+
+// Step and action block share a word with the purpose and the iteration.
+//   purpose 3 bits | iteration 7 bits | step 12 bits | action block 10 bits
+inline constexpr int kMaxIterations = 1 << 7;
+inline constexpr int kMaxHorizon = (1 << 12) - 1;
+inline constexpr int kMaxActionSize = 4 << 10;
+
+SOFTMPC_HD std::uint32_t draw_word(Stream stream, int iteration, int step, int block) {
+  return static_cast<std::uint32_t>(stream) << 29 | static_cast<std::uint32_t>(iteration) << 22 |
+         static_cast<std::uint32_t>(step) << 10 | static_cast<std::uint32_t>(block);
+}
+
+// Uniform on the open interval (0, 1): odd multiples of 2^-24, all of them exact.
+SOFTMPC_HD float uniform(std::uint32_t bits) {
+  return fma(static_cast<float>(static_cast<std::int32_t>(bits >> 9)), 0x1p-23f, 0x1p-24f);
+}
+
+// Box-Muller: two standard normals from two words.
+SOFTMPC_HD void normal_pair(std::uint32_t a, std::uint32_t b, float& n0, float& n1) {
+  const float radius = __builtin_sqrtf(-2.0f * log(uniform(a)));
+  float sine, cosine;
+  sincos_turns(static_cast<float>(static_cast<std::int32_t>(b >> 8)) * 0x1p-24f, sine, cosine);
+  n0 = radius * cosine;
+  n1 = radius * sine;
+}
+
+// Uniform integer in [0, n), n >= 1: floor(bits * n / 2^32). Bias below n / 2^32.
+SOFTMPC_HD std::uint32_t uniform_index(std::uint32_t bits, std::uint32_t n) {
+  return static_cast<std::uint32_t>((static_cast<std::uint64_t>(bits) * n) >> 32);
+}
+
+// A keyed permutation of [0, n): four Feistel rounds on the next even power of two, walking the
+// cycle until the image is in range. Gives every member its equal share of the rollouts.
+SOFTMPC_HD std::uint32_t permute(std::uint32_t index, std::uint32_t n, Philox4 key) {
+  int half = 1;
+  while ((1ull << (2 * half)) < n) ++half;
+  const std::uint32_t mask = (1u << half) - 1u;
+  std::uint32_t value = index;
+  do {
+    std::uint32_t left = value >> half, right = value & mask;
+    const std::uint32_t keys[4] = {key.x, key.y, key.z, key.w};
+    for (int round = 0; round < 4; ++round) {
+      std::uint32_t f = (right + keys[round]) * 0x9E3779B1u;
+      f ^= f >> 15;
+      f *= 0x85EBCA77u;
+      f ^= f >> 13;
+      const std::uint32_t next = left ^ (f & mask);
+      left = right;
+      right = next;
+    }
+    value = left << half | right;
+  } while (value >= n);
+  return value;
+}
+
+// member_draw per_step: one member for the whole batch, step t.
+SOFTMPC_HD int draw_member(std::uint64_t seed, std::uint32_t solve, int iteration, int step,
+                           int members) {
+  const Philox4 c = {solve, draw_word(Stream::member, iteration, step, 0), ~0u, ~0u};
+  return static_cast<int>(uniform_index(philox(c, seed).x, static_cast<std::uint32_t>(members)));
+}
+
+// Balanced draws: shares of a problem's rollouts differ by at most one, and a drawn offset decides
+// which members get the larger ones.
+SOFTMPC_HD Philox4 balanced_key(std::uint64_t seed, std::uint32_t solve, int iteration, int step,
+                                std::uint32_t problem) {
+  const Philox4 c = {solve, draw_word(Stream::member, iteration, step, 1), problem, ~0u};
+  return philox(c, seed);
+}
+SOFTMPC_HD int balanced_member(std::uint32_t rollout, std::uint32_t rollouts, int members,
+                               Philox4 key) {
+  const std::uint32_t n = static_cast<std::uint32_t>(members);
+  return static_cast<int>((permute(rollout, rollouts, key) % n + uniform_index(key.y, n)) % n);
+}
+
+}  // namespace softmpc::hd

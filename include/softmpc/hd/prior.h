@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// Action prior, cost and soft value of MPPI (DESIGN section 1; arXiv 2604.01477).
+#pragma once
+
+#include "softmpc/hd/macros.h"
+#include "softmpc/hd/math.h"
+
+namespace softmpc::hd {
+
+// a_i = clip(v_i, lo_i, hi_i)
+SOFTMPC_HD float clip(float v, float low, float high) {
+  return v < low ? low : (v > high ? high : v);
+}
+
+// Gaussian prior, component i of step t: gamma^t u_i eps_i / sigma_i^2
+SOFTMPC_HD float gaussian_term(float discount, float u, float eps, float inverse_variance) {
+  return discount * (u * eps * inverse_variance);
+}
+
+// Uniform prior, component i of step t: gamma^t eps_i^2 / sigma_i^2
+SOFTMPC_HD float uniform_term(float discount, float eps, float inverse_variance) {
+  return discount * (eps * eps * inverse_variance);
+}
+
+// S = J + lambda sum_t gamma^t u_t' Sigma^-1 eps_t
+SOFTMPC_HD float gaussian_cost(float j, float lambda, float sum) { return fma(lambda, sum, j); }
+
+// S = J - lambda/2 sum_t gamma^t eps_t' Sigma^-1 eps_t
+SOFTMPC_HD float uniform_cost(float j, float lambda, float sum) {
+  return fma(-0.5f * lambda, sum, j);
+}
+
+// w_k ~ exp(-(S_k - min S) / lambda)
+SOFTMPC_HD float weight(float cost, float min_cost, float inverse_lambda) {
+  return exp((min_cost - cost) * inverse_lambda);
+}
+
+// V = -min S + lambda log(sum_k w_k / K) - c, where c is
+//   Gaussian: lambda/2 sum_t gamma^t u_t' Sigma^-1 u_t
+//   uniform:  lambda sum_t gamma^t (log vol(box) - 1/2 (nu log 2 pi + log det Sigma))
+SOFTMPC_HD double soft_value(double min_cost, double weight_sum, int rollouts, double lambda,
+                             double c) {
+  return -min_cost + lambda * ::log(weight_sum / rollouts) - c;
+}
+
+}  // namespace softmpc::hd

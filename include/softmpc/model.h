@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a planner looks ahead with: dynamics, reward, terminal value and, where used, a policy.
+// Networks (network.h) implement these; so does anything a user writes. Every call gets a block of
+// lanes (rollouts) as columns and is one virtual call for the whole block. Calls come from several
+// threads at once and must not change the object.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "softmpc/types.h"
+
+namespace softmpc {
+
+/// Results of one model step for `count` lanes.
+struct StepResult {
+  Columns next;              ///< [nx, count] next observation
+  float* reward;             ///< [count]; null unless the model predicts the reward
+  std::uint8_t* terminated;  ///< [count]; null unless the model predicts termination
+};
+
+/// x' = x + f_m(x, a), m = 0..members-1. arXiv 2604.01477.
+class DynamicsModel {
+ public:
+  virtual ~DynamicsModel() = default;
+  virtual int members() const = 0;
+  /// Bytes of scratch that step() needs for up to `count` lanes (64-byte aligned).
+  virtual std::size_t scratch_bytes(int count) const = 0;
+  /// True where step() fills `reward` / `terminated` itself (a learned reward or termination).
+  virtual bool predicts_reward() const { return false; }
+  virtual bool predicts_termination() const { return false; }
+  virtual void step(int member, ConstColumns x, ConstColumns a, int count, const StepResult& out,
+                    void* scratch) const = 0;
+};
+
+/// What is known of the task: r(x, a, x') and whether x' ends the episode.
+class RewardModel {
+ public:
+  virtual ~RewardModel() = default;
+  /// out[j] = r(x_j, a_j, x'_j), to be maximised.
+  virtual void reward(ConstColumns x, ConstColumns a, ConstColumns next, int count,
+                      float* out) const = 0;
+  virtual bool has_termination() const { return false; }
+  /// out[j] = 1 if x'_j ends the episode. Called only where has_termination().
+  virtual void terminated(ConstColumns next, int count, std::uint8_t* out) const {
+    (void)next;
+    for (int j = 0; j < count; ++j) out[j] = 0;
+  }
+};
+
+/// Terminal soft Q-function Q(x_H, a_H).
+class TerminalValue {
+ public:
+  virtual ~TerminalValue() = default;
+  virtual std::size_t scratch_bytes(int count) const = 0;
+  virtual void evaluate(ConstColumns x, ConstColumns a, int count, float* out,
+                        void* scratch) const = 0;
+};
+
+/// Deterministic policy mu(x), inside the action box.
+class Policy {
+ public:
+  virtual ~Policy() = default;
+  virtual std::size_t scratch_bytes(int count) const = 0;
+  virtual void evaluate(ConstColumns x, int count, Columns action, void* scratch) const = 0;
+};
+
+/// Borrowed parts of one planning problem; all but `policy` are required (`reward` may be null if
+/// the dynamics predict it).
+struct Models {
+  const DynamicsModel* dynamics = nullptr;
+  const RewardModel* reward = nullptr;
+  const TerminalValue* value = nullptr;
+  const Policy* policy = nullptr;
+};
+
+}  // namespace softmpc

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tasks: sizes, bounds, environment and what a rollout knows of reward and termination.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "softmpc/environment.h"
+#include "softmpc/model.h"
+
+namespace softmpc {
+
+/// Which variant of a task's environment.
+struct TaskOptions {
+  /// Root positions in the observation (the paper's variant; Ant then without contact forces).
+  /// Tasks whose observation has no such option ignore it.
+  bool positions = true;
+  int time_limit = 0;  ///< steps until truncation; 0: the task's own limit
+};
+
+/// One variant of one task.
+struct TaskSpec {
+  std::string name;
+  std::string summary;               ///< one line for people
+  int nx = 0, nu = 0;
+  std::vector<float> action_low, action_high;  ///< [nu]
+  double dt = 0;                     ///< seconds per control step
+  int time_limit = 0;                ///< steps
+  bool analytic_reward = true;       ///< false: the observation does not determine the reward
+  bool analytic_termination = true;  ///< false: there is one, but only the simulator knows it
+  bool has_termination = false;
+  std::optional<double> best_return;  ///< highest published return, see tasks/README.md for source
+};
+
+/// A task of the registry. Objects live as long as the program.
+class Task {
+ public:
+  virtual ~Task() = default;
+  virtual TaskSpec spec(const TaskOptions& options) const = 0;
+  /// spec().name, where possible without loading a model.
+  virtual std::string name() const { return spec({}).name; }
+  virtual std::unique_ptr<Environment> make_environment(const TaskOptions& options) const = 0;
+  /// Reward and termination for rollouts; null where the reward must be learned.
+  virtual std::unique_ptr<RewardModel> make_reward(const TaskOptions& options) const = 0;
+  /// The termination alone (reward() gives NaN), for use with a learned reward; null where the task
+  /// never terminates or make_reward() already has it.
+  virtual std::unique_ptr<RewardModel> make_termination(const TaskOptions&) const {
+    return nullptr;
+  }
+  /// The simulator itself as the dynamics model (an ablation); throws UsageError where the
+  /// observation does not determine the simulator's state.
+  virtual std::unique_ptr<DynamicsModel> make_dynamics(const TaskOptions& options) const = 0;
+};
+
+/// Names in listing order.
+std::vector<std::string> task_names();
+/// Throws UsageError that names the nearest known task.
+const Task& find_task(std::string_view name);
+/// Adds an out-of-tree task, listed after the built-in ones; it must live as long as the program.
+/// Throws UsageError if the name is taken. Safe from any thread.
+void register_task(const Task& task);
+/// Text of a preset (JSON object of settings) for a task, e.g. "paper-gaussian". Throws UsageError.
+std::string preset_text(std::string_view preset, std::string_view task);
+std::vector<std::string> preset_names();
+
+}  // namespace softmpc

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// The soft MPCritic trainer: act, store, target plans, updates. arXiv 2604.01477, Algorithm 1.
+// No torch header is reachable from here.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "softmpc/bundle.h"
+#include "softmpc/config.h"
+#include "softmpc/task.h"
+
+namespace softmpc {
+
+struct EpisodeEnd {
+  std::int64_t step = 0;   ///< environment steps so far, this episode's last included
+  double episode_return = 0;
+  int length = 0;
+};
+
+struct TrainReport {
+  std::int64_t step = 0;
+  double steps_per_second = 0;               ///< since the last report; exempt from bit equality
+  std::map<std::string, double> values;      ///< "critic_loss", "model_loss", "value", ... means
+};
+
+struct EvalReport {
+  std::int64_t step = 0;
+  std::vector<double> returns;
+};
+
+/// Called from the training thread, in step order.
+class TrainObserver {
+ public:
+  virtual ~TrainObserver() = default;
+  virtual void on_episode(const EpisodeEnd&) {}
+  virtual void on_train(const TrainReport&) {}
+  virtual void on_eval(const EvalReport&) {}
+  virtual void on_step(std::int64_t step) { (void)step; }
+  /// Before a checkpoint is written: make what has been reported durable. Returns text that the
+  /// checkpoint keeps and `resume` hands back (where to cut files, for one).
+  virtual std::string on_checkpoint(std::int64_t step) { (void)step; return {}; }
+};
+
+/// One training run. Deterministic: the same config gives the same bits for any thread count.
+class Trainer {
+ public:
+  /// Throws UsageError for settings that do not fit the task.
+  Trainer(const Config& config, const Task& task);
+  ~Trainer();
+
+  /// Continues from DIR/checkpoint: returns false if there is none. `observer_state` receives what
+  /// on_checkpoint returned. Throws Error if it is corrupt or of other settings.
+  bool resume(const std::string& checkpoint_dir, std::string* observer_state);
+
+  /// Trains until config.trainer.steps or until *stop becomes true (then the present step is
+  /// finished and a checkpoint written). Checkpoints go to `checkpoint_dir`; empty: none.
+  void run(TrainObserver& observer, const std::string& checkpoint_dir,
+           const std::atomic<bool>* stop = nullptr);
+
+  std::int64_t step() const;
+  /// The nets as they are now.
+  Bundle bundle() const;
+  /// A hash over nets, optimisers, replay and plans: equal runs have equal hashes.
+  std::uint64_t state_hash() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+struct PlayOptions {
+  int episodes = 5;
+  std::uint64_t seed = 1000;
+  int threads = 0;
+};
+
+/// Plays episodes with the bundle's planner, clip(u_0) executed, no updates. Returns per episode.
+std::vector<double> play(const Bundle& bundle, const Task& task, const PlayOptions& options,
+                         std::vector<int>* lengths = nullptr);
+
+}  // namespace softmpc

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sizes and views. Layout convention of the library:
+//   B problems, K rollouts each, H horizon, nx state, nu action, E ensemble members; arrays are
+//   row-major, problem before rollout before time before component: plan [B, H+1, nu].
+//   Inside a batched evaluation the order is turned: component before lane ("columns"), so that
+//   neighbouring rollouts are neighbours in memory and fill a vector register.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace softmpc {
+
+/// Component i of one lane of a column block.
+struct ConstLane {
+  const float* data;
+  int stride;
+  float operator[](int i) const { return data[static_cast<std::ptrdiff_t>(i) * stride]; }
+};
+
+/// Read-only column block [components, lanes]: component i of lane j is at data[i * stride + j].
+struct ConstColumns {
+  const float* data = nullptr;
+  int stride = 0;
+  const float* operator[](int i) const { return data + static_cast<std::ptrdiff_t>(i) * stride; }
+  ConstLane lane(int j) const { return {data + j, stride}; }
+};
+
+/// Writable column block [components, lanes].
+struct Columns {
+  float* data = nullptr;
+  int stride = 0;
+  float* operator[](int i) const { return data + static_cast<std::ptrdiff_t>(i) * stride; }
+  operator ConstColumns() const { return {data, stride}; }
+};
+
+enum class Prior { gaussian, uniform };
+enum class ControlMode { plain, mean_residual, policy_residual };
+enum class MemberDraw { per_step, per_rollout_step, per_rollout };
+
+/// Outcome of one problem of a solve.
+enum class PlanStatus : std::uint8_t {
+  ok,
+  all_invalid,   ///< uniform prior: every rollout left the box, so all of them count
+  not_finite,    ///< no rollout has a finite cost; the plan is returned unchanged, value is NaN
+  bad_state,     ///< the observation holds NaN or infinity; nothing was computed
+};
+
+const char* to_string(PlanStatus status);
+
+}  // namespace softmpc

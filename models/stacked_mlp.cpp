@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "stacked_mlp.h"
+
+#include <ATen/Parallel.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "softmpc/hd/philox.h"
+
+namespace softmpc {
+
+StackedMlp::StackedMlp(int stack, std::vector<int> sizes, at::ScalarType type)
+    : stack_(stack), sizes_(std::move(sizes)) {
+  std::int64_t total = 0;
+  for (std::size_t l = 1; l < sizes_.size(); ++l)
+    total += static_cast<std::int64_t>(stack_) * sizes_[l] * (sizes_[l - 1] + 1);
+  parameters_ = at::zeros({total}, type);
+  gradient_ = at::zeros({total}, type);
+  make_views();
+}
+
+void StackedMlp::make_views() {
+  std::int64_t at = 0;
+  for (std::size_t l = 1; l < sizes_.size(); ++l) {
+    const std::int64_t in = sizes_[l - 1], out = sizes_[l];
+    for (auto [flat, weight, bias] : {std::tuple{&parameters_, &weight_, &bias_},
+                                      std::tuple{&gradient_, &weight_gradient_, &bias_gradient_}}) {
+      weight->push_back(flat->narrow(0, at, stack_ * out * in).view({stack_, out, in}));
+      bias->push_back(flat->narrow(0, at + stack_ * out * in, stack_ * out).view({stack_, 1, out}));
+    }
+    at += stack_ * out * (in + 1);
+  }
+  input_.resize(weight_.size());
+  pre_.resize(weight_.size());
+}
+
+void StackedMlp::initialise(std::uint64_t seed, std::uint32_t network) {
+  at::Tensor values = at::empty({parameters_.numel()}, at::kFloat);
+  float* to = values.data_ptr<float>();
+  std::uint32_t index = 0;
+  for (std::size_t l = 1; l < sizes_.size(); ++l) {
+    const float bound = 1.0f / std::sqrt(static_cast<float>(sizes_[l - 1]));
+    const std::int64_t n = static_cast<std::int64_t>(stack_) * sizes_[l] * (sizes_[l - 1] + 1);
+    for (std::int64_t i = 0; i < n; ++i, ++index) {
+      const hd::Philox4 bits =
+          hd::philox({index, hd::draw_word(hd::Stream::init, 0, 0, 0), network, 0}, seed);
+      *to++ = bound * (2 * hd::uniform(bits.x) - 1);
+    }
+  }
+  parameters_.copy_(values);
+}
+
+at::Tensor StackedMlp::forward(const at::Tensor& x) {
+  at::Tensor h = x.size(0) == stack_ ? x : x.expand({stack_, x.size(1), x.size(2)});
+  for (std::size_t l = 0; l < weight_.size(); ++l) {
+    input_[l] = h;
+    pre_[l] = at::baddbmm(bias_[l], h, weight_[l].transpose(1, 2));
+    h = l + 1 < weight_.size() ? at::silu(pre_[l]) : pre_[l];
+  }
+  return h;
+}
+
+at::Tensor StackedMlp::backward(const at::Tensor& dy, bool input_gradient) {
+  at::Tensor dz = dy;
+  for (std::size_t l = weight_.size(); l-- > 0;) {
+    if (l + 1 < weight_.size()) dz = at::silu_backward(dz, pre_[l]);
+    at::bmm_out(weight_gradient_[l], dz.transpose(1, 2), input_[l]);
+    at::sum_out(bias_gradient_[l], dz, {1}, /*keepdim=*/true);
+    if (l > 0 || input_gradient) dz = at::bmm(dz, weight_[l]);
+  }
+  return input_gradient ? dz : at::Tensor();
+}
+
+void StackedMlp::export_to(MlpWeights& weights) const {
+  for (std::size_t l = 0; l < weight_.size(); ++l) {
+    std::memcpy(weights.weight[l].data(), weight_[l].data_ptr<float>(),
+                weights.weight[l].size() * sizeof(float));
+    std::memcpy(weights.bias[l].data(), bias_[l].data_ptr<float>(),
+                weights.bias[l].size() * sizeof(float));
+  }
+}
+
+Adam::Adam(const at::Tensor& parameters, double learning_rate)
+    : mean(at::zeros_like(parameters)),
+      variance(at::zeros_like(parameters)),
+      count(at::zeros({}, at::kFloat)),
+      learning_rate_(learning_rate) {}
+
+void Adam::step(at::Tensor& parameters, at::Tensor& gradient) {
+  count.add_(1);
+  at::_fused_adam_({parameters}, {gradient}, {mean}, {variance}, {}, {count}, learning_rate_,
+                   /*beta1=*/0.9, /*beta2=*/0.999, /*weight_decay=*/0.0, /*eps=*/1e-8,
+                   /*amsgrad=*/false, /*maximize=*/false);
+}
+
+void polyak(at::Tensor& target, const at::Tensor& online, double tau) { target.lerp_(online, tau); }
+
+void use_one_thread() {
+  // OpenMP keeps the number of threads per calling thread
+  thread_local const bool once = [] {
+    at::set_num_threads(1);
+    return true;
+  }();
+  (void)once;
+}
+
+at::Tensor borrow(const std::vector<float>& data, at::IntArrayRef shape) {
+  // from_blob wants a mutable pointer; the tensors made here are only read
+  return at::from_blob(const_cast<float*>(data.data()), shape, at::kFloat);
+}
+
+}  // namespace softmpc

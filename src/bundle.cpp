@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: Apache-2.0
+// Bundles to and from safetensors. What is saved and what is loaded pass the same checks.
+#include "softmpc/bundle.h"
+
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "crc32c.h"
+#include "safetensors.h"
+#include "softmpc/error.h"
+
+namespace softmpc {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr int kFormatVersion = 1;
+constexpr int kWidest = 1 << 24;  // larger layers than memory holds are refused before arithmetic
+
+void require(bool holds, const std::string& what) {
+  if (!holds) throw Error(what);
+}
+
+// ---- checks ----
+
+std::string sizes_text(const Bundle& b) {
+  return "nx " + std::to_string(b.nx) + ", nu " + std::to_string(b.nu);
+}
+
+void check_net(const MlpWeights& net, const std::string& what, int inputs, int outputs_least,
+               int outputs_most, const Bundle& b) {
+  net.validate(what);
+  require(net.inputs() == inputs, what + ": has " + std::to_string(net.inputs()) + " inputs, " +
+                                      std::to_string(inputs) + " are needed (" + sizes_text(b) +
+                                      ")");
+  require(net.outputs() >= outputs_least && net.outputs() <= outputs_most,
+          what + ": has " + std::to_string(net.outputs()) + " outputs, " +
+              std::to_string(outputs_least) + " are needed (" + sizes_text(b) + ")");
+}
+
+void check_bundle(const Bundle& b) {
+  require(b.nx > 0 && b.nu > 0 && b.nx <= kWidest && b.nu <= kWidest,
+          "sizes: " + sizes_text(b) + " are not positive");
+  require(std::isfinite(b.dt) && b.dt > 0, "dt: " + std::to_string(b.dt) + " is not positive");
+  const auto nu = static_cast<std::size_t>(b.nu);
+  require(b.action_low.size() == nu && b.action_high.size() == nu,
+          "bounds: have " + std::to_string(b.action_low.size()) + " and " +
+              std::to_string(b.action_high.size()) + " numbers, nu is " + std::to_string(b.nu));
+  for (std::size_t i = 0; i < nu; ++i) {
+    require(std::isfinite(b.action_low[i]) && std::isfinite(b.action_high[i]) &&
+                b.action_low[i] < b.action_high[i],
+            "bounds: low must be below high, and both finite, in component " + std::to_string(i));
+  }
+  validate(b.config);
+  const std::size_t variances = b.config.planner.variance.size();
+  require(variances == 1 || variances == nu, "planner.variance: has " + std::to_string(variances) +
+                                                 " numbers, 1 or nu = " + std::to_string(b.nu) +
+                                                 " are needed");
+
+  const int wanted = b.nx + b.outputs.reward + b.outputs.termination;
+  // A run with the environment as its model has no members to keep.
+  if (b.members.stack != 0 || b.config.model.source == ModelSource::learned) {
+    check_net(b.members, "members", b.nx + b.nu, wanted, kWidest, b);
+  }
+  check_net(b.critics, "critics", b.nx + b.nu, 1, 1, b);
+  if (b.policy) {
+    check_net(*b.policy, "policy", b.nx, b.nu, b.nu, b);
+    require(b.policy->stack == 1, "policy: is a stack of " + std::to_string(b.policy->stack) +
+                                      " networks, and not of 1");
+  }
+  require(b.policy || b.config.planner.control_mode != ControlMode::policy_residual,
+          "policy: is missing, and planner.control_mode policy_residual needs it");
+}
+
+// ---- checksum ----
+
+/// Over every metadata entry but the checksum (name, 0, value, 0), then every tensor (name, 0,
+/// dtype, 0, sizes joined by commas, 0, data), each in the byte order of the names.
+std::string checksum(const TensorFile& file) {
+  std::uint32_t crc = 0;
+  const auto add = [&crc](const std::string& text) {
+    crc = crc32c(std::string_view(text.c_str(), text.size() + 1), crc);
+  };
+  for (const auto& [name, value] : file.metadata) {
+    if (name == "checksum") continue;
+    add(name);
+    add(value);
+  }
+  for (const auto& [name, tensor] : file.tensors) {
+    std::string sizes;
+    for (const std::int64_t size : tensor.shape) {
+      sizes += (sizes.empty() ? "" : ",") + std::to_string(size);
+    }
+    add(name);
+    add(to_string(tensor.type));
+    add(sizes);
+    crc = crc32c(tensor.bytes, crc);
+  }
+  char text[32];
+  std::snprintf(text, sizeof(text), "crc32c:%08x", crc);
+  return text;
+}
+
+// ---- writing ----
+
+void put_vector(TensorFile& file, const std::string& name, const std::vector<float>& values) {
+  file.tensors[name] = Tensor::of<float>({static_cast<std::int64_t>(values.size())}, values);
+}
+
+void put_net(TensorFile& file, const std::string& name, const MlpWeights& net) {
+  for (int l = 0; l < net.layers(); ++l) {
+    const auto at = static_cast<std::size_t>(l);
+    const std::int64_t in = net.sizes[at], out = net.sizes[at + 1];
+    const std::string number = std::to_string(l + 1);
+    file.tensors[name + ".weight" + number] =
+        Tensor::of<float>({net.stack, out, in}, net.weight[at]);
+    file.tensors[name + ".bias" + number] = Tensor::of<float>({net.stack, out}, net.bias[at]);
+  }
+  put_vector(file, name + ".input_mean", net.input_mean);
+  put_vector(file, name + ".input_std", net.input_std);
+  put_vector(file, name + ".output_mean", net.output_mean);
+  put_vector(file, name + ".output_std", net.output_std);
+}
+
+/// The floats by their shortest names: 0.4, and not 0.4000000059604645.
+Json float_list(const std::vector<float>& values) {
+  Json list = Json::array();
+  for (const float x : values) {
+    char text[64];
+    const auto end = std::to_chars(text, text + sizeof(text), x).ptr;
+    double shortest = 0;
+    std::from_chars(text, end, shortest);
+    list.push_back(shortest);
+  }
+  return list;
+}
+
+/// The normalisation, by net: a part of the settings that readers in other languages look for.
+std::string normalisation_text(const Config& config) {
+  const Json settings = Json::parse(to_json(config));
+  return Json{{"model", settings["model"]["normalisation"]},
+              {"critic", settings["critic"]["normalisation"]}}
+      .dump();
+}
+
+void put_metadata(TensorFile& file, const Bundle& b) {
+  auto& meta = file.metadata;
+  meta["format_version"] = std::to_string(kFormatVersion);
+  meta["task"] = b.task;
+  meta["sizes"] = Json{{"nx", b.nx}, {"nu", b.nu}}.dump();
+  meta["bounds"] =
+      Json{{"low", float_list(b.action_low)}, {"high", float_list(b.action_high)}}.dump();
+  meta["dt"] = Json(b.dt).dump();
+  meta["outputs"] =
+      Json{{"reward", b.outputs.reward}, {"termination", b.outputs.termination}}.dump();
+  meta["normalisation"] = normalisation_text(b.config);
+  meta["config"] = to_json(b.config, -1);
+  meta["provenance"] = b.provenance.empty() ? "{}" : b.provenance;
+  meta["checksum"] = checksum(file);
+}
+
+// ---- reading ----
+
+/// Metadata entry `name`, parsed.
+Json parsed(const TensorFile& file, const std::string& name) {
+  const auto at = file.metadata.find(name);
+  require(at != file.metadata.end(), "metadata " + name + ": is missing");
+  Json value = Json::parse(at->second, nullptr, false);
+  require(!value.is_discarded(), "metadata " + name + ": is not JSON");
+  return value;
+}
+
+template <class T>
+T member(const Json& object, const std::string& name, const char* key) {
+  try {
+    return object.at(key).template get<T>();
+  } catch (const nlohmann::json::exception&) {
+    throw Error("metadata " + name + ": " + key + " is missing or of the wrong type");
+  }
+}
+
+int size_member(const Json& object, const std::string& name, const char* key) {
+  const Json value = member<Json>(object, name, key);
+  require(value.is_number_unsigned() && value.get<std::uint64_t>() <= kWidest,
+          "metadata " + name + ": " + key + " is not a size");
+  return value.get<int>();
+}
+
+/// Takes the tensors of the networks out of a file; what is left at the end is unexpected.
+class NetReader {
+ public:
+  explicit NetReader(TensorFile& file) : tensors_(file.tensors) {}
+
+  bool has(const std::string& name) const { return tensors_.count(name + ".weight1") != 0; }
+
+  MlpWeights take_net(const std::string& name) {
+    MlpWeights net;
+    for (int l = 1; l == 1 || tensors_.count(name + ".weight" + std::to_string(l)) != 0; ++l) {
+      take_layer(name, std::to_string(l), net);
+    }
+    const int in = net.inputs(), out = net.outputs();
+    net.input_mean = take(name + ".input_mean", {in});
+    net.input_std = take(name + ".input_std", {in});
+    net.output_mean = take(name + ".output_mean", {out});
+    net.output_std = take(name + ".output_std", {out});
+    return net;
+  }
+
+  void expect_empty() const {
+    if (!tensors_.empty()) throw Error("tensor " + tensors_.begin()->first + ": is not expected");
+  }
+
+ private:
+  void take_layer(const std::string& name, const std::string& number, MlpWeights& net) {
+    const std::string weight = name + ".weight" + number;
+    const Tensor& tensor = find(weight);
+    require(tensor.shape.size() == 3, "tensor " + weight + ": its shape is not [E, out, in]");
+    for (const std::int64_t size : tensor.shape) {
+      require(size > 0 && size <= kWidest, "tensor " + weight + ": its shape is out of range");
+    }
+    const int stack = static_cast<int>(tensor.shape[0]);
+    const int out = static_cast<int>(tensor.shape[1]);
+    const int in = static_cast<int>(tensor.shape[2]);
+    if (net.sizes.empty()) {
+      net.stack = stack;
+      net.sizes.push_back(in);
+    }
+    net.weight.push_back(take(weight, {net.stack, out, net.sizes.back()}));
+    net.bias.push_back(take(name + ".bias" + number, {net.stack, out}));
+    net.sizes.push_back(out);
+  }
+
+  const Tensor& find(const std::string& name) const {
+    const auto at = tensors_.find(name);
+    require(at != tensors_.end(), "tensor " + name + ": is missing");
+    return at->second;
+  }
+
+  std::vector<float> take(const std::string& name, const std::vector<std::int64_t>& shape) {
+    const Tensor& tensor = find(name);
+    require(tensor.type == TensorType::f32, "tensor " + name + ": is of type " +
+                                                to_string(tensor.type) + " and not F32");
+    require(tensor.shape == shape, "tensor " + name + ": has the shape " + text(tensor.shape) +
+                                       ", " + text(shape) + " is needed");
+    std::vector<float> values = tensor.values<float>();
+    tensors_.erase(name);
+    return values;
+  }
+
+  static std::string text(const std::vector<std::int64_t>& shape) { return Json(shape).dump(); }
+
+  std::map<std::string, Tensor>& tensors_;
+};
+
+void check_version(const TensorFile& file) {
+  require(file.metadata.count("format_version") != 0,
+          "is not a softmpc bundle: it has no metadata format_version");
+  const Json version = parsed(file, "format_version");
+  require(version.is_number_unsigned() && version.get<std::uint64_t>() >= 1,
+          "metadata format_version: is not a version");
+  require(version.get<std::uint64_t>() <= kFormatVersion,
+          "is a bundle of format " + version.dump() + ", this softmpc reads up to " +
+              std::to_string(kFormatVersion) + "; a newer softmpc is needed");
+}
+
+void check_checksum(const TensorFile& file) {
+  const auto stored = file.metadata.find("checksum");
+  require(stored != file.metadata.end(), "metadata checksum: is missing");
+  const std::string computed = checksum(file);
+  require(stored->second == computed,
+          "is corrupt: its content has the checksum " + computed + " and not the stored one");
+}
+
+std::vector<float> float_member(const Json& object, const char* key) {
+  std::vector<float> values;
+  for (const double x : member<std::vector<double>>(object, "bounds", key)) {
+    values.push_back(static_cast<float>(x));
+  }
+  return values;
+}
+
+Bundle from_file(TensorFile file) {
+  check_version(file);
+  check_checksum(file);
+  Bundle b;
+  b.task = file.metadata["task"];
+  const Json sizes = parsed(file, "sizes");
+  b.nx = size_member(sizes, "sizes", "nx");
+  b.nu = size_member(sizes, "sizes", "nu");
+  const Json bounds = parsed(file, "bounds");
+  b.action_low = float_member(bounds, "low");
+  b.action_high = float_member(bounds, "high");
+  const Json dt = parsed(file, "dt");
+  require(dt.is_number(), "metadata dt: is not a number");
+  b.dt = dt.get<double>();
+  const Json outputs = parsed(file, "outputs");
+  b.outputs.reward = member<bool>(outputs, "outputs", "reward");
+  b.outputs.termination = member<bool>(outputs, "outputs", "termination");
+  apply_settings(b.config, parsed(file, "config").dump(), "its metadata config");
+  require(parsed(file, "provenance").is_object(), "metadata provenance: is not an object");
+  b.provenance = file.metadata["provenance"];
+
+  NetReader reader(file);
+  if (reader.has("members") || b.config.model.source == ModelSource::learned) {
+    b.members = reader.take_net("members");
+  }
+  b.critics = reader.take_net("critics");
+  if (reader.has("policy")) b.policy = reader.take_net("policy");
+  reader.expect_empty();
+  check_bundle(b);
+  return b;
+}
+
+}  // namespace
+
+void save_bundle(const Bundle& bundle, const std::string& path) {
+  TensorFile file;
+  try {
+    check_bundle(bundle);
+    if (bundle.members.stack != 0) put_net(file, "members", bundle.members);
+    put_net(file, "critics", bundle.critics);
+    if (bundle.policy) put_net(file, "policy", *bundle.policy);
+    put_metadata(file, bundle);
+    require(parsed(file, "provenance").is_object(), "provenance: is not a JSON object");
+  } catch (const Error& error) {
+    throw Error(path + ": cannot be saved: " + error.what());
+  }
+  write_safetensors(path, file);
+}
+
+Bundle load_bundle(const std::string& path) {
+  TensorFile file = read_safetensors(path);
+  try {
+    return from_file(std::move(file));
+  } catch (const Error& error) {  // settings that do not fit are the file's fault, not the caller's
+    throw Error(path + ": " + error.what());
+  }
+}
+
+}  // namespace softmpc

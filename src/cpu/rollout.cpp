@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cpu/rollout.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "cpu/kernels.h"
+#include "softmpc/hd/philox.h"
+#include "softmpc/hd/prior.h"
+
+namespace softmpc::cpu {
+
+void TileScratch::prepare(const RolloutJob& job, int lanes) {
+  const auto grow = [](auto& v, std::size_t n) {
+    if (v.size() < n) v.resize(n);
+  };
+  const std::size_t n = lanes, nx = job.shape->nx, nu = job.shape->nu;
+  grow(x, nx * n);
+  grow(next, nx * n);
+  grow(action, nu * n);
+  grow(unclipped, nu * n);
+  grow(grouped, (2 * nx + nu + 1) * n);
+  for (auto* v : {&j, &prior, &alive, &reward, &value}) grow(*v, n);
+  grow(terminated, 2 * n);
+  grow(valid, n);
+  for (auto* v : {&id, &rollout}) grow(*v, n);
+  for (auto* v : {&problem, &member, &order}) grow(*v, n);
+  std::size_t bytes = std::max(job.models.dynamics->scratch_bytes(lanes),
+                               job.models.value->scratch_bytes(lanes));
+  if (job.models.policy) bytes = std::max(bytes, job.models.policy->scratch_bytes(lanes));
+  grow(net, bytes);
+}
+
+/// The steps of one tile, in the order of the method.
+class TileRollout {
+ public:
+  TileRollout(const RolloutJob& job, int begin, int end, int lanes, TileScratch& s,
+              const RolloutOutput& out)
+      : job_(job), c_(*job.config), nx_(job.shape->nx), nu_(job.shape->nu), begin_(begin),
+        count_(end - begin), lanes_(lanes), s_(s), out_(out) {}
+
+  void run() {
+    start();
+    for (int t = 0; t < c_.horizon; ++t) {
+      act(t);
+      step(t);
+      account(t);
+    }
+    act(c_.horizon);
+    finish();
+  }
+
+ private:
+  float* noise(int t, int i) { return out_.noise + (static_cast<std::size_t>(t) * nu_ + i) * lanes_; }
+  Columns columns(AlignedFloats& v) { return {v.data(), lanes_}; }
+
+  // x_0 = observation; J = 0
+  void start() {
+    for (int j = 0; j < lanes_; ++j) {
+      const int g = begin_ + std::min(j, count_ - 1);  // padding repeats the last lane
+      s_.problem[j] = g / c_.rollouts;
+      s_.id[j] = job_.problem_id[s_.problem[j]];
+      s_.rollout[j] = static_cast<std::uint32_t>(g % c_.rollouts);
+      s_.j[j] = s_.prior[j] = 0;
+      s_.alive[j] = 1;
+      s_.valid[j] = 1;
+    }
+    for (int i = 0; i < nx_; ++i)
+      for (int j = 0; j < lanes_; ++j)
+        s_.x[static_cast<std::size_t>(i) * lanes_ + j] =
+            job_.observation[static_cast<std::size_t>(s_.problem[j]) * nx_ + i];
+  }
+
+  // eps_t ~ N(0, Sigma)
+  void draw(int t) {
+    if (job_.fixed_noise) {
+      const std::size_t rollout_size = static_cast<std::size_t>(c_.horizon + 1) * nu_;
+      for (int i = 0; i < nu_; ++i)
+        for (int j = 0; j < lanes_; ++j)
+          noise(t, i)[j] =
+              job_.fixed_noise[(static_cast<std::size_t>(s_.problem[j]) * c_.rollouts +
+                                s_.rollout[j]) * rollout_size + static_cast<std::size_t>(t) * nu_ + i];
+      return;
+    }
+    for (int block = 0; 4 * block < nu_; ++block) {
+      const NormalsKey key = {job_.key.seed, job_.key.solve,
+                              hd::draw_word(hd::Stream::noise, job_.iteration, t, block),
+                              s_.id.data(), s_.rollout.data()};
+      kernels().normals(key, job_.sigma + 4 * block, std::min(4, nu_ - 4 * block),
+                        noise(t, 4 * block), lanes_, lanes_);
+    }
+  }
+
+  // v_t = (mu(x_t) +) u_t + eps_t; a_t = clip(v_t); prior sum of S
+  void act(int t) {
+    draw(t);
+    const Columns v = columns(s_.unclipped);
+    if (c_.control_mode == ControlMode::policy_residual)
+      job_.models.policy->evaluate(columns(s_.x), lanes_, v, s_.net.data());
+    else
+      std::fill(v.data, v.data + static_cast<std::size_t>(nu_) * lanes_, 0.0f);
+    const bool gaussian = c_.prior == Prior::gaussian;
+    for (int i = 0; i < nu_; ++i) {
+      const float low = job_.shape->action_low[i], high = job_.shape->action_high[i];
+      const float* eps = noise(t, i);
+      float* a = s_.action.data() + static_cast<std::size_t>(i) * lanes_;
+      for (int j = 0; j < lanes_; ++j) {
+        const std::size_t at =
+            (static_cast<std::size_t>(s_.problem[j]) * (c_.horizon + 1) + t) * nu_ + i;
+        const float vj = v[i][j] + (job_.plan[at] + eps[j]);
+        a[j] = hd::clip(vj, low, high);
+        s_.valid[j] &= static_cast<std::uint8_t>(vj >= low && vj <= high);
+        s_.prior[j] += gaussian ? hd::gaussian_term(job_.discount[t], job_.cost_plan[at], eps[j],
+                                                    job_.inverse_variance[i])
+                                : hd::uniform_term(job_.discount[t], eps[j], job_.inverse_variance[i]);
+      }
+    }
+  }
+
+  // x_{t+1} = x_t + f_m(x_t, a_t)
+  void step(int t) {
+    const DynamicsModel& model = *job_.models.dynamics;
+    if (c_.member_draw == MemberDraw::per_step) {
+      model.step(job_.member[t], columns(s_.x), columns(s_.action), lanes_,
+                 {columns(s_.next), s_.reward.data(), s_.terminated.data()}, s_.net.data());
+      return;
+    }
+    const int draw_step = c_.member_draw == MemberDraw::per_rollout ? 0 : t;
+    assign_members(draw_step, model.members());
+    for (int m = 0; m < model.members(); ++m) step_group(m);
+  }
+
+  void assign_members(int draw_step, int members) {
+    int known_problem = -1;
+    hd::Philox4 key{};
+    for (int j = 0; j < count_; ++j) {
+      if (s_.problem[j] != known_problem) {
+        known_problem = s_.problem[j];
+        key = hd::balanced_key(job_.key.seed, job_.key.solve, job_.iteration, draw_step, s_.id[j]);
+      }
+      s_.member[j] = hd::balanced_member(s_.rollout[j], static_cast<std::uint32_t>(c_.rollouts),
+                                         members, key);
+    }
+  }
+
+  /// Gathers the lanes of one member, steps them as a block and scatters the results.
+  void step_group(int member) {
+    int n = 0;
+    for (int j = 0; j < count_; ++j)
+      if (s_.member[j] == member) s_.order[n++] = j;
+    if (n == 0) return;
+    const int width = pad_lanes(n);
+    for (int k = n; k < width; ++k) s_.order[k] = s_.order[n - 1];
+    float* x = s_.grouped.data();
+    float* a = x + static_cast<std::size_t>(nx_) * width;
+    float* next = a + static_cast<std::size_t>(nu_) * width;
+    float* reward = next + static_cast<std::size_t>(nx_) * width;
+    std::uint8_t* terminated = s_.terminated.data() + lanes_;
+    const auto gather = [&](const AlignedFloats& from, int rows, float* to) {
+      for (int i = 0; i < rows; ++i)
+        for (int k = 0; k < width; ++k)
+          to[static_cast<std::size_t>(i) * width + k] =
+              from[static_cast<std::size_t>(i) * lanes_ + s_.order[k]];
+    };
+    gather(s_.x, nx_, x);
+    gather(s_.action, nu_, a);
+    job_.models.dynamics->step(member, {x, width}, {a, width}, width,
+                               {{next, width}, reward, terminated}, s_.net.data());
+    for (int k = 0; k < n; ++k) {
+      for (int i = 0; i < nx_; ++i)
+        s_.next[static_cast<std::size_t>(i) * lanes_ + s_.order[k]] =
+            next[static_cast<std::size_t>(i) * width + k];
+      s_.reward[s_.order[k]] = reward[k];
+      s_.terminated[s_.order[k]] = terminated[k];
+    }
+  }
+
+  // J -= gamma^t r_t; after a terminating step nothing counts
+  void account(int t) {
+    const DynamicsModel& model = *job_.models.dynamics;
+    if (!model.predicts_reward())
+      job_.models.reward->reward(columns(s_.x), columns(s_.action), columns(s_.next), count_,
+                                 s_.reward.data());
+    for (int j = 0; j < count_; ++j)
+      if (s_.alive[j] != 0) s_.j[j] -= job_.discount[t] * s_.reward[j];
+    if (c_.handle_terminations) {
+      if (!model.predicts_termination())
+        job_.models.reward->terminated(columns(s_.next), count_, s_.terminated.data());
+      for (int j = 0; j < count_; ++j)
+        if (s_.terminated[j]) s_.alive[j] = 0;
+    }
+    std::swap(s_.x, s_.next);
+  }
+
+  // J -= gamma^H Q(x_H, a_H); S from J and the prior sum
+  void finish() {
+    job_.models.value->evaluate(columns(s_.x), columns(s_.action), lanes_, s_.value.data(),
+                                s_.net.data());
+    const float lambda = static_cast<float>(c_.temperature);
+    for (int j = 0; j < count_; ++j) {
+      // a select, not a product: a state that overflowed after its end must not make NaN of it
+      const float q = s_.alive[j] != 0 ? s_.value[j] : 0.0f;
+      const float cost = s_.j[j] - job_.discount[c_.horizon] * q;
+      out_.cost[begin_ + j] = c_.prior == Prior::gaussian
+                                  ? hd::gaussian_cost(cost, lambda, s_.prior[j])
+                                  : hd::uniform_cost(cost, lambda, s_.prior[j]);
+      out_.valid[begin_ + j] = s_.valid[j];
+    }
+  }
+
+  const RolloutJob& job_;
+  const PlannerConfig& c_;
+  const int nx_, nu_, begin_, count_, lanes_;
+  TileScratch& s_;
+  const RolloutOutput& out_;
+};
+
+void roll_out(const RolloutJob& job, int begin, int end, int lanes, TileScratch& scratch,
+              const RolloutOutput& out) {
+  TileRollout(job, begin, end, lanes, scratch, out).run();
+}
+
+}  // namespace softmpc::cpu

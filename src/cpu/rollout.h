@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rollouts of one tile: a run of lanes over the flattened (problem, rollout) index that goes
+// through all steps and the terminal value while it lies in cache.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "cpu/aligned.h"
+#include "softmpc/config.h"
+#include "softmpc/model.h"
+#include "softmpc/planner.h"
+
+namespace softmpc::cpu {
+
+/// What all tiles of one iteration read.
+struct RolloutJob {
+  const PlannerConfig* config;
+  const ProblemShape* shape;
+  Models models;
+  SolveKey key;
+  int iteration;
+  int problems;
+  const float* observation;         // [B, nx]
+  const float* plan;                // [B, H+1, nu] u
+  const float* cost_plan;           // [B, H+1, nu] u, or its residual, in S
+  const std::uint32_t* problem_id;  // [B]
+  const float* sigma;               // [nu] standard deviations
+  const float* inverse_variance;    // [nu]
+  const float* discount;            // [H+1] gamma^t
+  const int* member;                // [H] per_step members
+  const float* fixed_noise;         // [B, K, H+1, nu] or null
+};
+
+/// Where a tile puts what the plan update needs.
+struct RolloutOutput {
+  float* noise;          // [H+1, nu, lanes] of this tile
+  float* cost;           // [B, K]
+  std::uint8_t* valid;   // [B, K]: all v_t inside the box
+};
+
+/// Scratch of one worker.
+class TileScratch {
+ public:
+  /// Room for tiles of `lanes` lanes; allocates only when something grew.
+  void prepare(const RolloutJob& job, int lanes);
+
+ private:
+  friend class TileRollout;
+  AlignedFloats x, next, action, unclipped, grouped;  // column blocks
+  AlignedFloats j, prior, alive, reward, value;       // [lanes]
+  std::vector<std::uint8_t> terminated, valid;
+  std::vector<std::uint32_t> id, rollout;
+  std::vector<int> problem, member, order;
+  AlignedBytes net;
+};
+
+/// Rolls out lanes [begin, end) of the flattened index; `lanes` is the tile's padded width.
+void roll_out(const RolloutJob& job, int begin, int end, int lanes, TileScratch& scratch,
+              const RolloutOutput& out);
+
+}  // namespace softmpc::cpu

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "softmpc/network.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "cpu/packed_mlp.h"
+#include "softmpc/error.h"
+#include "softmpc/hd/math.h"
+
+namespace softmpc {
+namespace {
+
+std::size_t scratch_for(const PackedMlp& net, int count) {
+  return net.scratch_floats(cpu::pad_lanes(count)) * sizeof(float);
+}
+
+/// Copies `rows` of a column block to consecutive rows of `lanes`; lanes beyond count are zero.
+void copy_rows(ConstColumns from, int rows, int count, float* to, int lanes) {
+  for (int i = 0; i < rows; ++i, to += lanes) {
+    std::memcpy(to, from[i], sizeof(float) * count);
+    std::fill(to + count, to + lanes, 0.0f);
+  }
+}
+
+void require(bool ok, const std::string& what) {
+  if (!ok) throw Error(what);
+}
+
+}  // namespace
+
+MlpWeights MlpWeights::zeros(int stack, std::vector<int> sizes) {
+  require(stack > 0, "network: a stack of " + std::to_string(stack) + " networks is not possible");
+  require(sizes.size() >= 2, "network: needs an input and an output size");
+  for (int size : sizes)
+    require(size > 0, "network: layer size " + std::to_string(size) + " is not positive");
+  MlpWeights w;
+  w.stack = stack;
+  w.sizes = std::move(sizes);
+  for (int l = 0; l < w.layers(); ++l) {
+    w.weight.emplace_back(static_cast<std::size_t>(stack) * w.sizes[l + 1] * w.sizes[l]);
+    w.bias.emplace_back(static_cast<std::size_t>(stack) * w.sizes[l + 1]);
+  }
+  w.input_mean.assign(w.inputs(), 0.0f);
+  w.input_std.assign(w.inputs(), 1.0f);
+  w.output_mean.assign(w.outputs(), 0.0f);
+  w.output_std.assign(w.outputs(), 1.0f);
+  return w;
+}
+
+void MlpWeights::validate_shape(const std::string& what) const {
+  // texts are put together on failure only: update() calls this and must not allocate
+  const auto fail = [&](const std::string& text) { throw Error(what + text); };
+  if (stack <= 0 || sizes.size() < 2) fail(": no layers");
+  if (static_cast<int>(weight.size()) != layers() || static_cast<int>(bias.size()) != layers())
+    fail(": number of layers differs from its sizes");
+  for (int l = 0; l < layers(); ++l) {
+    const std::size_t out = static_cast<std::size_t>(stack) * sizes[l + 1];
+    const bool right = weight[l].size() == out * sizes[l] && bias[l].size() == out;
+    if (!right) fail(std::string(", layer ").append(std::to_string(l + 1)) +
+                     ": weight or bias has the wrong size");
+  }
+  if (static_cast<int>(input_mean.size()) != inputs() || input_std.size() != input_mean.size() ||
+      static_cast<int>(output_mean.size()) != outputs() || output_std.size() != output_mean.size())
+    fail(": normalisation has the wrong size");
+}
+
+void MlpWeights::validate(const std::string& what) const {
+  validate_shape(what);
+  const auto finite = [](const std::vector<float>& v) {
+    return std::all_of(v.begin(), v.end(), [](float x) { return std::isfinite(x); });
+  };
+  for (int l = 0; l < layers(); ++l)
+    require(finite(weight[l]) && finite(bias[l]),
+            what + ", layer " + std::to_string(l + 1) + ": holds a NaN or infinity");
+  require(finite(input_mean) && finite(output_mean) && finite(output_std),
+          what + ": normalisation holds a NaN or infinity");
+  for (float std : input_std)  // infinity masks an input
+    require(std > 0, what + ": input_std must be positive, or infinite to mask an input");
+}
+
+MlpDynamics::MlpDynamics(const MlpWeights& weights, int nx, int nu, MemberOutputs outputs)
+    : nx_(nx), nu_(nu), outputs_(outputs) {
+  weights.validate("members");
+  const int wanted = nx + outputs.reward + outputs.termination;
+  require(weights.inputs() == nx + nu && weights.outputs() >= wanted,
+          "members: inputs and outputs do not fit nx " + std::to_string(nx) + ", nu " +
+              std::to_string(nu));
+  net_ = std::make_unique<PackedMlp>(weights, cpu::Activation::none, wanted);
+}
+MlpDynamics::~MlpDynamics() = default;
+void MlpDynamics::update(const MlpWeights& weights) { net_->update(weights); }
+int MlpDynamics::members() const { return net_->stack(); }
+std::size_t MlpDynamics::scratch_bytes(int count) const { return scratch_for(*net_, count); }
+
+void MlpDynamics::step(int member, ConstColumns x, ConstColumns a, int count, const StepResult& out,
+                       void* scratch) const {
+  const int lanes = cpu::pad_lanes(count);
+  float* in = net_->input(static_cast<float*>(scratch));
+  copy_rows(x, nx_, count, in, lanes);
+  copy_rows(a, nu_, count, in + static_cast<std::size_t>(nx_) * lanes, lanes);
+  const float* y = net_->run(member, static_cast<float*>(scratch), lanes);
+  for (int i = 0; i < nx_; ++i, y += lanes)
+    for (int j = 0; j < count; ++j) out.next[i][j] = x[i][j] + y[j];
+  if (outputs_.reward) {
+    std::memcpy(out.reward, y, sizeof(float) * count);
+    y += lanes;
+  }
+  if (outputs_.termination)  // logit > 0: more likely than not
+    for (int j = 0; j < count; ++j) out.terminated[j] = y[j] > 0;
+}
+
+MlpValue::MlpValue(const MlpWeights& weights, int nx, int nu, int index)
+    : nx_(nx), nu_(nu), index_(index) {
+  weights.validate("critics");
+  require(weights.inputs() == nx + nu && weights.outputs() == 1,
+          "critics: inputs and outputs do not fit nx " + std::to_string(nx) + ", nu " +
+              std::to_string(nu));
+  require(index >= 0 && index < weights.stack,
+          "critics: there is no critic " + std::to_string(index));
+  net_ = std::make_unique<PackedMlp>(weights, cpu::Activation::none);
+}
+MlpValue::~MlpValue() = default;
+void MlpValue::update(const MlpWeights& weights) { net_->update(weights); }
+std::size_t MlpValue::scratch_bytes(int count) const { return scratch_for(*net_, count); }
+
+void MlpValue::evaluate(ConstColumns x, ConstColumns a, int count, float* out,
+                        void* scratch) const {
+  const int lanes = cpu::pad_lanes(count);
+  float* in = net_->input(static_cast<float*>(scratch));
+  copy_rows(x, nx_, count, in, lanes);
+  copy_rows(a, nu_, count, in + static_cast<std::size_t>(nx_) * lanes, lanes);
+  std::memcpy(out, net_->run(index_, static_cast<float*>(scratch), lanes), sizeof(float) * count);
+}
+
+MlpPolicy::MlpPolicy(const MlpWeights& weights, std::span<const float> low,
+                     std::span<const float> high)
+    : low_(low.begin(), low.end()), high_(high.begin(), high.end()) {
+  weights.validate("policy");
+  require(weights.stack == 1 && weights.outputs() == static_cast<int>(low.size()) &&
+              low.size() == high.size(),
+          "policy: outputs do not fit nu " + std::to_string(low.size()));
+  net_ = std::make_unique<PackedMlp>(weights, cpu::Activation::tanh);
+}
+MlpPolicy::~MlpPolicy() = default;
+void MlpPolicy::update(const MlpWeights& weights) { net_->update(weights); }
+std::size_t MlpPolicy::scratch_bytes(int count) const { return scratch_for(*net_, count); }
+
+void MlpPolicy::evaluate(ConstColumns x, int count, Columns action, void* scratch) const {
+  const int lanes = cpu::pad_lanes(count);
+  copy_rows(x, net_->inputs(), count, net_->input(static_cast<float*>(scratch)), lanes);
+  const float* y = net_->run(0, static_cast<float*>(scratch), lanes);
+  for (std::size_t i = 0; i < low_.size(); ++i, y += lanes) {
+    const float mid = 0.5f * (high_[i] + low_[i]), half = 0.5f * (high_[i] - low_[i]);
+    for (int j = 0; j < count; ++j) action[static_cast<int>(i)][j] = mid + half * y[j];
+  }
+}
+
+}  // namespace softmpc

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "softmpc/thread_pool.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "softmpc/error.h"
+
+namespace softmpc {
+namespace {
+
+int available_cores() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+  return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+}
+
+}  // namespace
+
+struct ThreadPool::Impl {
+  std::vector<std::thread> workers;
+  std::mutex mutex;
+  std::condition_variable wake, done;
+  bool stopping = false;
+
+  // a run(): guarded by mutex except `next`, which hands out indices
+  const std::function<void(int, int)>* task = nullptr;
+  int count = 0;
+  std::atomic<int> next{0};
+  int active = 0;  // workers inside the present run
+  std::uint64_t generation = 0;
+
+  std::function<void()> job;  // waiting to be taken
+  bool job_running = false;
+  std::exception_ptr task_error, job_error;
+
+  void take_tasks(int worker) {
+    for (int i = next.fetch_add(1); i < count; i = next.fetch_add(1)) {
+      try {
+        (*task)(i, worker);
+      } catch (...) {
+        std::lock_guard lock(mutex);
+        if (!task_error) task_error = std::current_exception();
+      }
+    }
+  }
+
+  void take_job(std::unique_lock<std::mutex>& lock) {
+    std::function<void()> mine = std::move(job);
+    job = nullptr;
+    job_running = true;
+    lock.unlock();
+    std::exception_ptr error;
+    try {
+      mine();
+    } catch (...) {
+      error = std::current_exception();
+    }
+    lock.lock();
+    job_error = error;
+    job_running = false;
+    done.notify_all();
+  }
+
+  void work(int worker) {
+    std::unique_lock lock(mutex);
+    std::uint64_t seen = 0;
+    for (;;) {
+      wake.wait(lock, [&] { return stopping || job || (task && generation != seen); });
+      if (stopping) return;
+      if (job) {
+        take_job(lock);
+        continue;
+      }
+      seen = generation;
+      ++active;
+      lock.unlock();
+      take_tasks(worker);
+      lock.lock();
+      if (--active == 0) done.notify_all();
+    }
+  }
+};
+
+ThreadPool::ThreadPool(int threads) : impl_(std::make_unique<Impl>()) {
+  if (threads < 0 || threads > 4096)
+    throw UsageError("threads: " + std::to_string(threads) + " is out of range 0..4096");
+  if (threads == 0) threads = available_cores();
+  for (int i = 1; i < threads; ++i)
+    impl_->workers.emplace_back([impl = impl_.get(), i] { impl->work(i); });
+}
+
+ThreadPool::~ThreadPool() {
+  {
+    std::lock_guard lock(impl_->mutex);
+    impl_->stopping = true;
+  }
+  impl_->wake.notify_all();
+  for (auto& worker : impl_->workers) worker.join();
+}
+
+int ThreadPool::threads() const { return static_cast<int>(impl_->workers.size()) + 1; }
+
+void ThreadPool::run(int count, const std::function<void(int, int)>& task) {
+  if (count <= 0) return;
+  Impl& p = *impl_;
+  if (count == 1 || p.workers.empty()) {
+    for (int i = 0; i < count; ++i) task(i, 0);
+    return;
+  }
+  {
+    std::lock_guard lock(p.mutex);
+    p.task = &task;
+    p.count = count;
+    p.next.store(0);
+    p.task_error = nullptr;
+    ++p.generation;
+  }
+  p.wake.notify_all();
+  p.take_tasks(0);
+  std::unique_lock lock(p.mutex);
+  p.task = nullptr;  // a worker that has not woken yet finds nothing
+  p.done.wait(lock, [&] { return p.active == 0; });
+  if (p.task_error) std::rethrow_exception(std::exchange(p.task_error, nullptr));
+}
+
+void ThreadPool::start(std::function<void()> job) {
+  {
+    std::lock_guard lock(impl_->mutex);
+    if (impl_->job || impl_->job_running) throw Error("thread pool: one started job at a time");
+    impl_->job = std::move(job);
+  }
+  impl_->wake.notify_one();
+}
+
+void ThreadPool::finish() {
+  Impl& p = *impl_;
+  std::unique_lock lock(p.mutex);
+  if (p.job) p.take_job(lock);
+  p.done.wait(lock, [&] { return !p.job_running; });
+  if (p.job_error) std::rethrow_exception(std::exchange(p.job_error, nullptr));
+}
+
+}  // namespace softmpc

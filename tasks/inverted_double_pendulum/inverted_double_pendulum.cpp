@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// InvertedDoublePendulum in MuJoCo.
+#include "inverted_double_pendulum.h"
+
+#include <cmath>
+
+#include "../embedded.h"
+#include "../mujoco_task.h"
+#include "../task_list.h"
+
+namespace softmpc::tasks {
+namespace {
+
+class InvertedDoublePendulumTask final : public MujocoTask {
+ public:
+  InvertedDoublePendulumTask()
+      : MujocoTask({.name = "InvertedDoublePendulum",
+                    .summary = "balance two linked poles on a cart",
+                    .mjcf = embedded_text("inverted_double_pendulum/inverted_double_pendulum.xml"),
+                    .frame_skip = 5,
+                    .has_termination = true,
+                    .reset_noise = {.scale = 0.1, .normal_velocity = true},
+                    .best_return = 9359.5}) {}
+
+  void observe(const mjModel&, const mjData& d, bool, ObservationWriter& out) const override {
+    out.add(d.qpos[0]);
+    for (int i : {1, 2}) out.add(std::sin(d.qpos[i]));
+    for (int i : {1, 2}) out.add(std::cos(d.qpos[i]));
+    out.add_clipped(d.qvel, 3, 10);
+    out.add_clipped(d.qfrc_constraint, 1, 10);
+  }
+
+  Transition judge(const StepView& s) const override {
+    const mjtNum* tip = s.data.site_xpos;
+    return {InvertedDoublePendulum::reward_terms(tip[0], tip[2], s.data.qvel[1], s.data.qvel[2]),
+            !InvertedDoublePendulum::healthy(tip[2])};
+  }
+
+  std::unique_ptr<RewardModel> make_reward(const TaskOptions&) const override {
+    return std::make_unique<TaskReward<InvertedDoublePendulum>>();
+  }
+
+  void recover_state(const mjModel&, ConstLane o, double* positions,
+                     double* velocities) const override {
+    using O = InvertedDoublePendulum;
+    positions[0] = o[O::position];
+    positions[1] = std::atan2(double{o[O::sine1]}, double{o[O::cosine1]});
+    positions[2] = std::atan2(double{o[O::sine2]}, double{o[O::cosine2]});
+    for (int i = 0; i < 3; ++i) velocities[i] = o[O::velocity + i];
+  }
+};
+
+}  // namespace
+
+const Task& inverted_double_pendulum_task() {
+  static const InvertedDoublePendulumTask task;
+  return task;
+}
+
+}  // namespace softmpc::tasks

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// A task simulated by MuJoCo with Gymnasium's step semantics. A task derives from MujocoTask, says
+// what is observed, rewarded and drawn at the start, and inherits environment, specification and
+// the simulator as a dynamics model.
+#pragma once
+
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "mujoco_model.h"
+#include "reset_random.h"
+#include "softmpc/task.h"
+#include "softmpc/types.h"
+
+namespace softmpc::tasks {
+
+/// Noise around qpos0 and zero velocity at an episode's start.
+struct ResetNoise {
+  double scale = 0;              ///< positions: uniform on (-scale, scale)
+  bool normal_velocity = false;  ///< velocities: N(0, scale^2) instead of uniform
+};
+
+struct MujocoFacts {
+  std::string name;
+  std::string summary;
+  std::string_view mjcf;  ///< model text; must outlive the task
+  int frame_skip = 1;     ///< simulator steps per control step
+  int time_limit = 1000;  ///< control steps
+  bool position_option = false;  ///< TaskOptions.positions adds entries to the observation
+  bool has_termination = false;
+  ResetNoise reset_noise = {};
+  /// Why the simulator cannot be a rollout's model: what the observation (with positions) does not
+  /// determine. Empty where it determines positions, velocities and reward.
+  std::string hidden_state = {};
+  std::optional<double> best_return = {};
+};
+
+/// Collects an observation; without a buffer it only counts.
+class ObservationWriter {
+ public:
+  explicit ObservationWriter(double* out) : out_(out) {}
+  void add(double value) {
+    if (out_ != nullptr) out_[size_] = value;
+    ++size_;
+  }
+  void add(const mjtNum* values, int count) {
+    for (int i = 0; i < count; ++i) add(values[i]);
+  }
+  void add_clipped(const mjtNum* values, int count, double bound);
+  int size() const { return size_; }
+
+ private:
+  double* out_;
+  int size_ = 0;
+};
+
+/// What a task may judge a control step by.
+struct StepView {
+  const mjModel& model;
+  const mjData& data;               ///< after the step
+  const mjtNum* before;             ///< what remember() wrote before the step
+  std::span<const float> action;    ///< [nu] as given
+  double dt;                        ///< seconds
+  bool positions;                   ///< TaskOptions.positions
+};
+
+class MujocoTask : public Task {
+ public:
+  static constexpr int kMemory = 2;
+
+  explicit MujocoTask(MujocoFacts facts) : facts_(std::move(facts)) {}
+
+  std::string name() const final { return facts_.name; }
+  TaskSpec spec(const TaskOptions& options) const final;
+  std::unique_ptr<Environment> make_environment(const TaskOptions& options) const final;
+  std::unique_ptr<DynamicsModel> make_dynamics(const TaskOptions& options) const final;
+
+  virtual void observe(const mjModel& model, const mjData& data, bool positions,
+                       ObservationWriter& out) const = 0;
+  /// Quantities from before a step that its reward needs: memory [kMemory].
+  virtual void remember(const mjModel& model, const mjData& data, mjtNum* memory) const;
+  /// Reward and termination; truncation is the environment's matter.
+  virtual Transition judge(const StepView& step) const = 0;
+  /// Adds the start noise to positions [nq] (qpos0) and velocities [nv] (zero).
+  virtual void draw_start(const mjModel& model, ResetRandom& random, double* positions,
+                          double* velocities) const;
+  /// Inverse of observe(), up to clipped velocities; only where facts().hidden_state is empty.
+  virtual void recover_state(const mjModel& model, ConstLane observation, double* positions,
+                             double* velocities) const;
+
+  const MujocoFacts& facts() const { return facts_; }
+  bool positions(const TaskOptions& options) const {
+    return facts_.position_option && options.positions;
+  }
+  /// Compiled on first use, then shared by all environments of the process.
+  const mjModel& model() const;
+  int observation_size(bool positions) const;
+
+ private:
+  MujocoFacts facts_;
+  mutable std::once_flag once_;
+  mutable ModelPointer model_;
+};
+
+}  // namespace softmpc::tasks

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests src/cpu/kernels.h: each instruction set that this CPU runs, against double, and that the
+// bits of a lane do not depend on its place.
+#include "cpu/kernels.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "cpu/aligned.h"
+#include "random_models.h"
+#include "softmpc/hd/math.h"
+
+namespace softmpc::cpu {
+namespace {
+
+using softmpc::testing::Random;
+
+std::vector<const Kernels*> runnable() {
+  std::vector<const Kernels*> tables = {&kPortableKernels};
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    tables.push_back(&kAvx2Kernels);
+  else
+    std::printf("skipped: this CPU has no AVX2\n");
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
+    tables.push_back(&kAvx512Kernels);
+  else
+    std::printf("skipped: this CPU has no AVX-512\n");
+#endif
+  return tables;
+}
+
+/// A layer with random weights, packed and plain.
+struct Layer {
+  int in, out;
+  Activation activation;
+  std::vector<float> plain, bias;  // [out, in], [out]
+  AlignedFloats packed, packed_bias;
+
+  Layer(Random& random, int in_, int out_, Activation a) : in(in_), out(out_), activation(a) {
+    plain = random.normals(static_cast<std::size_t>(in) * out, 1 / std::sqrt(in));
+    bias = random.normals(static_cast<std::size_t>(out));
+    const int rows = (out + kGroup - 1) / kGroup * kGroup;
+    packed.resize(static_cast<std::size_t>(rows) * in);
+    packed_bias.resize(static_cast<std::size_t>(rows));
+    for (int o = 0; o < out; ++o) {
+      packed_bias[o] = bias[o];
+      for (int i = 0; i < in; ++i)
+        packed[(static_cast<std::size_t>(o / kGroup) * in + i) * kGroup + o % kGroup] =
+            plain[static_cast<std::size_t>(o) * in + i];
+    }
+  }
+  PackedLayer view() const { return {packed.data(), packed_bias.data(), in, out, activation}; }
+  std::size_t rows() const { return packed_bias.size(); }
+};
+
+double activate(Activation a, double z) {
+  if (a == Activation::silu) return z / (1 + std::exp(-z));
+  return a == Activation::tanh ? std::tanh(z) : z;
+}
+
+AlignedFloats apply(const Kernels& kernels, const Layer& layer, const AlignedFloats& x, int lanes) {
+  AlignedFloats y(layer.rows() * lanes, std::nanf(""));
+  kernels.dense(layer.view(), x.data(), lanes, y.data(), lanes, lanes);
+  return y;
+}
+
+AlignedFloats random_block(Random& random, int rows, int lanes) {
+  AlignedFloats x(static_cast<std::size_t>(rows) * lanes);
+  for (float& v : x) v = random.normal();
+  return x;
+}
+
+void compare_dense(const Kernels& kernels, Random& random) {
+  const int lanes = kLanes * random.whole(1, 13);
+  const Layer layer(random, random.whole(1, 300), random.whole(1, 300),
+                    static_cast<Activation>(random.whole(0, 2)));
+  SCOPED_TRACE(std::string(kernels.name) + ", " + std::to_string(layer.in) + " -> " +
+               std::to_string(layer.out) + ", lanes " + std::to_string(lanes));
+  const AlignedFloats x = random_block(random, layer.in, lanes);
+  const AlignedFloats y = apply(kernels, layer, x, lanes);
+  double worst = 0;
+  for (int o = 0; o < layer.out; ++o)
+    for (int j = 0; j < lanes; ++j) {
+      double sum = layer.bias[o], size = std::abs(sum);
+      for (int i = 0; i < layer.in; ++i) {
+        const double term = static_cast<double>(layer.plain[static_cast<std::size_t>(o) * layer.in + i]) *
+                            x[static_cast<std::size_t>(i) * lanes + j];
+        sum += term;
+        size += std::abs(term);
+      }
+      const double error = std::abs(y[static_cast<std::size_t>(o) * lanes + j] -
+                                    activate(layer.activation, sum));
+      // rounding grows at most with the sum of absolute terms; sqrt(in) is what it does
+      worst = std::max(worst, error / (size * 6e-8 * (4 + std::sqrt(layer.in))));
+    }
+  EXPECT_LT(worst, 1);
+}
+
+TEST(Kernels, DenseAgreesWithDouble) {
+  const std::uint64_t seed = 20240602;
+  std::printf("seed %llu\n", static_cast<unsigned long long>(seed));
+  for (const Kernels* kernels : runnable()) {
+    Random random(seed);
+    for (int i = 0; i < 25; ++i) compare_dense(*kernels, random);
+  }
+}
+
+// Lane j of a block gives the same bits as the same input anywhere in a block of another width.
+TEST(Kernels, DenseBitsDoNotDependOnThePlace) {
+  for (const Kernels* kernels : runnable()) {
+    Random random(7);
+    for (Activation a : {Activation::none, Activation::silu, Activation::tanh}) {
+      const Layer layer(random, 37, 21, a);
+      const int wide = 13 * kLanes;
+      const AlignedFloats x = random_block(random, layer.in, wide);
+      const AlignedFloats y = apply(*kernels, layer, x, wide);
+      for (int lanes = kLanes; lanes < wide; lanes += kLanes) {
+        const int shift = random.whole(0, wide - 1);
+        AlignedFloats turned(static_cast<std::size_t>(layer.in) * lanes);
+        for (int i = 0; i < layer.in; ++i)
+          for (int j = 0; j < lanes; ++j)
+            turned[static_cast<std::size_t>(i) * lanes + j] =
+                x[static_cast<std::size_t>(i) * wide + (j + shift) % wide];
+        const AlignedFloats z = apply(*kernels, layer, turned, lanes);
+        for (int o = 0; o < layer.out; ++o)
+          for (int j = 0; j < lanes; ++j)
+            ASSERT_EQ(z[static_cast<std::size_t>(o) * lanes + j],
+                      y[static_cast<std::size_t>(o) * wide + (j + shift) % wide])
+                << kernels->name << ", lanes " << lanes;
+      }
+    }
+  }
+}
+
+// A bad lane stays a bad lane.
+TEST(Kernels, NanStaysInItsLane) {
+  for (const Kernels* kernels : runnable())
+    for (Activation a : {Activation::none, Activation::silu, Activation::tanh}) {
+      Random random(3);
+      const Layer layer(random, 5, 9, a);
+      AlignedFloats x = random_block(random, layer.in, 48);
+      x[17] = std::nanf("");
+      const AlignedFloats y = apply(*kernels, layer, x, 48);
+      for (int o = 0; o < layer.out; ++o)
+        for (int j = 0; j < 48; ++j)
+          EXPECT_EQ(std::isnan(y[static_cast<std::size_t>(o) * 48 + j]), j == 17) << kernels->name;
+    }
+}
+
+// The activations of each instruction set keep the bounds of math.h over a wide range.
+TEST(Kernels, ActivationsAreAccurate) {
+  const int lanes = 1 << 16;
+  for (const Kernels* kernels : runnable())
+    for (Activation a : {Activation::silu, Activation::tanh}) {
+      Random random(1);
+      Layer layer(random, 1, 1, a);
+      layer.packed[0] = 1;
+      layer.packed_bias[0] = 0;
+      AlignedFloats x(lanes);
+      for (int j = 0; j < lanes; ++j) x[j] = -80 + 160.0f * static_cast<float>(j) / (lanes - 1);
+      const AlignedFloats y = apply(*kernels, layer, x, lanes);
+      double worst = 0;
+      for (int j = 0; j < lanes; ++j) {
+        const double exact = activate(a, x[j]);
+        const double scale = a == Activation::silu ? std::abs(exact) : 1;
+        if (scale > 0) worst = std::max(worst, std::abs(y[j] - exact) / scale);
+      }
+      EXPECT_LT(worst, 4e-7) << kernels->name;
+    }
+}
+
+TEST(Kernels, NormalsAreThoseOfTheirKeys) {
+  Random random(9);
+  const int lanes = 112, stride = 128;
+  std::vector<std::uint32_t> problem(lanes), rollout(lanes);
+  for (auto& p : problem) p = static_cast<std::uint32_t>(random.whole(0, 1 << 30));
+  for (auto& r : rollout) r = static_cast<std::uint32_t>(random.whole(0, 1 << 20));
+  const float scale[4] = {1, 0.5f, 2, 3};
+  for (const Kernels* kernels : runnable())
+    for (int count = 1; count <= 4; ++count) {
+      std::vector<float> out(4 * stride, -9);
+      const NormalsKey key = {0x123456789abcdefull, 77, hd::draw_word(hd::Stream::noise, 1, 2, 3),
+                              problem.data(), rollout.data()};
+      kernels->normals(key, scale, count, out.data(), stride, lanes);
+      for (int j = 0; j < stride; ++j) {
+        float n[4] = {};
+        if (j < lanes) {
+          const auto bits = hd::philox({key.solve, key.word, problem[j], rollout[j]}, key.seed);
+          hd::normal_pair(bits.x, bits.y, n[0], n[1]);
+          hd::normal_pair(bits.z, bits.w, n[2], n[3]);
+        }
+        for (int i = 0; i < 4; ++i) {
+          const float got = out[static_cast<std::size_t>(i * stride + j)];
+          if (i < count && j < lanes)
+            EXPECT_NEAR(got, scale[i] * n[i], 1e-6 * scale[i]) << kernels->name;
+          else
+            EXPECT_EQ(got, -9) << "written outside its block, " << kernels->name;
+        }
+      }
+    }
+}
+
+TEST(Kernels, TheProcessPicksOneThatRuns) {
+  const auto tables = runnable();
+  EXPECT_NE(std::find(tables.begin(), tables.end(), &kernels()), tables.end());
+  std::printf("this process: %s\n", kernels().name);
+}
+
+}  // namespace
+}  // namespace softmpc::cpu

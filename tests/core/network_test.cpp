@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests network.h: members, critic and policy against plain double evaluation; updates; refusals.
+#include "softmpc/network.h"
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "planner_oracle.h"
+#include "random_models.h"
+#include "softmpc/error.h"
+
+namespace softmpc {
+namespace {
+
+using testing::Random;
+
+constexpr float kInf = std::numeric_limits<float>::infinity();
+
+/// A column block with a stride of its own.
+struct Block {
+  int rows, count, stride;
+  std::vector<float> data;
+  Block(int rows_, int count_, int stride_)
+      : rows(rows_), count(count_), stride(stride_), data(static_cast<std::size_t>(rows) * stride) {}
+  Columns columns() { return {data.data(), stride}; }
+  ConstColumns columns() const { return {data.data(), stride}; }
+  oracle::Vector lane(int j) const {
+    oracle::Vector v(rows);
+    for (int i = 0; i < rows; ++i) v[i] = data[static_cast<std::size_t>(i) * stride + j];
+    return v;
+  }
+};
+
+Block random_block(Random& random, int rows, int count) {
+  Block block(rows, count, count + random.whole(0, 9));
+  for (float& v : block.data) v = random.normal();
+  return block;
+}
+
+/// Scratch whose alignment is what the interface promises.
+struct Scratch {
+  std::vector<float> data;
+  explicit Scratch(std::size_t bytes) : data(bytes / sizeof(float) + 32, std::nanf("")) {}
+  void* get() {
+    const auto address = reinterpret_cast<std::uintptr_t>(data.data());
+    return reinterpret_cast<void*>((address + 63) / 64 * 64);
+  }
+};
+
+oracle::Vector joined(const Block& x, const Block& a, int lane) {
+  oracle::Vector both(x.rows + a.rows);
+  both << x.lane(lane), a.lane(lane);
+  return both;
+}
+
+void expect_near(double got, double expected, const std::string& what) {
+  EXPECT_NEAR(got, expected, 1e-5 * (1 + std::abs(expected))) << what;
+}
+
+MlpWeights random_net(Random& random, int stack, int in, int out) {
+  std::vector<int> sizes = {in};
+  for (int l = random.whole(0, 3); l > 0; --l) sizes.push_back(random.whole(1, 70));
+  sizes.push_back(out);
+  MlpWeights w = testing::random_weights(random, stack, sizes, 1.5, random.coin());
+  if (random.coin()) w.input_std[static_cast<std::size_t>(random.whole(0, in - 1))] = kInf;
+  return w;
+}
+
+void compare_dynamics(std::uint64_t seed) {
+  Random random(seed);
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  const int nx = random.whole(1, 20), nu = random.whole(1, 9), count = random.whole(1, 100);
+  const MemberOutputs outputs = {random.coin(), random.coin()};
+  const int out = nx + outputs.reward + outputs.termination;
+  const MlpWeights w = random_net(random, random.whole(1, 4), nx + nu, out + random.whole(0, 12));
+  const MlpDynamics model(w, nx, nu, outputs);
+  EXPECT_EQ(model.members(), w.stack);
+  EXPECT_EQ(model.predicts_reward(), outputs.reward);
+  EXPECT_EQ(model.predicts_termination(), outputs.termination);
+  const Block x = random_block(random, nx, count), a = random_block(random, nu, count);
+  Scratch scratch(model.scratch_bytes(count));
+  for (int m = 0; m < w.stack; ++m) {
+    Block next = random_block(random, nx, count);
+    std::vector<float> reward(static_cast<std::size_t>(count));
+    std::vector<std::uint8_t> ended(reward.size(), 7);
+    model.step(m, x.columns(), a.columns(), count,
+               {next.columns(), outputs.reward ? reward.data() : nullptr,
+                outputs.termination ? ended.data() : nullptr},
+               scratch.get());
+    for (int j = 0; j < count; ++j) {
+      const oracle::Vector y = oracle::evaluate_mlp(w, m, joined(x, a, j));
+      for (int i = 0; i < nx; ++i) expect_near(next.lane(j)[i], x.lane(j)[i] + y[i], "next");
+      if (outputs.reward) expect_near(reward[static_cast<std::size_t>(j)], y[nx], "reward");
+      const double logit = outputs.termination ? y[out - 1] : 0;
+      if (std::abs(logit) > 1e-5) EXPECT_EQ(ended[static_cast<std::size_t>(j)], logit > 0) << logit;
+    }
+  }
+}
+
+TEST(MlpDynamics, AgreesWithDouble) {
+  for (std::uint64_t seed = 1; seed <= 40; ++seed) compare_dynamics(seed);
+}
+
+TEST(MlpValue, AgreesWithDoubleForEachOfAStack) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    Random random(seed);
+    const int nx = random.whole(1, 20), nu = random.whole(1, 9), count = random.whole(1, 100);
+    const MlpWeights w = random_net(random, random.whole(1, 3), nx + nu, 1);
+    const Block x = random_block(random, nx, count), a = random_block(random, nu, count);
+    for (int m = 0; m < w.stack; ++m) {
+      const MlpValue value(w, nx, nu, m);
+      Scratch scratch(value.scratch_bytes(count));
+      std::vector<float> q(static_cast<std::size_t>(count));
+      value.evaluate(x.columns(), a.columns(), count, q.data(), scratch.get());
+      for (int j = 0; j < count; ++j)
+        expect_near(q[static_cast<std::size_t>(j)], oracle::evaluate_mlp(w, m, joined(x, a, j))[0],
+                    "seed " + std::to_string(seed));
+    }
+  }
+}
+
+TEST(MlpPolicy, AgreesWithDoubleAndStaysInTheBox) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    Random random(seed);
+    const int nx = random.whole(1, 20), nu = random.whole(1, 9), count = random.whole(1, 100);
+    const MlpWeights w = random_net(random, 1, nx, nu);
+    std::vector<float> low, high;
+    for (int i = 0; i < nu; ++i) {
+      low.push_back(static_cast<float>(random.real(-3, 0)));
+      high.push_back(static_cast<float>(random.real(0.1, 2)));
+    }
+    const MlpPolicy policy(w, low, high);
+    const Block x = random_block(random, nx, count);
+    Block action = random_block(random, nu, count);
+    Scratch scratch(policy.scratch_bytes(count));
+    policy.evaluate(x.columns(), count, action.columns(), scratch.get());
+    for (int j = 0; j < count; ++j) {
+      const oracle::Vector y = oracle::evaluate_mlp(w, 0, x.lane(j));
+      for (int i = 0; i < nu; ++i) {
+        const double mid = (low[i] + high[i]) / 2.0, half = (high[i] - low[i]) / 2.0;
+        expect_near(action.lane(j)[i], mid + half * std::tanh(y[i]), "seed " + std::to_string(seed));
+        EXPECT_GE(action.lane(j)[i], low[i] - 1e-6);
+        EXPECT_LE(action.lane(j)[i], high[i] + 1e-6);
+      }
+    }
+  }
+}
+
+// A masked input may hold anything.
+TEST(MlpValue, AMaskedInputDoesNotReachTheNetwork) {
+  Random random(4);
+  MlpWeights w = testing::random_weights(random, 1, {3, 8, 1});
+  w.input_std[1] = kInf;
+  const MlpValue value(w, 2, 1);
+  Block x = random_block(random, 2, 1), a = random_block(random, 1, 1);
+  Scratch scratch(value.scratch_bytes(1));
+  const auto q = [&](float masked) {
+    x.columns()[1][0] = masked;
+    float out;
+    value.evaluate(x.columns(), a.columns(), 1, &out, scratch.get());
+    return out;
+  };
+  EXPECT_EQ(q(0), q(1e30f));
+  EXPECT_EQ(q(0), q(kInf));
+  EXPECT_EQ(q(0), q(std::nanf("")));
+}
+
+TEST(MlpWeightsUpdate, GivesTheSameAsANewNetwork) {
+  Random random(6);
+  const std::vector<int> sizes = {5, 16, 4};
+  MlpDynamics updated(testing::random_weights(random, 2, sizes, 1, true), 4, 1);
+  const MlpWeights w = testing::random_weights(random, 2, sizes, 1, true);
+  updated.update(w);
+  const MlpDynamics fresh(w, 4, 1);
+  const Block x = random_block(random, 4, 20), a = random_block(random, 1, 20);
+  Block one(4, 20, 20), other(4, 20, 20);
+  Scratch scratch(fresh.scratch_bytes(20));
+  fresh.step(1, x.columns(), a.columns(), 20, {one.columns(), nullptr, nullptr}, scratch.get());
+  updated.step(1, x.columns(), a.columns(), 20, {other.columns(), nullptr, nullptr}, scratch.get());
+  EXPECT_EQ(one.data, other.data);
+}
+
+TEST(MlpWeights, WrongShapesAreRefused) {
+  EXPECT_THROW(MlpWeights::zeros(0, {2, 2}), Error);
+  EXPECT_THROW(MlpWeights::zeros(1, {2}), Error);
+  EXPECT_THROW(MlpWeights::zeros(1, {2, 0, 2}), Error);
+  const MlpWeights good = MlpWeights::zeros(2, {4, 8, 3});
+  EXPECT_NO_THROW(MlpDynamics(good, 3, 1));
+  EXPECT_THROW(MlpDynamics(good, 2, 1), Error);
+  EXPECT_THROW(MlpDynamics(good, 3, 1, {true, false}), Error);
+  EXPECT_THROW(MlpValue(good, 3, 1), Error);
+  EXPECT_THROW(MlpValue(MlpWeights::zeros(2, {4, 1}), 3, 1, 2), Error);
+  const std::vector<float> low(3, -1), high(3, 1), short_high(2, 1);
+  EXPECT_THROW(MlpPolicy(good, low, high), Error);  // a stack of two
+  EXPECT_THROW(MlpPolicy(MlpWeights::zeros(1, {4, 3}), low, short_high), Error);
+  MlpDynamics model(good, 3, 1);
+  EXPECT_THROW(model.update(MlpWeights::zeros(3, {4, 8, 3})), Error);
+  EXPECT_THROW(model.update(MlpWeights::zeros(2, {4, 9, 3})), Error);
+  MlpWeights short_array = good;
+  short_array.weight[1].pop_back();
+  EXPECT_THROW(model.update(short_array), Error);
+  EXPECT_THROW(short_array.validate("w"), Error);
+  MlpWeights short_std = good;
+  short_std.input_std.pop_back();
+  EXPECT_THROW(model.update(short_std), Error);
+}
+
+TEST(MlpWeights, BadNumbersAreRefused) {
+  const MlpWeights good = MlpWeights::zeros(2, {4, 8, 3});
+  const auto refuse = [&](auto change) {
+    MlpWeights w = good;
+    change(w);
+    EXPECT_THROW(w.validate("w"), Error);
+  };
+  refuse([](auto& w) { w.weight[0][1] = std::nanf(""); });
+  refuse([](auto& w) { w.bias[1][0] = kInf; });
+  refuse([](auto& w) { w.input_std[0] = 0; });
+  refuse([](auto& w) { w.input_std[0] = std::nanf(""); });
+  refuse([](auto& w) { w.output_std[0] = kInf; });
+  refuse([](auto& w) { w.input_mean[0] = kInf; });
+  MlpWeights masked = good;
+  masked.input_std[2] = kInf;
+  EXPECT_NO_THROW(masked.validate("w"));
+}
+
+}  // namespace
+}  // namespace softmpc

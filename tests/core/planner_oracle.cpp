@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+// The double-precision planner of planner_oracle.h.
+#include "planner_oracle.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "softmpc/hd/philox.h"
+
+namespace softmpc::oracle {
+namespace {
+
+using Matrix = Eigen::MatrixXd;
+
+double silu(double z) { return z / (1 + std::exp(-z)); }
+
+/// Box-Muller over the same bits as the planner, in double.
+Matrix draw_noise(const Problem& p, const Input& in, int iteration, std::uint32_t id, int rollout) {
+  const int steps = p.config.horizon + 1, nu = p.shape.nu;
+  Matrix noise(steps, nu);
+  for (int t = 0; t < steps; ++t)
+    for (int i = 0; i < nu; ++i) {
+      const hd::Philox4 bits = hd::philox(
+          {in.key.solve, hd::draw_word(hd::Stream::noise, iteration, t, i / 4), id,
+           static_cast<std::uint32_t>(rollout)},
+          in.key.seed);
+      const std::uint32_t first = i % 4 < 2 ? bits.x : bits.z;
+      const std::uint32_t second = i % 4 < 2 ? bits.y : bits.w;
+      const double radius = std::sqrt(-2 * std::log(((first >> 9) + 0.5) / (1 << 23)));
+      const double angle = 2 * std::numbers::pi * (second >> 8) / (1 << 24);
+      const double variance = p.config.variance[p.config.variance.size() == 1 ? 0 : i];
+      noise(t, i) = std::sqrt(variance) * radius * (i % 2 == 0 ? std::cos(angle) : std::sin(angle));
+    }
+  return noise;
+}
+
+int member_of(const Problem& p, const Input& in, int iteration, std::uint32_t id, int rollout,
+              int t) {
+  const int members = p.members.stack;
+  const auto balanced = [&](int step) {
+    const auto key = hd::balanced_key(in.key.seed, in.key.solve, iteration, step, id);
+    return hd::balanced_member(static_cast<std::uint32_t>(rollout),
+                               static_cast<std::uint32_t>(p.config.rollouts), members, key);
+  };
+  switch (p.config.member_draw) {
+    case MemberDraw::per_step:
+      return hd::draw_member(in.key.seed, in.key.solve, iteration, t, members);
+    case MemberDraw::per_rollout_step: return balanced(t);
+    case MemberDraw::per_rollout: return balanced(0);
+  }
+  return 0;
+}
+
+Vector joined(const Vector& x, const Vector& a) {
+  Vector both(x.size() + a.size());
+  both << x, a;
+  return both;
+}
+
+/// mu(x), or 0 without a policy in the loop.
+Vector policy_action(const Problem& p, const Vector& x) {
+  Vector mu = Vector::Zero(p.shape.nu);
+  if (p.config.control_mode != ControlMode::policy_residual) return mu;
+  const Vector raw = evaluate_mlp(*p.policy, 0, x);
+  for (int i = 0; i < p.shape.nu; ++i) {
+    const double low = p.shape.action_low[i], high = p.shape.action_high[i];
+    mu[i] = (low + high) / 2 + (high - low) / 2 * std::tanh(raw[i]);
+  }
+  return mu;
+}
+
+struct Rollout {
+  Matrix noise;
+  double cost;
+  bool valid;
+};
+
+/// Walks one rollout; `charged` is the u of S.
+class Walk {
+ public:
+  Walk(const Problem& p, const Matrix& plan, const Matrix& charged, double& margin)
+      : p_(p), plan_(plan), charged_(charged), margin_(margin) {}
+
+  Rollout run(const Vector& start, const Matrix& noise, const std::vector<int>& member) {
+    const PlannerConfig& c = p_.config;
+    Vector x = start;
+    double discount = 1, j = 0, prior = 0;
+    bool ended = false, valid = true;
+    for (int t = 0; t <= c.horizon; ++t, discount *= c.gamma) {
+      const Vector eps = noise.row(t).transpose(), u = plan_.row(t).transpose();
+      const Vector a = clip(policy_action(p_, x) + u + eps, valid);
+      for (int i = 0; i < p_.shape.nu; ++i) {
+        const double variance = c.variance[c.variance.size() == 1 ? 0 : i];
+        prior += discount * (c.prior == Prior::gaussian ? charged_(t, i) : eps[i]) * eps[i] / variance;
+      }
+      if (t == c.horizon) {
+        if (!ended) j -= discount * evaluate_mlp(p_.critic, 0, joined(x, a))[0];
+      } else {
+        const Vector y = evaluate_mlp(p_.members, member[t], joined(x, a));
+        const Vector next = x + y.head(p_.shape.nx);
+        if (!ended) j -= discount * reward(x, a, next, y);
+        if (c.handle_terminations && !ended) ended = ends(next, y);
+        x = next;
+      }
+    }
+    const double factor = c.prior == Prior::gaussian ? c.temperature : -c.temperature / 2;
+    return {noise, j + factor * prior, valid};
+  }
+
+ private:
+  Vector clip(Vector v, bool& valid) {
+    for (int i = 0; i < v.size(); ++i) {
+      const double low = p_.shape.action_low[i], high = p_.shape.action_high[i];
+      if (v[i] < low || v[i] > high) valid = false;
+      if (p_.config.prior == Prior::uniform)
+        margin_ = std::min({margin_, std::abs(v[i] - low), std::abs(v[i] - high)});
+      v[i] = std::min(std::max(v[i], low), high);
+    }
+    return v;
+  }
+
+  double reward(const Vector& x, const Vector& a, const Vector& next, const Vector& y) const {
+    return p_.outputs.reward ? y[p_.shape.nx] : p_.reward(x, a, next);
+  }
+
+  bool ends(const Vector& next, const Vector& y) {
+    const double distance = p_.outputs.termination ? -y[p_.shape.nx + (p_.outputs.reward ? 1 : 0)]
+                                                   : p_.distance_to_end(next);
+    margin_ = std::min(margin_, std::abs(distance));
+    return p_.outputs.termination ? distance < 0 : distance <= 0;
+  }
+
+  const Problem& p_;
+  const Matrix& plan_;
+  const Matrix& charged_;
+  double& margin_;
+};
+
+/// c of V: what is taken from lambda log mean exp(-S/lambda).
+double value_constant(const Problem& p, const Matrix& charged) {
+  const PlannerConfig& c = p.config;
+  double sum = 0, discount = 1;
+  for (int t = 0; t <= c.horizon; ++t, discount *= c.gamma)
+    for (int i = 0; i < p.shape.nu; ++i) {
+      const double variance = c.variance[c.variance.size() == 1 ? 0 : i];
+      const double width = static_cast<double>(p.shape.action_high[i]) - p.shape.action_low[i];
+      sum += discount * (c.prior == Prior::gaussian
+                             ? charged(t, i) * charged(t, i) / (2 * variance)
+                             : std::log(width) - 0.5 * std::log(2 * std::numbers::pi * variance));
+    }
+  return c.temperature * sum;
+}
+
+Update weigh(const Problem& p, const std::vector<Rollout>& rollouts, const Matrix& plan,
+             const Matrix& charged) {
+  const PlannerConfig& c = p.config;
+  Update up;
+  int valid = 0;
+  for (const Rollout& r : rollouts) {
+    up.cost.push_back(r.cost);
+    up.valid.push_back(r.valid);
+    valid += c.prior == Prior::gaussian || r.valid;
+  }
+  up.all_invalid = valid == 0;
+  up.valid_share = static_cast<double>(valid) / c.rollouts;
+  const double least = *std::min_element(up.cost.begin(), up.cost.end());
+  double sum = 0, squares = 0;
+  Matrix mean_noise = Matrix::Zero(plan.rows(), plan.cols());
+  for (const Rollout& r : rollouts) {
+    if (c.prior == Prior::uniform && !r.valid && valid > 0) continue;
+    const double w = std::exp((least - r.cost) / c.temperature);
+    sum += w;
+    squares += w * w;
+    mean_noise += w * r.noise;
+  }
+  up.plan = plan + mean_noise / sum;
+  up.effective_samples = sum * sum / squares;
+  up.value = c.temperature * std::log(sum / c.rollouts) - least - value_constant(p, charged);
+  return up;
+}
+
+Update update_problem(const Problem& p, const Input& in, int iteration, int b, const Matrix& plan,
+                      double& margin) {
+  Matrix charged = plan;
+  if (p.config.control_mode == ControlMode::mean_residual)
+    charged.rowwise() -= plan.colwise().mean().eval();
+  Vector start(p.shape.nx);
+  for (int i = 0; i < p.shape.nx; ++i) start[i] = in.observation[b * p.shape.nx + i];
+  std::vector<Rollout> rollouts;
+  Walk walk(p, plan, charged, margin);
+  for (int k = 0; k < p.config.rollouts; ++k) {
+    std::vector<int> member;
+    for (int t = 0; t < p.config.horizon; ++t)
+      member.push_back(member_of(p, in, iteration, in.id[b], k, t));
+    rollouts.push_back(walk.run(start, draw_noise(p, in, iteration, in.id[b], k), member));
+  }
+  return weigh(p, rollouts, plan, charged);
+}
+
+}  // namespace
+
+Vector evaluate_mlp(const MlpWeights& w, int member, const Vector& input) {
+  Vector h(w.inputs());
+  for (int i = 0; i < w.inputs(); ++i)
+    h[i] = std::isinf(w.input_std[i]) ? 0 : (input[i] - w.input_mean[i]) / w.input_std[i];
+  for (int l = 0; l < w.layers(); ++l) {
+    const int in = w.sizes[l], out = w.sizes[l + 1];
+    Vector y(out);
+    for (int o = 0; o < out; ++o) {
+      y[o] = w.bias[l][static_cast<std::size_t>(member) * out + o];
+      for (int i = 0; i < in; ++i)
+        y[o] += static_cast<double>(
+                    w.weight[l][(static_cast<std::size_t>(member) * out + o) * in + i]) * h[i];
+      if (l + 1 < w.layers()) y[o] = silu(y[o]);
+    }
+    h = y;
+  }
+  for (int o = 0; o < w.outputs(); ++o) h[o] = w.output_mean[o] + w.output_std[o] * h[o];
+  return h;
+}
+
+Result solve(const Problem& p, const Input& in) {
+  const int steps = p.config.horizon + 1, nu = p.shape.nu;
+  Result result;
+  std::vector<Matrix> plan;
+  for (std::size_t b = 0; b < in.id.size(); ++b) {
+    plan.emplace_back(steps, nu);
+    for (int t = 0; t < steps; ++t)
+      for (int i = 0; i < nu; ++i) plan[b](t, i) = in.plan[(b * steps + t) * nu + i];
+  }
+  for (int iteration = 0; iteration < p.config.iterations; ++iteration) {
+    result.update.emplace_back();
+    for (std::size_t b = 0; b < in.id.size(); ++b) {
+      result.update.back().push_back(
+          update_problem(p, in, iteration, static_cast<int>(b), plan[b], result.margin));
+      plan[b] = result.update.back().back().plan;
+    }
+  }
+  for (std::size_t b = 0; b < in.id.size(); ++b) {
+    Vector x(p.shape.nx);
+    for (int i = 0; i < p.shape.nx; ++i) x[i] = in.observation[b * p.shape.nx + i];
+    Vector a = policy_action(p, x) + plan[b].row(0).transpose();
+    for (int i = 0; i < nu; ++i)
+      a[i] = std::min(std::max(a[i], double{p.shape.action_low[i]}), double{p.shape.action_high[i]});
+    result.action.push_back(a);
+  }
+  return result;
+}
+
+}  // namespace softmpc::oracle

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// CartPush in MuJoCo.
+#include "cart_push.h"
+
+#include "cart_push_files.h"
+#include "tasks/mujoco_task.h"
+
+namespace softmpc::tasks {
+namespace {
+
+class CartPushTask final : public MujocoTask {
+ public:
+  CartPushTask()
+      : MujocoTask({.name = "CartPush",
+                    .summary = "hold a cart in the middle of its rail",
+                    .mjcf = cart_push_files().front().text,
+                    .frame_skip = 2,
+                    .time_limit = 100,
+                    .has_termination = true,
+                    .reset_noise = {.scale = 0.05}}) {}
+
+  void observe(const mjModel& m, const mjData& d, bool, ObservationWriter& out) const override {
+    out.add(d.qpos, static_cast<int>(m.nq));
+    out.add(d.qvel, static_cast<int>(m.nv));
+  }
+
+  Transition judge(const StepView& s) const override {
+    const double x = s.data.qpos[0];
+    const double effort = squared_norm<CartPush::action_size, double>(s.action);
+    return {CartPush::reward_terms(x, effort), !CartPush::healthy(x)};
+  }
+
+  std::unique_ptr<RewardModel> make_reward(const TaskOptions&) const override {
+    return std::make_unique<TaskReward<CartPush>>();
+  }
+};
+
+}  // namespace
+
+const Task& cart_push_task() {
+  static const CartPushTask task;
+  return task;
+}
+
+}  // namespace softmpc::tasks

@@ -1,0 +1,17 @@
+# softmpc_options: what every target of ours is compiled with, and no user's target.
+# Link it as  target_link_libraries(tgt PRIVATE $<BUILD_INTERFACE:softmpc_options>).
+add_library(softmpc_options INTERFACE)
+
+if(CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
+  target_compile_options(softmpc_options INTERFACE
+    $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wshadow;-Wnon-virtual-dtor;-Woverloaded-virtual>)
+  if(SOFTMPC_WERROR)
+    target_compile_options(softmpc_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Werror>)
+  endif()
+endif()
+
+if(SOFTMPC_SANITIZE)
+  target_compile_options(softmpc_options INTERFACE
+    -fsanitize=${SOFTMPC_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_link_options(softmpc_options INTERFACE -fsanitize=${SOFTMPC_SANITIZE})
+endif()

@@ -1,0 +1,43 @@
+# softmpc_test(name SOURCES a_test.cpp ... [LIBS softmpc::core ...] [LABELS core ...]
+#              [ARGS ...] [TIMEOUT seconds] [PROCESSORS n])
+# One GoogleTest program, one ctest entry. Labels in use: core tasks models pipeline tools slow gpu.
+# Tests find the golden files in SOFTMPC_GOLDEN_DIR, a compile definition.
+# A test whose libraries are not part of this build is left out, and configuring says so.
+function(softmpc_test name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "TIMEOUT;PROCESSORS" "SOURCES;LIBS;LABELS;ARGS")
+  if(arg_UNPARSED_ARGUMENTS OR NOT arg_SOURCES)
+    message(FATAL_ERROR "softmpc_test(${name}): needs SOURCES; unknown: '${arg_UNPARSED_ARGUMENTS}'")
+  endif()
+  foreach(library IN LISTS arg_LIBS)
+    if(library MATCHES "::" AND NOT TARGET ${library})
+      message(STATUS "softmpc: test ${name} left out: ${library} is not part of this build")
+      return()
+    endif()
+  endforeach()
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE ${arg_LIBS} softmpc_options GTest::gtest GTest::gtest_main Threads::Threads)
+  target_compile_definitions(${name} PRIVATE SOFTMPC_GOLDEN_DIR="${PROJECT_SOURCE_DIR}/tests/golden")
+  add_test(NAME ${name} COMMAND ${name} ${arg_ARGS})
+  softmpc_test_properties(${name})
+endfunction()
+
+# softmpc_test_command(name COMMAND ... [LABELS ...] [TIMEOUT s] [PROCESSORS n]): any command, a script for one.
+# It finds the program in the environment variable SOFTMPC_PROGRAM; exit code 77 is a skip.
+function(softmpc_test_command name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "TIMEOUT;PROCESSORS" "COMMAND;LABELS")
+  add_test(NAME ${name} COMMAND ${arg_COMMAND})
+  set_property(TEST ${name} PROPERTY SKIP_RETURN_CODE 77)
+  softmpc_test_properties(${name})
+endfunction()
+
+macro(softmpc_test_properties name)
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 300)
+  endif()
+  if(NOT arg_PROCESSORS)
+    set(arg_PROCESSORS 1)
+  endif()
+  set_tests_properties(${name} PROPERTIES
+    LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT} PROCESSORS ${arg_PROCESSORS}
+    ENVIRONMENT "SOFTMPC_PROGRAM=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/softmpc;SOFTMPC_GOLDEN_DIR=${PROJECT_SOURCE_DIR}/tests/golden")
+endmacro()

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+// softmpc plan: plans from given states with a trained controller.
+#include <cmath>
+#include <memory>
+
+#include "command.h"
+#include "console.h"
+#include "json_reader.h"
+#include "softmpc/controller.h"
+#include "softmpc/error.h"
+#include "softmpc/task.h"
+
+namespace softmpc::tools {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct PlanOptions {
+  std::string bundle, state, seed = "1";
+  bool json = false;
+};
+
+/// One entry of a state, or an error that names row, entry and rule.
+float state_entry(const Json& entry, const std::string& where) {
+  if (entry.is_number()) {
+    const auto value = static_cast<float>(entry.get<double>());
+    if (std::isfinite(value)) return value;
+  }
+  std::string shown = entry.is_string() ? entry.get<std::string>() : entry.dump();
+  if (shown.size() > 40) shown = shown.substr(0, 40) + "...";
+  throw Error(where + " is " + shown + ", must be a finite float32 number");
+}
+
+/// States [[...], ...], one a row; rows and entries are counted from 0 as in the JSON.
+std::vector<std::vector<float>> read_states(const std::string& path, const Bundle& bundle) {
+  const std::string source = path == "-" ? "standard input" : path;
+  const Json document = parse_json(read_text(path), source);
+  const auto nx = static_cast<std::size_t>(bundle.nx);
+  const std::string rule = "must be [[...], ...], one state of " + std::to_string(nx) +
+                           " numbers (" + bundle.task + ") a row";
+  if (!document.is_array()) throw Error(source + ": holds no array, " + rule);
+  if (document.empty()) throw Error(source + ": holds no state, " + rule);
+  std::vector<std::vector<float>> states;
+  for (std::size_t row = 0; row < document.size(); ++row) {
+    const std::string where = source + ": row " + std::to_string(row);
+    const Json& state = document[row];
+    if (!state.is_array()) throw Error(where + " is no array, " + rule);
+    if (state.size() != nx) {
+      throw Error(where + " has " + std::to_string(state.size()) + " numbers, " + rule);
+    }
+    states.emplace_back();
+    for (std::size_t i = 0; i < nx; ++i) {
+      states.back().push_back(state_entry(state[i], where + ", entry " + std::to_string(i)));
+    }
+  }
+  return states;
+}
+
+/// The task's reward; null where the bundle's own members predict it.
+std::unique_ptr<RewardModel> reward_of(const Bundle& bundle, const std::string& path) {
+  const EnvironmentConfig& environment = bundle.config.environment;
+  try {
+    auto reward = find_task(bundle.task).make_reward(
+        {.positions = environment.positions, .time_limit = environment.time_limit});
+    if (!reward && !bundle.outputs.reward) {
+      throw Error(path + ": the reward of " + bundle.task + " is neither analytic nor learned");
+    }
+    return reward;
+  } catch (const UsageError& error) {
+    if (bundle.outputs.reward) return nullptr;
+    throw Error(path + ": " + error.what());
+  }
+}
+
+Json as_json(const Plan& plan, std::size_t nu) {
+  Json rows = Json::array();
+  for (std::size_t t = 0; t + nu <= plan.sequence.size(); t += nu) {
+    rows.push_back(tidy(plan.sequence.subspan(t, nu)));
+  }
+  return {{"action", tidy(plan.action)},
+          {"value", plan.value},  // NaN is written as null
+          {"status", to_string(plan.status)},
+          {"plan", rows},
+          {"effective_samples", plan.effective_samples},
+          {"valid_share", plan.valid_share}};
+}
+
+std::string as_table(const Json& plans) {
+  std::vector<std::vector<std::string>> rows = {
+      {"row", "action", "value", "status", "effective samples", "valid share"}};
+  for (std::size_t i = 0; i < plans.size(); ++i) {
+    const Json& plan = plans[i];
+    std::string action;
+    for (const Json& entry : plan["action"]) {
+      action += (action.empty() ? "" : " ") + text("%+.4f", entry.get<double>());
+    }
+    rows.push_back({std::to_string(i), action, text("%.6g", plan["value"].get<double>()),
+                    plan["status"],
+                    text("%.4g", plan["effective_samples"].get<double>()),
+                    text("%.4g", plan["valid_share"].get<double>())});
+  }
+  return table(rows);
+}
+
+int run_plan(const PlanOptions& options) {
+  const std::uint64_t seed = seed_number("--seed", options.seed);
+  const Bundle bundle = load_bundle(bundle_path(options.bundle));
+  const auto states = read_states(options.state, bundle);
+  const auto reward = reward_of(bundle, options.bundle);
+  Controller controller(bundle, reward.get(), {.seed = seed, .threads = 1});
+  Json plans = Json::array();
+  for (const std::vector<float>& state : states) {
+    // each state is a problem of its own, started cold; the first is a new controller's first plan
+    if (!plans.empty()) controller.reset();
+    plans.push_back(as_json(controller.plan(state), static_cast<std::size_t>(bundle.nu)));
+  }
+  write_out(options.json ? Json{{"plans", plans}}.dump() + '\n' : as_table(plans));
+  return 0;
+}
+
+}  // namespace
+
+Run add_plan(CLI::App& app) {
+  auto options = std::make_shared<PlanOptions>();
+  add_text(app, "BUNDLE", options->bundle, "", "a run folder or its model.safetensors")->required();
+  add_text(app, "--state", options->state, "FILE|-",
+           "JSON [[...], ...], one state a row; - reads standard input")
+      ->required();
+  add_text(app, "--seed", options->seed, "S", "seed of the planner's noise, 1 if not given");
+  app.add_flag("--json", options->json,
+               "one JSON document: {\"plans\": [{action, value, status, plan, ...}]}");
+  app.footer(
+      "Each state is a problem of its own: its plan starts as at an episode's start, from N(0, Sigma).\n"
+      "'action' is what to execute, 'value' the soft value, 'plan' the H+1 rows of the plan.\n\n"
+      "Example: echo '[[0, 0, 0, 0]]' | softmpc plan runs/InvertedPendulum-default-seed1 --state -");
+  return [options] { return run_plan(*options); };
+}
+
+}  // namespace softmpc::tools

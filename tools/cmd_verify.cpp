@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// softmpc verify: replays recorded trajectories and plans, prints the largest errors.
+#include <cmath>
+#include <memory>
+
+#include "command.h"
+#include "console.h"
+#include "json_reader.h"
+#include "softmpc/error.h"
+#include "verify_env.h"
+#include "verify_plan.h"
+
+namespace softmpc::tools {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct VerifyOptions {
+  std::vector<std::string> files;
+  std::string device = "cpu";
+  bool json = false;
+};
+
+VerifyReport verify_file(const std::string& path) {
+  const nlohmann::json document = parse_json(read_text(path), path);
+  const JsonNode root(document, path);
+  const std::string kind = root.at("kind").string();
+  if (kind == "env") return verify_env(root);
+  if (kind == "plan") return verify_plan(root);
+  root.at("kind").fail("is '" + kind.substr(0, 40) + "', must be env or plan");
+}
+
+/// JSON has no infinity: a quantity that must match exactly and does not has no finite ratio.
+Json finite(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
+
+Json as_json(const VerifyReport& report) {
+  Json quantities = Json::object();
+  for (const Quantity& quantity : report.quantities()) {
+    quantities[quantity.name] = {{"error", finite(quantity.error)},
+                                 {"of_tolerance", finite(quantity.of_limit)},
+                                 {"where", quantity.where},
+                                 {"pass", quantity.of_limit <= 1}};
+  }
+  return {{"file", report.file},
+          {"kind", report.kind},
+          {"task", report.task},
+          {"quantities", quantities},
+          {"pass", report.passed()}};
+}
+
+std::string as_text(const VerifyReport& report) {
+  std::string result = text("%s  %s  (%s, %s)\n", report.passed() ? "PASS" : "FAIL",
+                            report.file.c_str(), report.kind.c_str(), report.task.c_str());
+  for (const Quantity& quantity : report.quantities()) {
+    result += text("      %-12s largest error %-9.3g  %.3g of its tolerance%s%s\n",
+                   quantity.name.c_str(), quantity.error, quantity.of_limit,
+                   quantity.of_limit > 1 ? "  OVER at " : "",
+                   quantity.of_limit > 1 ? quantity.where.c_str() : "");
+  }
+  return result;
+}
+
+int run_verify(const VerifyOptions& options) {
+  resolve_device(options.device);
+  Json results = Json::array();
+  std::string first_problem;
+  std::size_t problems = 0;
+  const auto note = [&](const std::string& problem) {
+    if (problems++ == 0) first_problem = problem;
+  };
+  for (const std::string& file : options.files) {
+    try {
+      const VerifyReport report = verify_file(file);
+      if (!report.passed()) note(file + ": over its tolerance: " + report.worst());
+      if (options.json) {
+        results.push_back(as_json(report));
+      } else {
+        write_out(as_text(report));
+      }
+    } catch (const Error& error) {
+      note(one_line(error));
+      results.push_back({{"file", file}, {"error", one_line(error)}, {"pass", false}});
+      if (!options.json) write_out("ERROR " + one_line(error) + '\n');
+    }
+  }
+  const std::size_t passed = options.files.size() - problems;
+  if (options.json) {
+    write_out(Json{{"files", results}, {"pass", problems == 0}}.dump(
+                  2, ' ', false, Json::error_handler_t::replace) + '\n');
+  } else {
+    write_out(text("%zu of %zu files pass\n", passed, options.files.size()));
+  }
+  if (problems == 0) return 0;
+  throw Error(first_problem + (problems > 1 ? text(" (and %zu more files did not pass)",
+                                                   problems - 1)
+                                            : ""));
+}
+
+}  // namespace
+
+Run add_verify(CLI::App& app) {
+  auto options = std::make_shared<VerifyOptions>();
+  app.add_option("FILE", options->files, "recordings, \"kind\": \"env\" or \"plan\"")
+      ->required()
+      ->type_name("");
+  add_text(app, "--device", options->device, "D", "cpu or auto (this build has no CUDA backend)");
+  app.add_flag("--json", options->json, "one JSON document on standard output");
+  app.footer(
+      "Replays each recording with the task's environment (kind env) or the planner (kind plan) and\n"
+      "prints the largest error of each quantity, absolute and as a share of the file's tolerance.\n"
+      "Exit 1 if any share is over 1 or a file cannot be read.\n\n"
+      "Example: softmpc verify tests/golden/env/*.json tests/golden/plan/*.json");
+  return [options] { return run_verify(*options); };
+}
+
+}  // namespace softmpc::tools

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// Stands in for training.cpp where softmpc::train is not part of the build.
+#include "softmpc/error.h"
+#include "training.h"
+
+namespace softmpc::tools {
+namespace {
+
+[[noreturn]] void missing() {
+  throw Error("this build of softmpc has no trainer; build it with SOFTMPC_WITH_TRAIN=ON");
+}
+
+}  // namespace
+
+RecordedRun read_recorded_run(const std::string&) { missing(); }
+
+TrainOutcome train(const TrainRequest&, TrainObserver&, const std::atomic<bool>&) { missing(); }
+
+std::vector<double> play_bundle(const Bundle&, const std::string&, const PlayOptions&,
+                                std::vector<int>&) {
+  missing();
+}
+
+}  // namespace softmpc::tools

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// Ctrl-C and SIGTERM as a flag: the first asks to stop, the one after `patience` kills.
+#include "stop_signal.h"
+
+#include <csignal>
+
+namespace softmpc::tools {
+namespace {
+
+// what a handler may touch: lock-free atomics
+std::atomic<bool> requested{false};
+std::atomic<int> count{0}, first{0}, allowed{1};
+static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<int>::is_always_lock_free);
+
+void on_signal(int number) {
+  if (count.fetch_add(1) == 0) first = number;
+  requested = true;
+  if (count >= allowed) {
+    std::signal(SIGINT, SIG_DFL);
+    std::signal(SIGTERM, SIG_DFL);
+  }
+}
+
+}  // namespace
+
+void catch_stop_signals(int patience) {
+  allowed = patience;
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  sigemptyset(&action.sa_mask);
+  action.sa_flags = SA_RESTART;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+}
+
+const std::atomic<bool>& stop_requested() { return requested; }
+int stop_count() { return count; }
+int stop_signal_number() { return first; }
+
+}  // namespace softmpc::tools

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// How a training run shows itself: one line that renews itself on a terminal, plain lines elsewhere.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <string>
+
+#include "softmpc/train/trainer.h"
+
+namespace softmpc::tools {
+
+enum class ProgressStyle { bar, lines, silent };
+
+/// Bar of `width` characters: [#####.....].
+std::string progress_bar(double share, int width);
+
+/// The line of a terminal that is written over and over.
+class StatusLine {
+ public:
+  ~StatusLine();
+  void show(const std::string& line);
+  /// Ends the line, if one stands; what follows starts on a new one.
+  void finish();
+
+ private:
+  bool shown_ = false;
+};
+
+class TrainProgress final : public TrainObserver {
+ public:
+  TrainProgress(ProgressStyle style, std::string name, std::int64_t steps);
+
+  void on_episode(const EpisodeEnd& episode) override;
+  void on_train(const TrainReport& report) override;
+  void on_eval(const EvalReport& report) override;
+  void on_step(std::int64_t step) override;
+  void finish() { line_.finish(); }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  std::string numbers(std::int64_t step) const;
+  void measure(std::int64_t step, Clock::time_point now);
+
+  ProgressStyle style_;
+  std::string name_;
+  std::int64_t steps_;
+  StatusLine line_;
+  std::deque<double> returns_;                                    // last ten
+  std::deque<std::pair<Clock::time_point, std::int64_t>> marks_;  // of the last seconds
+  double rate_ = 0;                                               // steps per second over marks_
+};
+
+}  // namespace softmpc::tools

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// The seam to the trainer: training.cpp where the build has one, no_training.cpp where not.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "softmpc/bundle.h"
+#include "softmpc/config.h"
+#include "softmpc/train/trainer.h"
+
+namespace softmpc::tools {
+
+/// One run, all settings resolved.
+struct TrainRequest {
+  std::string task, preset;
+  Config config;
+  std::string out;      ///< run folder
+  bool resume = false;
+};
+
+struct TrainOutcome {
+  bool stopped = false;       ///< before config.trainer.steps
+  std::int64_t start = 0;     ///< step that this process began at
+  std::int64_t steps = 0;     ///< steps done in all
+  double seconds = 0;         ///< of this process
+  std::uint64_t state_hash = 0;
+};
+
+/// What a resumed run's config.json says.
+struct RecordedRun {
+  std::string task, preset;
+  Config config;
+};
+/// Throws Error naming the file where it is damaged.
+RecordedRun read_recorded_run(const std::string& out);
+
+/// Trains and writes the run folder; `progress` is told what is going on after the folder was.
+TrainOutcome train(const TrainRequest& request, TrainObserver& progress,
+                   const std::atomic<bool>& stop);
+
+/// play() with the bundle's own task; `path` names the bundle in errors.
+std::vector<double> play_bundle(const Bundle& bundle, const std::string& path,
+                                const PlayOptions& options, std::vector<int>& lengths);
+
+}  // namespace softmpc::tools

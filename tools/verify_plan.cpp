@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+// Repeats a recorded plan with the recorded noise: costs, values, plans, which rollouts count.
+#include "verify_plan.h"
+
+#include <cstdint>
+#include <memory>
+
+#include "console.h"
+#include "softmpc/error.h"
+#include "softmpc/network.h"
+#include "softmpc/planner.h"
+#include "softmpc/task.h"
+
+namespace softmpc::tools {
+namespace {
+
+constexpr int kMost = 1 << 20;
+
+/// Sizes, as in DESIGN: B problems, K rollouts, H horizon.
+struct Sizes {
+  std::size_t problems, rollouts, horizon, nx, nu, iterations;
+};
+
+/// The recorded iterations, one behind the other.
+struct Recording {
+  std::vector<float> noise;          // [I, B, K, H+1, nu]
+  std::vector<int> member;           // [I, H]
+  std::vector<double> plan_in;       // [I, B, H+1, nu]
+  std::vector<double> plan_out;      // [I, B, H+1, nu]
+  std::vector<double> cost;          // [I, B, K]
+  std::vector<double> value;         // [I, B]
+  std::vector<std::uint8_t> valid;   // [I, B, K]; empty where every rollout counts
+};
+
+struct Tolerances {
+  Tolerance cost, value, plan;
+};
+
+template <class T>
+void append(std::vector<T>& to, const std::vector<T>& from) {
+  to.insert(to.end(), from.begin(), from.end());
+}
+
+/// The member of a document that names one of `names`; the index of the name.
+std::size_t choice(const JsonNode& node, std::initializer_list<const char*> names) {
+  const std::string value = node.string();
+  std::string known;
+  std::size_t index = 0;
+  for (const char* name : names) {
+    if (value == name) return index;
+    known += (known.empty() ? "" : ", ") + std::string(name);
+    ++index;
+  }
+  node.fail("is '" + value.substr(0, 40) + "', must be one of " + known);
+}
+
+PlannerConfig read_config(const JsonNode& document, std::size_t nu, std::size_t iterations) {
+  PlannerConfig config;
+  config.rollouts = document.at("rollouts").integer(1, kMost);
+  config.horizon = document.at("horizon").integer(1, kMost);
+  config.iterations = static_cast<int>(iterations);
+  config.temperature = document.at("temperature").number();
+  const JsonNode variance = document.at("variance");
+  config.variance = variance.numbers({variance.size() == 1 ? std::size_t{1} : nu});
+  config.gamma = document.at("gamma").number();
+  config.prior = choice(document.at("prior"), {"gaussian", "uniform"}) == 0 ? Prior::gaussian
+                                                                            : Prior::uniform;
+  constexpr ControlMode kModes[] = {ControlMode::plain, ControlMode::mean_residual,
+                                    ControlMode::policy_residual, ControlMode::policy_residual};
+  config.control_mode = kModes[choice(document.at("control_mode"),
+                                      {"default", "mean_residual", "mu", "policy_residual"})];
+  config.handle_terminations = document.at("handle_terminations").boolean();
+  return config;
+}
+
+/// A stack of networks, each a list of layers {weight [out][in], bias [out]}.
+MlpWeights read_networks(const std::vector<JsonNode>& stack, std::size_t inputs,
+                         std::size_t outputs) {
+  const std::size_t layers = stack.front().size();
+  if (layers == 0) stack.front().fail("has no layers");
+  std::vector<int> sizes = {static_cast<int>(inputs)};
+  for (std::size_t l = 0; l < layers; ++l) {
+    sizes.push_back(static_cast<int>(stack.front().at(l).at("bias").size()));
+    if (sizes.back() == 0) stack.front().at(l).at("bias").fail("is empty");
+  }
+  if (static_cast<std::size_t>(sizes.back()) != outputs) {
+    stack.front().at(layers - 1).at("bias").fail("has " + std::to_string(sizes.back()) +
+                                                 " elements, must have " +
+                                                 std::to_string(outputs));
+  }
+  MlpWeights weights = MlpWeights::zeros(static_cast<int>(stack.size()), sizes);
+  for (std::size_t l = 0; l < layers; ++l) {
+    weights.weight[l].clear();
+    weights.bias[l].clear();
+    const auto in = static_cast<std::size_t>(sizes[l]), out = static_cast<std::size_t>(sizes[l + 1]);
+    for (const JsonNode& network : stack) {
+      if (network.size() != layers) {
+        network.fail("must have " + std::to_string(layers) + " layers, like the first of the stack");
+      }
+      append(weights.weight[l], network.at(l).at("weight").floats({out, in}));
+      append(weights.bias[l], network.at(l).at("bias").floats({out}));
+    }
+  }
+  return weights;
+}
+
+Recording read_recording(const JsonNode& iterations, const Sizes& n, std::size_t members,
+                         Prior prior) {
+  // every rollout counts under the Gaussian prior; files of that kind may leave it out
+  const bool valid = prior == Prior::uniform || iterations.at(0).find("valid").has_value();
+  Recording recording;
+  for (std::size_t i = 0; i < n.iterations; ++i) {
+    const JsonNode iteration = iterations.at(i);
+    append(recording.noise,
+           iteration.at("noise").floats({n.problems, n.rollouts, n.horizon + 1, n.nu}));
+    const JsonNode member = iteration.at("member");
+    if (member.size() != n.horizon) {
+      member.fail("has " + std::to_string(member.size()) + " elements, must have one a step, " +
+                  std::to_string(n.horizon));
+    }
+    for (std::size_t t = 0; t < n.horizon; ++t) {
+      recording.member.push_back(member.at(t).integer(0, static_cast<int>(members) - 1));
+    }
+    append(recording.plan_in,
+           iteration.at("plan_in").numbers({n.problems, n.horizon + 1, n.nu}));
+    append(recording.plan_out,
+           iteration.at("plan_out").numbers({n.problems, n.horizon + 1, n.nu}));
+    append(recording.cost, iteration.at("cost").numbers({n.problems, n.rollouts}));
+    append(recording.value, iteration.at("value").numbers({n.problems}));
+    if (valid) {
+      append(recording.valid, iteration.at("valid").booleans({n.problems, n.rollouts}));
+    }
+  }
+  return recording;
+}
+
+/// Everything that planning borrows, built from the file.
+struct Parts {
+  std::unique_ptr<RewardModel> reward;
+  std::unique_ptr<MlpDynamics> dynamics;
+  std::unique_ptr<MlpValue> value;
+  std::unique_ptr<MlpPolicy> policy;
+  ProblemShape shape;
+  std::size_t members = 0;
+};
+
+Parts read_parts(const JsonNode& document, const PlannerConfig& config, const Task& task,
+                 const TaskOptions& options) {
+  const TaskSpec spec = task.spec(options);
+  const auto nx = static_cast<std::size_t>(spec.nx), nu = static_cast<std::size_t>(spec.nu);
+  Parts parts;
+  parts.shape = {spec.nx, spec.nu, spec.action_low, spec.action_high,
+                 document.at("problems").integer(1, kMost)};
+  parts.reward = task.make_reward(options);
+  if (!parts.reward) {
+    document.at("task").fail("is " + spec.name + ", whose reward is no function of the " +
+                             "observation: a recorded plan cannot be repeated");
+  }
+  const JsonNode members = document.at("members");
+  parts.members = members.size();
+  if (parts.members == 0) members.fail("is empty, must hold at least one network");
+  std::vector<JsonNode> stack;
+  for (std::size_t i = 0; i < parts.members; ++i) stack.push_back(members.at(i));
+  parts.dynamics =
+      std::make_unique<MlpDynamics>(read_networks(stack, nx + nu, nx), spec.nx, spec.nu);
+  parts.value = std::make_unique<MlpValue>(read_networks({document.at("critic")}, nx + nu, 1),
+                                           spec.nx, spec.nu);
+  if (config.control_mode == ControlMode::policy_residual) {
+    parts.policy = std::make_unique<MlpPolicy>(read_networks({document.at("actor")}, nx, nu),
+                                               spec.action_low, spec.action_high);
+  }
+  return parts;
+}
+
+/// Element `i` of an array [I, B, ...] of `per_problem` numbers a problem, as a key in the file.
+std::string element(const char* name, std::size_t i, const Sizes& n, std::size_t per_problem) {
+  const std::size_t problem = i / per_problem;
+  std::string key = text("iterations[%zu].%s[%zu]", problem / n.problems, name,
+                         problem % n.problems);
+  if (per_problem > 1) key += text("[%zu]", i % per_problem);
+  return key;
+}
+
+template <class T>
+void compare_array(VerifyReport& report, const char* name, const std::vector<T>& computed,
+                   const std::vector<double>& recorded, Tolerance tolerance, const Sizes& n,
+                   std::size_t per_problem) {
+  for (std::size_t i = 0; i < recorded.size(); ++i) {
+    report.compare(name, static_cast<double>(computed[i]), recorded[i], tolerance,
+                   [&] { return element(name, i, n, per_problem); });
+  }
+}
+
+void compare(const Recording& recording, const PlanTrace& trace, const Sizes& n,
+             const Tolerances& tolerances, VerifyReport& report) {
+  const std::size_t plan_size = (n.horizon + 1) * n.nu;
+  compare_array(report, "cost", trace.cost, recording.cost, tolerances.cost, n, n.rollouts);
+  compare_array(report, "value", trace.value, recording.value, tolerances.value, n, 1);
+  compare_array(report, "plan_out", trace.plan, recording.plan_out, tolerances.plan, n, plan_size);
+  for (std::size_t i = 0; i < recording.valid.size(); ++i) {
+    report.compare_exactly("valid", (trace.valid[i] != 0) == (recording.valid[i] != 0),
+                           [&] { return element("valid", i, n, n.rollouts); });
+  }
+  // an iteration starts from the plan before
+  const std::size_t batch = n.problems * plan_size;
+  for (std::size_t i = batch; i < recording.plan_in.size(); ++i) {
+    report.compare("plan_in", static_cast<double>(trace.plan[i - batch]), recording.plan_in[i],
+                   tolerances.plan, [&] { return element("plan_in", i, n, plan_size); });
+  }
+}
+
+/// One solve over all iterations, from the first recorded plan.
+PlanTrace solve(const Recording& recording, const Parts& parts, const PlannerConfig& config,
+                const std::vector<float>& observation, const Sizes& n) {
+  const std::size_t batch_size = n.problems * (n.horizon + 1) * n.nu;
+  std::vector<float> plan(recording.plan_in.begin(),
+                          recording.plan_in.begin() + static_cast<std::ptrdiff_t>(batch_size));
+  std::vector<double> value(n.problems);
+  PlanBatch batch;
+  batch.problems = static_cast<int>(n.problems);
+  batch.observation = observation;
+  batch.plan = plan;
+  batch.value = value;
+  PlanTrace trace;
+  trace.noise = recording.noise;
+  trace.member = recording.member;
+  Planner planner(config, parts.shape);
+  planner.solve({parts.dynamics.get(), parts.reward.get(), parts.value.get(), parts.policy.get()},
+                {}, batch, &trace);
+  return trace;
+}
+
+}  // namespace
+
+VerifyReport verify_plan(const JsonNode& document) {
+  VerifyReport report;
+  report.file = document.source();
+  report.kind = "plan";
+  report.task = document.at("task").string();
+  try {
+    const Task& task = find_task(report.task);
+    const TaskOptions options{.positions = document.at("with_positions").boolean(),
+                              .time_limit = 0};
+    const TaskSpec spec = task.spec(options);
+    if (document.at("activation").string() != "silu") {
+      document.at("activation").fail("must be silu");
+    }
+    const JsonNode iterations = document.at("iterations");
+    if (iterations.size() == 0) iterations.fail("is empty, must hold at least one iteration");
+    const PlannerConfig config =
+        read_config(document, static_cast<std::size_t>(spec.nu), iterations.size());
+    const Parts parts = read_parts(document, config, task, options);
+    const Sizes n = {static_cast<std::size_t>(parts.shape.max_problems),
+                     static_cast<std::size_t>(config.rollouts),
+                     static_cast<std::size_t>(config.horizon), static_cast<std::size_t>(spec.nx),
+                     static_cast<std::size_t>(spec.nu), iterations.size()};
+    const auto observation = document.at("observation").floats({n.problems, n.nx});
+    const Recording recording = read_recording(iterations, n, parts.members, config.prior);
+    const JsonNode tolerance = document.at("tolerance");
+    const Tolerances tolerances = {read_tolerance(tolerance.at("cost")),
+                                   read_tolerance(tolerance.at("value")),
+                                   read_tolerance(tolerance.at("plan"))};
+    compare(recording, solve(recording, parts, config, observation, n), n, tolerances, report);
+  } catch (const UsageError& error) {
+    // an unknown task, a setting out of range: what is wrong is the file, not the command line
+    throw Error(report.file + ": " + error.what());
+  }
+  return report;
+}
+
+}  // namespace softmpc::tools
