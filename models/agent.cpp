@@ -55,7 +55,7 @@ Agent::Agent(const Config& config, const Task& task, ThreadPool& pool)
     : config_(config),
       spec_(task.spec({config.environment.positions, config.environment.time_limit})),
       pool_(pool),
-      reward_(task.make_reward({config.environment.positions, config.environment.time_limit})),
+      reward_(make_rollout_reward(task, {config.environment.positions, config.environment.time_limit})),
       ensemble_(config.model, spec_.nx, spec_.nu, learned_outputs(config, spec_),
                 config.trainer.seed),
       critics_(config.critic, spec_.nx, spec_.nu, config.trainer.seed),

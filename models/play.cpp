@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Episodes without exploration noise: the planner of training, clip(u_0) executed, no updates.
 #include <algorithm>
+#include <memory>
 
 #include "softmpc/controller.h"
 #include "softmpc/error.h"
@@ -8,6 +9,44 @@
 #include "softmpc/train/trainer.h"
 
 namespace softmpc {
+namespace {
+
+/// How a bundle acts: its planner, or its policy where that acted in training.
+class Actor {
+ public:
+  Actor(const Bundle& bundle, const Task& task, const TaskOptions& variant, const PlayOptions& options)
+      : reward_(make_rollout_reward(task, variant)) {
+    if (bundle.config.model.source == ModelSource::environment)
+      dynamics_ = task.make_dynamics(variant);
+    if (bundle.config.trainer.acting == Acting::policy && bundle.policy) {
+      policy_ = std::make_unique<MlpPolicy>(*bundle.policy, bundle.action_low, bundle.action_high);
+      action_.resize(bundle.nu);
+      scratch_.resize(policy_->scratch_bytes(1) / sizeof(float));
+    } else {
+      controller_ = std::make_unique<Controller>(
+          bundle, reward_.get(), ControllerOptions{options.seed, options.threads, dynamics_.get()});
+    }
+  }
+
+  void start_episode() {
+    if (controller_ && played_++ > 0) controller_->reset();
+  }
+  std::span<const float> act(std::span<const float> x) {
+    if (controller_) return controller_->plan(x).action;
+    policy_->evaluate({x.data(), 1}, 1, {action_.data(), 1}, scratch_.data());
+    return action_;
+  }
+
+ private:
+  std::unique_ptr<RewardModel> reward_;
+  std::unique_ptr<DynamicsModel> dynamics_;
+  std::unique_ptr<Controller> controller_;
+  std::unique_ptr<MlpPolicy> policy_;
+  std::vector<float> action_, scratch_;
+  int played_ = 0;
+};
+
+}  // namespace
 
 std::vector<double> play(const Bundle& bundle, const Task& task, const PlayOptions& options,
                          std::vector<int>* lengths) {
@@ -18,9 +57,8 @@ std::vector<double> play(const Bundle& bundle, const Task& task, const PlayOptio
     throw Error("bundle: nx " + std::to_string(bundle.nx) + ", nu " + std::to_string(bundle.nu) +
                 " do not fit " + spec.name + ", which has nx " + std::to_string(spec.nx) + ", nu " +
                 std::to_string(spec.nu));
-  const auto reward = task.make_reward(variant);
   const auto environment = task.make_environment(variant);
-  Controller controller(bundle, reward.get(), {options.seed, options.threads});
+  Actor actor(bundle, task, variant, options);
   std::vector<double> observation(spec.nx), returns;
   std::vector<float> x(spec.nx);
   for (int episode = 0; episode < options.episodes; ++episode) {
@@ -28,12 +66,12 @@ std::vector<double> play(const Bundle& bundle, const Task& task, const PlayOptio
         {static_cast<std::uint32_t>(episode), hd::draw_word(hd::Stream::reset, 0, 0, 0), 1, 0},
         options.seed);
     environment->reset(static_cast<std::uint64_t>(bits.x) << 32 | bits.y, observation);
-    if (episode > 0) controller.reset();
+    actor.start_episode();
     double total = 0;
     int length = 0;
     for (Transition t; !t.terminated && !t.truncated; ++length) {
       std::copy(observation.begin(), observation.end(), x.begin());
-      t = environment->step(controller.plan(x).action, observation);
+      t = environment->step(actor.act(x), observation);
       total += t.reward;
     }
     returns.push_back(total);

@@ -101,6 +101,10 @@ std::string start_of_run(const std::string& path) {
   return utc_text(now());
 }
 
+void write_config(const std::string& path, const RunInfo& info) {
+  write_file_atomically(config_path(path), config_text(info, start_of_run(path)));
+}
+
 }  // namespace
 
 struct RunFolder::Impl {
@@ -115,9 +119,6 @@ struct RunFolder::Impl {
         metrics(folder + "/metrics.jsonl"),
         events(folder + "/events.out.tfevents.softmpc", now()) {}
 
-  void write_config() const {
-    write_file_atomically(config_path(path), config_text(info, start_of_run(path)));
-  }
   void write_line(const Json& line) {
     metrics.append(line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
   }
@@ -125,9 +126,9 @@ struct RunFolder::Impl {
 
 RunFolder::RunFolder(const std::string& path, const RunInfo& info, bool resume) {
   prepare_folder(path, resume);
-  impl_ = std::make_unique<Impl>(path, info);
   // An earlier config.json stands until cut_back(): the trainer may yet refuse these settings.
-  if (!is_run_folder(path)) impl_->write_config();
+  if (!is_run_folder(path)) write_config(path, info);
+  impl_ = std::make_unique<Impl>(path, info);
 }
 
 RunFolder::~RunFolder() = default;
@@ -147,7 +148,7 @@ void RunFolder::cut_back(const std::string& observer_state) {
   }
   impl_->metrics.truncate(metrics);
   impl_->events.truncate(events, now());
-  impl_->write_config();
+  write_config(impl_->path, impl_->info);
 }
 
 const std::string& RunFolder::path() const { return impl_->path; }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "softmpc/controller.h"
 
+#include <string>
 #include <vector>
 
 #include "softmpc/error.h"
@@ -18,7 +19,10 @@ struct Controller::Impl {
                 {bundle.nx, bundle.nu, bundle.action_low, bundle.action_high, 1}, &pool) {
     if (bundle.policy)
       policy = std::make_unique<MlpPolicy>(*bundle.policy, bundle.action_low, bundle.action_high);
-    models = {&dynamics, reward, &value, policy.get()};
+    if (bundle.policy && bundle.policy->inputs() != bundle.nx)
+      throw Error("policy: inputs do not fit nx " + std::to_string(bundle.nx));
+    models = {options.dynamics ? options.dynamics : &dynamics, reward, &value, policy.get()};
+    planner.check(models);
     sequence.resize(planner.plan_size());
     action.resize(bundle.nu);
     result.action = action;

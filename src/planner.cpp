@@ -18,6 +18,10 @@
 namespace softmpc {
 namespace {
 
+void require(bool ok, const char* rule) {
+  if (!ok) throw Error(std::string("planner solve: ") + rule);
+}
+
 /// Lanes of a solve are counted in an int, padding included.
 constexpr std::size_t kMostLanes = 1u << 30;
 
@@ -80,6 +84,7 @@ struct Planner::Impl {
   // filled per solve, in this order
   std::vector<std::uint32_t> default_id;
   std::vector<PlanStatus> status;
+  std::vector<float> state;              // [B, nx]
   std::vector<int> member;               // [H]
   std::vector<float> residual;           // [B, H+1, nu]
   cpu::AlignedFloats noise;              // tiles of [H+1, nu, lanes]
@@ -102,7 +107,7 @@ struct Planner::Impl {
   }
 
   bool grouped() const { return config.member_draw != MemberDraw::per_step; }
-  void check(const Models& models, const PlanBatch& batch) const;
+  void check_sizes(const PlanBatch& batch) const;
   void check_trace(const PlanBatch& batch, const PlanTrace& trace, int members) const;
   void check_plan(std::span<const float> plan) const;
   void draw_members(const SolveKey& key, int iteration, const PlanTrace* trace, int members);
@@ -143,6 +148,7 @@ Planner::Planner(const PlannerConfig& config, const ProblemShape& shape, ThreadP
                      std::to_string(problems * config.rollouts) + ", at most " +
                      std::to_string(kMostLanes) + " are possible");
   p.status.resize(problems);
+  p.state.resize(problems * shape.nx);
   p.member.resize(config.horizon);
   p.residual.resize(problems * p.plan_size);
   const std::size_t lanes = problems * config.rollouts;
@@ -161,10 +167,7 @@ const PlannerConfig& Planner::config() const { return impl_->config; }
 const ProblemShape& Planner::shape() const { return impl_->shape; }
 std::size_t Planner::plan_size() const { return impl_->plan_size; }
 
-void Planner::Impl::check(const Models& models, const PlanBatch& batch) const {
-  const auto require = [](bool ok, const char* rule) {
-    if (!ok) throw Error(std::string("planner solve: ") + rule);
-  };
+void Planner::Impl::check_sizes(const PlanBatch& batch) const {
   const std::size_t b = batch.problems;
   require(batch.problems >= 1 && batch.problems <= shape.max_problems,
           "problems must be in 1..max_problems");
@@ -177,6 +180,10 @@ void Planner::Impl::check(const Models& models, const PlanBatch& batch) const {
           "effective_samples must be [B]");
   require(batch.valid_share.empty() || batch.valid_share.size() == b, "valid_share must be [B]");
   require(batch.status.empty() || batch.status.size() == b, "status must be [B]");
+}
+
+void Planner::check(const Models& models) const {
+  const PlannerConfig& config = impl_->config;
   require(models.dynamics && models.value, "dynamics and value must be given");
   require(models.reward || models.dynamics->predicts_reward(), "a reward must be given or learned");
   require(config.control_mode != ControlMode::policy_residual || models.policy,
@@ -189,7 +196,8 @@ void Planner::Impl::check(const Models& models, const PlanBatch& batch) const {
 void Planner::Impl::check_trace(const PlanBatch& batch, const PlanTrace& trace,
                                 int members) const {
   const std::size_t iterations = config.iterations, rollouts = config.rollouts;
-  if (!trace.noise.empty() && trace.noise.size() != iterations * batch.problems * rollouts * plan_size)
+  const std::size_t noise_size = iterations * batch.problems * rollouts * plan_size;
+  if (!trace.noise.empty() && trace.noise.size() != noise_size)
     throw Error("planner solve: noise must be [iterations, B, K, H+1, nu]");
   if (!trace.member.empty() && trace.member.size() != iterations * config.horizon)
     throw Error("planner solve: member must be [iterations, H]");
@@ -288,12 +296,15 @@ void Planner::Impl::record(const PlanBatch& batch, PlanTrace& trace) const {
   }
 }
 
-/// Marks problems whose observation is not finite; their results say so.
+/// Marks problems whose observation is not finite; their results say so, and models see zeros in
+/// place of it (a simulator used as the model would log each NaN).
 void Planner::Impl::check_states(const PlanBatch& batch) {
   for (int b = 0; b < batch.problems; ++b) {
     const auto x = batch.observation.subspan(static_cast<std::size_t>(b) * shape.nx, shape.nx);
     const bool finite = std::all_of(x.begin(), x.end(), [](float v) { return std::isfinite(v); });
     status[b] = finite ? PlanStatus::ok : PlanStatus::bad_state;
+    const auto to = state.begin() + static_cast<std::ptrdiff_t>(b) * shape.nx;
+    std::transform(x.begin(), x.end(), to, [finite](float v) { return finite ? v : 0.0f; });
     if (finite) continue;
     batch.value[b] = std::nan("");
     if (!batch.effective_samples.empty()) batch.effective_samples[b] = 0;
@@ -312,7 +323,7 @@ void Planner::Impl::execute(const Models& models, const PlanBatch& batch) {
     for (int i = 0; i < nx; ++i)
       for (int b = 0; b < batch.problems; ++b)
         policy_block[static_cast<std::size_t>(i) * lanes + b] =
-            batch.observation[static_cast<std::size_t>(b) * nx + i];
+            state[static_cast<std::size_t>(b) * nx + i];
     models.policy->evaluate({policy_block.data(), lanes}, batch.problems,
                             {policy_block.data() + static_cast<std::size_t>(nx) * lanes, lanes},
                             policy_scratch.data());
@@ -322,7 +333,8 @@ void Planner::Impl::execute(const Models& models, const PlanBatch& batch) {
       float mu = policy && status[b] != PlanStatus::bad_state
                      ? policy_block[static_cast<std::size_t>(nx + i) * lanes + b]
                      : 0.0f;
-      if (!std::isfinite(mu)) mu = 0;  // a broken policy: not_finite says so, the action stays usable
+      // a broken policy: status not_finite says so, and the action stays usable
+      if (!std::isfinite(mu)) mu = 0;
       batch.action[static_cast<std::size_t>(b) * nu + i] =
           hd::clip(mu + batch.plan[b * plan_size + i], shape.action_low[i], shape.action_high[i]);
     }
@@ -330,7 +342,8 @@ void Planner::Impl::execute(const Models& models, const PlanBatch& batch) {
 
 void Planner::solve(const Models& models, SolveKey key, const PlanBatch& batch, PlanTrace* trace) {
   Impl& p = *impl_;
-  p.check(models, batch);
+  check(models);
+  p.check_sizes(batch);
   if (trace) p.check_trace(batch, *trace, models.dynamics->members());
   p.check_states(batch);
   const std::int64_t total = static_cast<std::int64_t>(batch.problems) * p.config.rollouts;
@@ -344,7 +357,7 @@ void Planner::solve(const Models& models, SolveKey key, const PlanBatch& batch, 
     const std::uint32_t* id =
         batch.problem_id.empty() ? p.default_id.data() : batch.problem_id.data();
     const cpu::RolloutJob job = {
-        &p.config, &p.shape, models, key, iteration, batch.problems, batch.observation.data(),
+        &p.config, &p.shape, models, key, iteration, batch.problems, p.state.data(),
         batch.plan.data(), cost_plan, id, p.sigma.data(), p.inverse_variance.data(),
         p.discount.data(), p.member.data(), fixed};
     p.roll_out(job, tile);

@@ -142,8 +142,8 @@ Json parse_header(std::string_view text) {
   const auto watch = [&](int, Json::parse_event_t event, Json& parsed) {
     if (event == Json::parse_event_t::object_start) open.emplace_back();
     if (event == Json::parse_event_t::object_end) open.pop_back();
-    if (event == Json::parse_event_t::key && !open.back().insert(parsed.get<std::string>()).second) {
-      twice = true;
+    if (event == Json::parse_event_t::key) {
+      twice |= !open.back().insert(parsed.get<std::string>()).second;
     }
     return true;
   };

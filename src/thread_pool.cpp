@@ -43,10 +43,12 @@ struct ThreadPool::Impl {
   bool job_running = false;
   std::exception_ptr task_error, job_error;
 
-  void take_tasks(int worker) {
-    for (int i = next.fetch_add(1); i < count; i = next.fetch_add(1)) {
+  /// The run's task and count are arguments, read under the lock: run() takes `task` back while
+  /// the last indices are still worked on.
+  void take_tasks(const std::function<void(int, int)>& run_task, int run_count, int worker) {
+    for (int i = next.fetch_add(1); i < run_count; i = next.fetch_add(1)) {
       try {
-        (*task)(i, worker);
+        run_task(i, worker);
       } catch (...) {
         std::lock_guard lock(mutex);
         if (!task_error) task_error = std::current_exception();
@@ -83,8 +85,10 @@ struct ThreadPool::Impl {
       }
       seen = generation;
       ++active;
+      const auto& run_task = *task;
+      const int run_count = count;
       lock.unlock();
-      take_tasks(worker);
+      take_tasks(run_task, run_count, worker);
       lock.lock();
       if (--active == 0) done.notify_all();
     }
@@ -126,7 +130,7 @@ void ThreadPool::run(int count, const std::function<void(int, int)>& task) {
     ++p.generation;
   }
   p.wake.notify_all();
-  p.take_tasks(0);
+  p.take_tasks(task, count, 0);
   std::unique_lock lock(p.mutex);
   p.task = nullptr;  // a worker that has not woken yet finds nothing
   p.done.wait(lock, [&] { return p.active == 0; });

@@ -70,8 +70,7 @@ Transition MujocoEnvironment::step(std::span<const float> action, std::span<doub
     throw Error(task_.facts().name + ": simulation became unstable at step " +
                 std::to_string(steps_) + ": " + what);
   }
-  Transition result =
-      task_.judge({model_, *data_, before_.data(), action, dt_, positions_});
+  Transition result = task_.judge({model_, *data_, before_.data(), action, dt_, positions_});
   result.truncated = steps_ >= time_limit_;
   task_.remember(model_, *data_, before_.data());
   write_observation(observation);

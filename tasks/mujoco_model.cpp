@@ -65,8 +65,9 @@ DataPointer make_data(const mjModel& model) {
 }
 
 std::string instability(const mjModel& model, const mjData& data) {
-  constexpr std::array<std::pair<int, const char*>, 3> kinds = {
-      {{mjWARN_BADQPOS, "position"}, {mjWARN_BADQVEL, "velocity"}, {mjWARN_BADQACC, "acceleration"}}};
+  constexpr std::array<std::pair<int, const char*>, 3> kinds = {{{mjWARN_BADQPOS, "position"},
+                                                                 {mjWARN_BADQVEL, "velocity"},
+                                                                 {mjWARN_BADQACC, "acceleration"}}};
   for (const auto& [warning, what] : kinds) {
     if (data.warning[warning].number > 0) {
       return std::string("NaN, infinite or huge ") + what + " at degree of freedom " +

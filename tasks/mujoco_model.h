@@ -19,7 +19,8 @@ using ModelPointer = std::unique_ptr<mjModel, MujocoDeleter>;
 using DataPointer = std::unique_ptr<mjData, MujocoDeleter>;
 
 /// While one lives, MuJoCo's warnings on this thread are dropped (their counters in mjData are read
-/// instead) and its errors are thrown as Error. Elsewhere in the process warnings stay as they were.
+/// instead) and its errors are thrown as Error. Elsewhere in the process warnings stay as they
+/// were.
 class MujocoScope {
  public:
   MujocoScope();

@@ -69,8 +69,8 @@ void MujocoTask::draw_start(const mjModel& model, ResetRandom& random, double* p
   const double scale = facts_.reset_noise.scale;
   for (int i = 0; i < model.nq; ++i) positions[i] += random.uniform(-scale, scale);
   for (int i = 0; i < model.nv; ++i) {
-    velocities[i] +=
-        facts_.reset_noise.normal_velocity ? scale * random.normal() : random.uniform(-scale, scale);
+    velocities[i] += facts_.reset_noise.normal_velocity ? scale * random.normal()
+                                                        : random.uniform(-scale, scale);
   }
 }
 

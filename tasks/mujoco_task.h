@@ -27,9 +27,9 @@ struct ResetNoise {
 struct MujocoFacts {
   std::string name;
   std::string summary;
-  std::string_view mjcf;  ///< model text; must outlive the task
-  int frame_skip = 1;     ///< simulator steps per control step
-  int time_limit = 1000;  ///< control steps
+  std::string_view mjcf;         ///< model text; must outlive the task
+  int frame_skip = 1;            ///< simulator steps per control step
+  int time_limit = 1000;         ///< control steps
   bool position_option = false;  ///< TaskOptions.positions adds entries to the observation
   bool has_termination = false;
   ResetNoise reset_noise = {};
@@ -61,11 +61,11 @@ class ObservationWriter {
 /// What a task may judge a control step by.
 struct StepView {
   const mjModel& model;
-  const mjData& data;               ///< after the step
-  const mjtNum* before;             ///< what remember() wrote before the step
-  std::span<const float> action;    ///< [nu] as given
-  double dt;                        ///< seconds
-  bool positions;                   ///< TaskOptions.positions
+  const mjData& data;             ///< after the step
+  const mjtNum* before;           ///< what remember() wrote before the step
+  std::span<const float> action;  ///< [nu] as given
+  double dt;                      ///< seconds
+  bool positions;                 ///< TaskOptions.positions
 };
 
 class MujocoTask : public Task {

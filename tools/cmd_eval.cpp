@@ -34,16 +34,18 @@ int run_eval(const EvalOptions& options) {
                    {"median", median(returns)},
                    {"std", standard_deviation(returns)},
                    {"lengths", lengths}}
-                  .dump() + '\n');
+                  .dump() +
+              '\n');
     return 0;
   }
   std::vector<std::vector<std::string>> rows = {{"episode", "return", "length"}};
   for (std::size_t i = 0; i < returns.size(); ++i) {
     rows.push_back({std::to_string(i), text("%.2f", returns[i]), std::to_string(lengths[i])});
   }
-  write_out(table(rows) + text("%s, %zu episodes: mean %.2f, median %.2f, standard deviation %.2f\n",
-                               bundle.task.c_str(), returns.size(), mean(returns), median(returns),
-                               standard_deviation(returns)));
+  write_out(table(rows) +
+            text("%s, %zu episodes: mean %.2f, median %.2f, standard deviation %.2f\n",
+                 bundle.task.c_str(), returns.size(), mean(returns), median(returns),
+                 standard_deviation(returns)));
   return 0;
 }
 
@@ -56,8 +58,9 @@ Run add_eval(CLI::App& app) {
   add_text(app, "--episodes", options->episodes, "N", "episodes to play, 5 if not given");
   add_text(app, "--seed", options->seed, "S", "seed of the start states, 1000 if not given");
   add_text(app, "--threads", options->threads, "N", "threads, 0 (the default) for all cores");
-  app.add_flag("--json", options->json,
-               "one JSON document: {\"returns\": [...], \"mean\", \"median\", \"std\", \"lengths\"}");
+  app.add_flag(
+      "--json", options->json,
+      "one JSON document: {\"returns\": [...], \"mean\", \"median\", \"std\", \"lengths\"}");
   app.footer(
       "Plays with the planner settings of the training, without updates and without exploration\n"
       "noise: the action executed is clip(u_0). The same seed plays the same episodes.\n\n"

@@ -60,8 +60,9 @@ std::vector<std::vector<float>> read_states(const std::string& path, const Bundl
 std::unique_ptr<RewardModel> reward_of(const Bundle& bundle, const std::string& path) {
   const EnvironmentConfig& environment = bundle.config.environment;
   try {
-    auto reward = find_task(bundle.task).make_reward(
-        {.positions = environment.positions, .time_limit = environment.time_limit});
+    auto reward = find_task(bundle.task)
+                      .make_reward({.positions = environment.positions,
+                                    .time_limit = environment.time_limit});
     if (!reward && !bundle.outputs.reward) {
       throw Error(path + ": the reward of " + bundle.task + " is neither analytic nor learned");
     }
@@ -95,8 +96,7 @@ std::string as_table(const Json& plans) {
       action += (action.empty() ? "" : " ") + text("%+.4f", entry.get<double>());
     }
     rows.push_back({std::to_string(i), action, text("%.6g", plan["value"].get<double>()),
-                    plan["status"],
-                    text("%.4g", plan["effective_samples"].get<double>()),
+                    plan["status"], text("%.4g", plan["effective_samples"].get<double>()),
                     text("%.4g", plan["valid_share"].get<double>())});
   }
   return table(rows);
@@ -130,9 +130,11 @@ Run add_plan(CLI::App& app) {
   app.add_flag("--json", options->json,
                "one JSON document: {\"plans\": [{action, value, status, plan, ...}]}");
   app.footer(
-      "Each state is a problem of its own: its plan starts as at an episode's start, from N(0, Sigma).\n"
+      "Each state is a problem of its own: its plan starts as at an episode's start, from N(0, "
+      "Sigma).\n"
       "'action' is what to execute, 'value' the soft value, 'plan' the H+1 rows of the plan.\n\n"
-      "Example: echo '[[0, 0, 0, 0]]' | softmpc plan runs/InvertedPendulum-default-seed1 --state -");
+      "Example: echo '[[0, 0, 0, 0]]' | softmpc plan runs/InvertedPendulum-default-seed1 --state "
+      "-");
   return [options] { return run_plan(*options); };
 }
 

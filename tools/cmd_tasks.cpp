@@ -64,10 +64,11 @@ std::string as_table(const Json& tasks) {
     const char* termination = !task["has_termination"].get<bool>()       ? "none"
                               : task["analytic_termination"].get<bool>() ? "analytic"
                                                                          : "learned";
-    rows.push_back({task["name"], task["nx"].dump(), task["nu"].dump(), bounds(task),
-                    text("%g", task["dt"].get<double>()), task["time_limit"].dump(),
-                    task["analytic_reward"].get<bool>() ? "analytic" : "learned", termination,
-                    task["best_return"].is_null() ? "-" : text("%g", task["best_return"].get<double>())});
+    rows.push_back(
+        {task["name"], task["nx"].dump(), task["nu"].dump(), bounds(task),
+         text("%g", task["dt"].get<double>()), task["time_limit"].dump(),
+         task["analytic_reward"].get<bool>() ? "analytic" : "learned", termination,
+         task["best_return"].is_null() ? "-" : text("%g", task["best_return"].get<double>())});
   }
   std::string result = table(rows) + "\nPresets:";
   for (const std::string& preset : preset_names()) result += " " + preset;
@@ -89,7 +90,8 @@ Run add_tasks(CLI::App& app) {
   auto json = std::make_shared<bool>(false);
   app.add_flag("--json", *json, "one JSON document: {\"tasks\": [{name, nx, nu, ...}]}");
   app.footer(
-      "Reward and termination are 'analytic' where the planner computes them from the observation,\n"
+      "Reward and termination are 'analytic' where the planner computes them from the "
+      "observation,\n"
       "'learned' where the simulator alone knows them and the model learns to predict them.");
   return [json] { return run_tasks(*json); };
 }

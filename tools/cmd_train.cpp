@@ -19,7 +19,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr const char* kFooter = R"(The run folder holds config.json (every setting), metrics.jsonl, TensorBoard event files,
+constexpr const char* kFooter =
+    R"(The run folder holds config.json (every setting), metrics.jsonl, TensorBoard event files,
 checkpoint/ and model.safetensors, the controller for eval, plan and the C++ library.
 
 Settings: defaults, then the preset, then --set in order, then the flags. With --resume they come
@@ -83,13 +84,12 @@ Json as_json(const TrainRequest& request, const TrainOutcome& outcome, const Met
 }
 
 std::string as_text(const Json& result) {
-  std::string summary = text("%s, preset %s, seed %lld: %lld steps, %lld episodes, %s (%.0f steps/s)\n",
-                             result["task"].get<std::string>().c_str(),
-                             result["preset"].get<std::string>().c_str(),
-                             result["seed"].get<long long>(), result["steps"].get<long long>(),
-                             result["episodes"].get<long long>(),
-                             duration(result["seconds"].get<double>()).c_str(),
-                             result["steps_per_second"].get<double>());
+  std::string summary =
+      text("%s, preset %s, seed %lld: %lld steps, %lld episodes, %s (%.0f steps/s)\n",
+           result["task"].get<std::string>().c_str(), result["preset"].get<std::string>().c_str(),
+           result["seed"].get<long long>(), result["steps"].get<long long>(),
+           result["episodes"].get<long long>(), duration(result["seconds"].get<double>()).c_str(),
+           result["steps_per_second"].get<double>());
   const double median_return = result["median_return"].get<double>();
   summary += std::isnan(median_return)
                  ? "no episode has ended yet\n"
@@ -107,10 +107,13 @@ int train_one(const TrainOptions& options) {
   const ProgressStyle style = options.quiet || options.json ? ProgressStyle::silent
                               : out_is_terminal()           ? ProgressStyle::bar
                                                             : ProgressStyle::lines;
-  TrainProgress progress(
-      style, text("%s seed %llu", request.task.c_str(),
-                  static_cast<unsigned long long>(request.config.trainer.seed)),
-      request.config.trainer.steps);
+  TrainProgress progress(style, request.config.trainer.steps);
+  if (style != ProgressStyle::silent) {
+    write_out(text("training %s, preset %s, seed %llu, into %s; mean is of the last ten episodes\n",
+                   request.task.c_str(), request.preset.c_str(),
+                   static_cast<unsigned long long>(request.config.trainer.seed),
+                   request.out.c_str()));
+  }
   const TrainOutcome outcome = train(request, progress, stop_requested());
   progress.finish();
   MetricsTail metrics(request.out + "/metrics.jsonl");

@@ -52,10 +52,10 @@ std::string as_text(const VerifyReport& report) {
   std::string result = text("%s  %s  (%s, %s)\n", report.passed() ? "PASS" : "FAIL",
                             report.file.c_str(), report.kind.c_str(), report.task.c_str());
   for (const Quantity& quantity : report.quantities()) {
-    result += text("      %-12s largest error %-9.3g  %.3g of its tolerance%s%s\n",
-                   quantity.name.c_str(), quantity.error, quantity.of_limit,
-                   quantity.of_limit > 1 ? "  OVER at " : "",
-                   quantity.of_limit > 1 ? quantity.where.c_str() : "");
+    result +=
+        text("      %-12s largest error %-9.3g  %.3g of its tolerance%s%s\n", quantity.name.c_str(),
+             quantity.error, quantity.of_limit, quantity.of_limit > 1 ? "  OVER at " : "",
+             quantity.of_limit > 1 ? quantity.where.c_str() : "");
   }
   return result;
 }
@@ -77,23 +77,25 @@ int run_verify(const VerifyOptions& options) {
       } else {
         write_out(as_text(report));
       }
-    } catch (const Error& error) {
-      note(one_line(error));
-      results.push_back({{"file", file}, {"error", one_line(error)}, {"pass", false}});
-      if (!options.json) write_out("ERROR " + one_line(error) + '\n');
+    } catch (const std::exception& error) {
+      std::string message = one_line(error);
+      if (!message.starts_with(file)) message = file + ": " + message;
+      note(message);
+      results.push_back({{"file", file}, {"error", message}, {"pass", false}});
+      if (!options.json) write_out("ERROR " + message + '\n');
     }
   }
   const std::size_t passed = options.files.size() - problems;
   if (options.json) {
     write_out(Json{{"files", results}, {"pass", problems == 0}}.dump(
-                  2, ' ', false, Json::error_handler_t::replace) + '\n');
+                  2, ' ', false, Json::error_handler_t::replace) +
+              '\n');
   } else {
     write_out(text("%zu of %zu files pass\n", passed, options.files.size()));
   }
   if (problems == 0) return 0;
-  throw Error(first_problem + (problems > 1 ? text(" (and %zu more files did not pass)",
-                                                   problems - 1)
-                                            : ""));
+  throw Error(first_problem +
+              (problems > 1 ? text(" (and %zu more files did not pass)", problems - 1) : ""));
 }
 
 }  // namespace
@@ -106,8 +108,10 @@ Run add_verify(CLI::App& app) {
   add_text(app, "--device", options->device, "D", "cpu or auto (this build has no CUDA backend)");
   app.add_flag("--json", options->json, "one JSON document on standard output");
   app.footer(
-      "Replays each recording with the task's environment (kind env) or the planner (kind plan) and\n"
-      "prints the largest error of each quantity, absolute and as a share of the file's tolerance.\n"
+      "Replays each recording with the task's environment (kind env) or the planner (kind plan) "
+      "and\n"
+      "prints the largest error of each quantity, absolute and as a share of the file's "
+      "tolerance.\n"
       "Exit 1 if any share is over 1 or a file cannot be read.\n\n"
       "Example: softmpc verify tests/golden/env/*.json tests/golden/plan/*.json");
   return [options] { return run_verify(*options); };

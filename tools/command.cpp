@@ -33,7 +33,8 @@ std::uint64_t seed_number(const std::string& option, const std::string& value) {
 std::string resolve_device(const std::string& device) {
   if (device == "cpu" || device == "auto") return "cpu";
   if (device == "cuda") {
-    throw Error("--device cuda: this build of softmpc has no CUDA backend; use --device cpu or auto");
+    throw Error(
+        "--device cuda: this build of softmpc has no CUDA backend; use --device cpu or auto");
   }
   throw UsageError("--device: '" + device + "' must be one of cpu, cuda, auto");
 }

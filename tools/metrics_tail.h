@@ -16,7 +16,7 @@ class MetricsTail {
   /// Reads the whole lines that came since; starts over if the file was cut, as --resume does.
   void update();
 
-  std::int64_t step() const { return step_; }           ///< of the last line
+  std::int64_t step() const { return step_; }  ///< of the last line
   std::int64_t episodes() const { return episodes_; }
   /// Returns of the last ten episodes.
   std::vector<double> last_returns() const { return {returns_.begin(), returns_.end()}; }

@@ -69,8 +69,8 @@ void check_subcommand(int count, char** arguments) {
 std::string describe(const CLI::ParseError& error, const CLI::App& app) {
   const CLI::App* used = &app;
   for (const CLI::App* sub : app.get_subcommands()) used = sub;
-  const std::string help = "; see " + (used == &app ? "softmpc" : "softmpc " + used->get_name()) +
-                           " --help";
+  const std::string help =
+      "; see " + (used == &app ? "softmpc" : "softmpc " + used->get_name()) + " --help";
   for (const std::string& word : app.remaining(true)) {
     if (word.size() < 2 || word[0] != '-') continue;
     std::vector<std::string> known;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How a training run shows itself: one line that renews itself on a terminal, plain lines elsewhere.
+// How a training run shows itself: one line that renews itself on a terminal, plain lines
+// elsewhere.
 #include "train_progress.h"
 
 #include <algorithm>
@@ -12,17 +13,21 @@
 namespace softmpc::tools {
 namespace {
 
-constexpr std::size_t kRecent = 10;                       // episodes in the mean
-constexpr std::chrono::milliseconds kRefresh{200};        // of the bar
-constexpr std::chrono::seconds kWindow{10};               // of the rate
+constexpr std::size_t kRecent = 10;                 // episodes in the mean
+constexpr std::chrono::milliseconds kRefresh{200};  // of the bar
+constexpr std::chrono::seconds kWindow{10};         // of the rate
 constexpr std::size_t kFewestMarks = 2;
 
 }  // namespace
 
-std::string progress_bar(double share, int width) {
+std::string progress_bar(double share, const std::string& text) {
+  constexpr int kLongest = 30, kShortest = 5, kFrame = 4;  // brackets, space, last column
+  const int room = terminal_width() - static_cast<int>(text.size()) - kFrame;
+  if (room < kShortest) return {};
+  const int width = std::min(room, kLongest);
   const int filled = std::clamp(static_cast<int>(std::floor(share * width)), 0, width);
   return "[" + std::string(static_cast<std::size_t>(filled), '#') +
-         std::string(static_cast<std::size_t>(width - filled), '.') + "]";
+         std::string(static_cast<std::size_t>(width - filled), '.') + "] ";
 }
 
 StatusLine::~StatusLine() {
@@ -44,8 +49,8 @@ void StatusLine::finish() {
   write_out("\n");
 }
 
-TrainProgress::TrainProgress(ProgressStyle style, std::string name, std::int64_t steps)
-    : style_(style), name_(std::move(name)), steps_(steps) {}
+TrainProgress::TrainProgress(ProgressStyle style, std::int64_t steps)
+    : style_(style), steps_(steps) {}
 
 void TrainProgress::measure(std::int64_t step, Clock::time_point now) {
   marks_.emplace_back(now, step);
@@ -57,10 +62,11 @@ void TrainProgress::measure(std::int64_t step, Clock::time_point now) {
 }
 
 std::string TrainProgress::numbers(std::int64_t step) const {
-  std::string result = text("step %lld/%lld", static_cast<long long>(step),
-                            static_cast<long long>(steps_));
+  std::string result =
+      text("%3.0f %%  %lld/%lld", 100.0 * static_cast<double>(step) / static_cast<double>(steps_),
+           static_cast<long long>(step), static_cast<long long>(steps_));
   if (!returns_.empty()) {
-    result += text("  return %.1f (mean of %zu: %.1f)", returns_.back(), returns_.size(),
+    result += text("  return %.1f (mean %.1f)", returns_.back(),
                    mean({returns_.begin(), returns_.end()}));
   }
   const double left = rate_ > 0 ? static_cast<double>(steps_ - step) / rate_
@@ -76,16 +82,15 @@ void TrainProgress::on_episode(const EpisodeEnd& episode) {
 void TrainProgress::on_train(const TrainReport& report) {
   if (style_ != ProgressStyle::lines) return;
   measure(report.step, Clock::now());
-  const double share = static_cast<double>(report.step) / static_cast<double>(steps_);
-  write_out(text("%3.0f %%  ", 100 * share) + numbers(report.step) + '\n');
+  write_out("step " + numbers(report.step) + '
+');
 }
 
 void TrainProgress::on_eval(const EvalReport& report) {
   if (style_ == ProgressStyle::silent) return;
   line_.finish();
   write_out(text("eval at step %lld: mean %.1f over %zu episodes\n",
-                 static_cast<long long>(report.step), mean(report.returns),
-                 report.returns.size()));
+                 static_cast<long long>(report.step), mean(report.returns), report.returns.size()));
 }
 
 void TrainProgress::on_step(std::int64_t step) {
@@ -95,9 +100,8 @@ void TrainProgress::on_step(std::int64_t step) {
   if (style_ != ProgressStyle::bar) return;
   if (now - marks_.back().first < kRefresh && step != steps_) return;
   measure(step, now);
-  const double share = static_cast<double>(step) / static_cast<double>(steps_);
-  line_.show(name_ + " " + progress_bar(share, 20) + text(" %3.0f %%  ", 100 * share) +
-             numbers(step));
+  const std::string line = numbers(step);
+  line_.show(progress_bar(static_cast<double>(step) / static_cast<double>(steps_), line) + line);
 }
 
 }  // namespace softmpc::tools

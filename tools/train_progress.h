@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How a training run shows itself: one line that renews itself on a terminal, plain lines elsewhere.
+// How a training run shows itself: one line that renews itself on a terminal, plain lines
+// elsewhere.
 #pragma once
 
 #include <chrono>
@@ -13,8 +14,9 @@ namespace softmpc::tools {
 
 enum class ProgressStyle { bar, lines, silent };
 
-/// Bar of `width` characters: [#####.....].
-std::string progress_bar(double share, int width);
+/// A bar that fills what `text` leaves of the terminal's line: [#####.....]; none if that is
+/// little.
+std::string progress_bar(double share, const std::string& text);
 
 /// The line of a terminal that is written over and over.
 class StatusLine {
@@ -30,7 +32,7 @@ class StatusLine {
 
 class TrainProgress final : public TrainObserver {
  public:
-  TrainProgress(ProgressStyle style, std::string name, std::int64_t steps);
+  TrainProgress(ProgressStyle style, std::int64_t steps);
 
   void on_episode(const EpisodeEnd& episode) override;
   void on_train(const TrainReport& report) override;
@@ -45,7 +47,6 @@ class TrainProgress final : public TrainObserver {
   void measure(std::int64_t step, Clock::time_point now);
 
   ProgressStyle style_;
-  std::string name_;
   std::int64_t steps_;
   StatusLine line_;
   std::deque<double> returns_;                                    // last ten

@@ -35,12 +35,18 @@ enum class State { waiting, running, done, finished_before, stopped, failed };
 
 const char* name_of(State state) {
   switch (state) {
-    case State::waiting: return "not started";
-    case State::running: return "running";
-    case State::done: return "done";
-    case State::finished_before: return "done before";
-    case State::stopped: return "stopped";
-    case State::failed: return "failed";
+    case State::waiting:
+      return "not started";
+    case State::running:
+      return "running";
+    case State::done:
+      return "done";
+    case State::finished_before:
+      return "done before";
+    case State::stopped:
+      return "stopped";
+    case State::failed:
+      return "failed";
   }
   return "?";
 }
@@ -106,9 +112,8 @@ class SeedRunner {
 SeedRunner::SeedRunner(const TrainOptions& options) : options_(options), out_(out_folder(options)) {
   const SeedRange range = read_seeds(options.seeds);
   const auto most = static_cast<std::int64_t>(range.count());
-  jobs_ = static_cast<int>(options.jobs.empty()
-                               ? std::min<std::int64_t>(most, core_count())
-                               : whole_number("--jobs", options.jobs, 1, 1024));
+  jobs_ = static_cast<int>(options.jobs.empty() ? std::min<std::int64_t>(most, core_count())
+                                                : whole_number("--jobs", options.jobs, 1, 1024));
   for (std::uint64_t seed = range.first; seed <= range.last; ++seed) {
     runs_.emplace_back(seed, resolve(child_options(seed)));
     std::error_code fault;
@@ -134,8 +139,8 @@ TrainOptions SeedRunner::child_options(std::uint64_t seed) const {
 
 std::vector<std::string> SeedRunner::child_arguments(const SeedRun& run) const {
   const TrainOptions child = child_options(run.seed);
-  std::vector<std::string> arguments = {"train",     child.task, "--seed",  child.seed, "--out",
-                                        child.out,   "--threads", child.threads, "--quiet"};
+  std::vector<std::string> arguments = {"train",   child.task,  "--seed",      child.seed, "--out",
+                                        child.out, "--threads", child.threads, "--quiet"};
   const auto add = [&](const char* option, const std::string& value) {
     if (!value.empty()) arguments.insert(arguments.end(), {option, value});
   };
@@ -179,9 +184,9 @@ void SeedRunner::end(SeedRun& run, int exit_code) {
   run.exit_code = exit_code;
   run.seconds = std::chrono::duration<double>(Clock::now() - run.start).count();
   const bool by_signal = exit_code == 128 + SIGINT || exit_code == 128 + SIGTERM;
-  run.state = exit_code == 0                  ? State::done
-              : by_signal && forwarded_ > 0   ? State::stopped
-                                              : State::failed;
+  run.state = exit_code == 0                ? State::done
+              : by_signal && forwarded_ > 0 ? State::stopped
+                                            : State::failed;
   if (!options_.quiet && !options_.json && !out_is_terminal()) {
     write_out(text("seed %llu: %s at step %lld after %s\n",
                    static_cast<unsigned long long>(run.seed), name_of(run.state),
@@ -200,8 +205,8 @@ void SeedRunner::forward_signals() {
 }
 
 std::size_t SeedRunner::count(State state) const {
-  return static_cast<std::size_t>(
-      std::count_if(runs_.begin(), runs_.end(), [&](const SeedRun& r) { return r.state == state; }));
+  return static_cast<std::size_t>(std::count_if(
+      runs_.begin(), runs_.end(), [&](const SeedRun& r) { return r.state == state; }));
 }
 
 std::string SeedRunner::status() const {
@@ -221,11 +226,12 @@ std::string SeedRunner::status() const {
   }
   const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
   const double left = share > begun ? seconds * (1 - share) / (share - begun) : INFINITY;
-  return progress_bar(share, 20) +
-         text(" %3.0f %%  %zu done, %zu running, %zu waiting  left %s", 100 * share,
-              count(State::done) + count(State::finished_before), count(State::running),
-              count(State::waiting), duration(left).c_str()) +
-         returns;
+  const std::string line =
+      text("%3.0f %%  %zu done, %zu running, %zu waiting  left %s", 100 * share,
+           count(State::done) + count(State::finished_before), count(State::running),
+           count(State::waiting), duration(left).c_str()) +
+      returns;
+  return progress_bar(share, line) + line;
 }
 
 void SeedRunner::show() {
@@ -265,8 +271,7 @@ std::string SeedRunner::summary_table() const {
                     last.empty() ? "-" : text("%.1f", medians.back()),
                     run.seconds > 0 ? duration(run.seconds) : "-"});
   }
-  return table(rows) +
-         (medians.empty() ? "" : text("median over seeds: %.1f\n", median(medians)));
+  return table(rows) + (medians.empty() ? "" : text("median over seeds: %.1f\n", median(medians)));
 }
 
 void SeedRunner::raise_failure() const {
@@ -275,10 +280,10 @@ void SeedRunner::raise_failure() const {
     std::string cause = last_line(run.log);
     if (cause.starts_with("softmpc: error: ")) cause = cause.substr(16);
     if (run.exit_code > 128) cause = text("killed by signal %d", run.exit_code - 128);
-    throw Error(text("seed %llu failed (%zu of %zu did): ",
-                     static_cast<unsigned long long>(run.seed), count(State::failed),
-                     runs_.size()) +
-                cause + "; its log is " + run.log);
+    throw Error(
+        text("seed %llu failed (%zu of %zu did): ", static_cast<unsigned long long>(run.seed),
+             count(State::failed), runs_.size()) +
+        cause + "; its log is " + run.log);
   }
 }
 

@@ -58,8 +58,9 @@ void refuse_changes(const Config& recorded, const Config& asked, const std::stri
     if (key == "trainer.steps" && asked.trainer.steps > recorded.trainer.steps) continue;
     throw UsageError("'" + key + "' is " + after.at(key).dump() + ", but the run in " + out +
                      " has " + value.dump() +
-                     (key == "trainer.steps" ? ": --resume can only add steps"
-                                             : ": --resume keeps a run's settings; use another --out"));
+                     (key == "trainer.steps"
+                          ? ": --resume can only add steps"
+                          : ": --resume keeps a run's settings; use another --out"));
   }
 }
 

@@ -30,9 +30,9 @@ SeedRange read_seeds(const std::string& text);
 /// The run folder: --out, or runs/TASK-PRESET-seedN.
 std::string out_folder(const TrainOptions& options);
 
-/// Defaults, then preset, then --set, then the flags; with --resume what DIR/config.json says, which
-/// the command line may only confirm, but for the few settings that do not change the results.
-/// Throws UsageError naming key, value and rule.
+/// Defaults, then preset, then --set, then the flags; with --resume what DIR/config.json says,
+/// which the command line may only confirm, but for the few settings that do not change the
+/// results. Throws UsageError naming key, value and rule.
 TrainRequest resolve(const TrainOptions& options);
 
 /// The command that goes on with this run.

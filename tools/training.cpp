@@ -42,11 +42,11 @@ class RunObserver final : public TrainObserver {
   void save_bundle_of(std::int64_t step) {
     if (step == saved_) return;
     Bundle bundle = trainer_.bundle();
-    bundle.provenance = nlohmann::ordered_json{{"softmpc", SOFTMPC_VERSION},
-                                               {"preset", request_.preset},
-                                               {"seed", request_.config.trainer.seed},
-                                               {"step", step}}
-                            .dump();
+    bundle.provenance = nlohmann::ordered_json{
+        {"softmpc", SOFTMPC_VERSION},
+        {"preset", request_.preset},
+        {"seed", request_.config.trainer.seed},
+        {"step", step}}.dump();
     save_bundle(bundle, folder_.model_path());
     saved_ = step;
   }
@@ -85,8 +85,7 @@ TrainOutcome train(const TrainRequest& request, TrainObserver& progress,
   outcome.steps = trainer.step();
   outcome.stopped = outcome.steps < request.config.trainer.steps;
   outcome.state_hash = trainer.state_hash();
-  outcome.seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  outcome.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return outcome;
 }
 

@@ -17,15 +17,15 @@ namespace softmpc::tools {
 struct TrainRequest {
   std::string task, preset;
   Config config;
-  std::string out;      ///< run folder
+  std::string out;  ///< run folder
   bool resume = false;
 };
 
 struct TrainOutcome {
-  bool stopped = false;       ///< before config.trainer.steps
-  std::int64_t start = 0;     ///< step that this process began at
-  std::int64_t steps = 0;     ///< steps done in all
-  double seconds = 0;         ///< of this process
+  bool stopped = false;    ///< before config.trainer.steps
+  std::int64_t start = 0;  ///< step that this process began at
+  std::int64_t steps = 0;  ///< steps done in all
+  double seconds = 0;      ///< of this process
   std::uint64_t state_hash = 0;
 };
 

@@ -9,7 +9,6 @@
 
 #include "console.h"
 #include "softmpc/environment.h"
-#include "softmpc/error.h"
 #include "softmpc/task.h"
 
 namespace softmpc::tools {
@@ -27,12 +26,12 @@ struct Rules {
 
 /// One recorded variant of one episode.
 struct Recording {
-  std::string name;                   ///< key in the file, "episodes[0].with_positions"
+  std::string name;  ///< key in the file, "episodes[0].with_positions"
   std::vector<double> positions, velocities;
-  std::vector<float> actions;         // [T, nu]
-  std::vector<double> observations;   // [T+1, n]
-  std::vector<double> rewards;        // [T]
-  std::vector<std::uint8_t> terminated;  // [T]
+  std::vector<float> actions;                         // [T, nu]
+  std::vector<double> observations;                   // [T+1, n]
+  std::vector<double> rewards;                        // [T]
+  std::vector<std::uint8_t> terminated;               // [T]
   std::vector<double> positions_end, velocities_end;  // empty: not recorded
   int steps = 0;
 };
@@ -48,16 +47,6 @@ Rules read_rules(const JsonNode& document) {
     rules.compare_steps = limit->integer(0, kMost);
   }
   return rules;
-}
-
-/// The registry's error with the file in front: what is wrong is the file, not the command line.
-const Task& task_of(const JsonNode& document) {
-  const JsonNode name = document.at("task");
-  try {
-    return find_task(name.string());
-  } catch (const UsageError& error) {
-    throw Error(document.source() + ": 'task': " + error.what());
-  }
 }
 
 /// Reads what both variants share (start, actions) and one variant's results.
@@ -80,16 +69,15 @@ Recording read_recording(const JsonNode& episode, const JsonNode& results,
   return recording;
 }
 
-void compare_state(const Environment& environment, const Recording& recording,
-                   Tolerance tolerance, VerifyReport& report) {
+void compare_state(const Environment& environment, const Recording& recording, Tolerance tolerance,
+                   VerifyReport& report) {
   std::vector<double> positions, velocities;
   environment.read_state(positions, velocities);
   const auto compare_all = [&](const char* name, const std::vector<double>& computed,
                                const std::vector<double>& recorded) {
     for (std::size_t i = 0; i < recorded.size(); ++i) {
-      report.compare(name, computed[i], recorded[i], tolerance, [&] {
-        return text("%s.%s[%zu]", recording.name.c_str(), name, i);
-      });
+      report.compare(name, computed[i], recorded[i], tolerance,
+                     [&] { return text("%s.%s[%zu]", recording.name.c_str(), name, i); });
     }
   };
   compare_all("qpos_end", positions, recording.positions_end);
@@ -118,9 +106,8 @@ void replay(Environment& environment, const Recording& recording, const Rules& r
     const Transition result = environment.step(actions.subspan(step * nu, nu), observation);
     const Tolerance tolerance = rules.of_step(t);
     compare_observation(t + 1, tolerance);
-    report.compare("reward", result.reward, recording.rewards[step], tolerance, [&] {
-      return text("%s.rewards[%d]", recording.name.c_str(), t);
-    });
+    report.compare("reward", result.reward, recording.rewards[step], tolerance,
+                   [&] { return text("%s.rewards[%d]", recording.name.c_str(), t); });
     report.compare_exactly("terminated", result.terminated == (recording.terminated[step] != 0),
                            [&] { return text("%s.terminated[%d]", recording.name.c_str(), t); });
   }
@@ -150,7 +137,7 @@ VerifyReport verify_env(const JsonNode& document) {
   VerifyReport report;
   report.file = document.source();
   report.kind = "env";
-  const Task& task = task_of(document);
+  const Task& task = recorded_task(document);
   report.task = document.at("task").string();
   const Rules rules = read_rules(document);
   const Variant plain(task, false), positions(task, true);

@@ -23,13 +23,13 @@ struct Sizes {
 
 /// The recorded iterations, one behind the other.
 struct Recording {
-  std::vector<float> noise;          // [I, B, K, H+1, nu]
-  std::vector<int> member;           // [I, H]
-  std::vector<double> plan_in;       // [I, B, H+1, nu]
-  std::vector<double> plan_out;      // [I, B, H+1, nu]
-  std::vector<double> cost;          // [I, B, K]
-  std::vector<double> value;         // [I, B]
-  std::vector<std::uint8_t> valid;   // [I, B, K]; empty where every rollout counts
+  std::vector<float> noise;         // [I, B, K, H+1, nu]
+  std::vector<int> member;          // [I, H]
+  std::vector<double> plan_in;      // [I, B, H+1, nu]
+  std::vector<double> plan_out;     // [I, B, H+1, nu]
+  std::vector<double> cost;         // [I, B, K]
+  std::vector<double> value;        // [I, B]
+  std::vector<std::uint8_t> valid;  // [I, B, K]; empty where every rollout counts
 };
 
 struct Tolerances {
@@ -63,8 +63,8 @@ PlannerConfig read_config(const JsonNode& document, std::size_t nu, std::size_t 
   const JsonNode variance = document.at("variance");
   config.variance = variance.numbers({variance.size() == 1 ? std::size_t{1} : nu});
   config.gamma = document.at("gamma").number();
-  config.prior = choice(document.at("prior"), {"gaussian", "uniform"}) == 0 ? Prior::gaussian
-                                                                            : Prior::uniform;
+  config.prior =
+      choice(document.at("prior"), {"gaussian", "uniform"}) == 0 ? Prior::gaussian : Prior::uniform;
   constexpr ControlMode kModes[] = {ControlMode::plain, ControlMode::mean_residual,
                                     ControlMode::policy_residual, ControlMode::policy_residual};
   config.control_mode = kModes[choice(document.at("control_mode"),
@@ -84,18 +84,22 @@ MlpWeights read_networks(const std::vector<JsonNode>& stack, std::size_t inputs,
     if (sizes.back() == 0) stack.front().at(l).at("bias").fail("is empty");
   }
   if (static_cast<std::size_t>(sizes.back()) != outputs) {
-    stack.front().at(layers - 1).at("bias").fail("has " + std::to_string(sizes.back()) +
-                                                 " elements, must have " +
-                                                 std::to_string(outputs));
+    stack.front()
+        .at(layers - 1)
+        .at("bias")
+        .fail("has " + std::to_string(sizes.back()) + " elements, must have " +
+              std::to_string(outputs));
   }
   MlpWeights weights = MlpWeights::zeros(static_cast<int>(stack.size()), sizes);
   for (std::size_t l = 0; l < layers; ++l) {
     weights.weight[l].clear();
     weights.bias[l].clear();
-    const auto in = static_cast<std::size_t>(sizes[l]), out = static_cast<std::size_t>(sizes[l + 1]);
+    const auto in = static_cast<std::size_t>(sizes[l]),
+               out = static_cast<std::size_t>(sizes[l + 1]);
     for (const JsonNode& network : stack) {
       if (network.size() != layers) {
-        network.fail("must have " + std::to_string(layers) + " layers, like the first of the stack");
+        network.fail("must have " + std::to_string(layers) +
+                     " layers, like the first of the stack");
       }
       append(weights.weight[l], network.at(l).at("weight").floats({out, in}));
       append(weights.bias[l], network.at(l).at("bias").floats({out}));
@@ -121,10 +125,8 @@ Recording read_recording(const JsonNode& iterations, const Sizes& n, std::size_t
     for (std::size_t t = 0; t < n.horizon; ++t) {
       recording.member.push_back(member.at(t).integer(0, static_cast<int>(members) - 1));
     }
-    append(recording.plan_in,
-           iteration.at("plan_in").numbers({n.problems, n.horizon + 1, n.nu}));
-    append(recording.plan_out,
-           iteration.at("plan_out").numbers({n.problems, n.horizon + 1, n.nu}));
+    append(recording.plan_in, iteration.at("plan_in").numbers({n.problems, n.horizon + 1, n.nu}));
+    append(recording.plan_out, iteration.at("plan_out").numbers({n.problems, n.horizon + 1, n.nu}));
     append(recording.cost, iteration.at("cost").numbers({n.problems, n.rollouts}));
     append(recording.value, iteration.at("value").numbers({n.problems}));
     if (valid) {
@@ -152,10 +154,6 @@ Parts read_parts(const JsonNode& document, const PlannerConfig& config, const Ta
   parts.shape = {spec.nx, spec.nu, spec.action_low, spec.action_high,
                  document.at("problems").integer(1, kMost)};
   parts.reward = task.make_reward(options);
-  if (!parts.reward) {
-    document.at("task").fail("is " + spec.name + ", whose reward is no function of the " +
-                             "observation: a recorded plan cannot be repeated");
-  }
   const JsonNode members = document.at("members");
   parts.members = members.size();
   if (parts.members == 0) members.fail("is empty, must hold at least one network");
@@ -175,8 +173,8 @@ Parts read_parts(const JsonNode& document, const PlannerConfig& config, const Ta
 /// Element `i` of an array [I, B, ...] of `per_problem` numbers a problem, as a key in the file.
 std::string element(const char* name, std::size_t i, const Sizes& n, std::size_t per_problem) {
   const std::size_t problem = i / per_problem;
-  std::string key = text("iterations[%zu].%s[%zu]", problem / n.problems, name,
-                         problem % n.problems);
+  std::string key =
+      text("iterations[%zu].%s[%zu]", problem / n.problems, name, problem % n.problems);
   if (per_problem > 1) key += text("[%zu]", i % per_problem);
   return key;
 }
@@ -238,10 +236,14 @@ VerifyReport verify_plan(const JsonNode& document) {
   report.kind = "plan";
   report.task = document.at("task").string();
   try {
-    const Task& task = find_task(report.task);
+    const Task& task = recorded_task(document);
     const TaskOptions options{.positions = document.at("with_positions").boolean(),
                               .time_limit = 0};
     const TaskSpec spec = task.spec(options);
+    if (!spec.analytic_reward) {
+      document.at("task").fail("is " + report.task + ", whose reward is no function of the " +
+                               "observation: a recorded plan cannot be repeated");
+    }
     if (document.at("activation").string() != "silu") {
       document.at("activation").fail("must be silu");
     }
@@ -252,8 +254,10 @@ VerifyReport verify_plan(const JsonNode& document) {
     const Parts parts = read_parts(document, config, task, options);
     const Sizes n = {static_cast<std::size_t>(parts.shape.max_problems),
                      static_cast<std::size_t>(config.rollouts),
-                     static_cast<std::size_t>(config.horizon), static_cast<std::size_t>(spec.nx),
-                     static_cast<std::size_t>(spec.nu), iterations.size()};
+                     static_cast<std::size_t>(config.horizon),
+                     static_cast<std::size_t>(spec.nx),
+                     static_cast<std::size_t>(spec.nu),
+                     iterations.size()};
     const auto observation = document.at("observation").floats({n.problems, n.nx});
     const Recording recording = read_recording(iterations, n, parts.members, config.prior);
     const JsonNode tolerance = document.at("tolerance");
@@ -262,7 +266,7 @@ VerifyReport verify_plan(const JsonNode& document) {
                                    read_tolerance(tolerance.at("plan"))};
     compare(recording, solve(recording, parts, config, observation, n), n, tolerances, report);
   } catch (const UsageError& error) {
-    // an unknown task, a setting out of range: what is wrong is the file, not the command line
+    // a setting out of range: what is wrong is the file, not the command line
     throw Error(report.file + ": " + error.what());
   }
   return report;

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "console.h"
+#include "softmpc/error.h"
 
 namespace softmpc::tools {
 
@@ -15,6 +16,15 @@ Tolerance read_tolerance(const JsonNode& node) {
   if (tolerance.absolute < 0) node.at("abs").fail("is negative");
   if (tolerance.relative < 0) node.at("rel").fail("is negative");
   return tolerance;
+}
+
+const Task& recorded_task(const JsonNode& document) {
+  const JsonNode name = document.at("task");
+  try {
+    return find_task(name.string());
+  } catch (const UsageError& error) {
+    throw Error(document.source() + ": 'task': " + error.what());
+  }
 }
 
 Quantity& VerifyReport::quantity(std::string_view name) {

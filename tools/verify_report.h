@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "json_reader.h"
+#include "softmpc/task.h"
 
 namespace softmpc::tools {
 
@@ -18,11 +19,14 @@ struct Tolerance {
 /// Reads {"abs": a, "rel": r}.
 Tolerance read_tolerance(const JsonNode& node);
 
+/// The task that a recording names. Throws Error: what is wrong is the file, not the command line.
+const Task& recorded_task(const JsonNode& document);
+
 struct Quantity {
   std::string name;
-  double error = 0;      ///< largest absolute error
-  double of_limit = 0;   ///< largest error divided by its tolerance; over 1 fails
-  std::string where;     ///< the element that of_limit belongs to
+  double error = 0;     ///< largest absolute error
+  double of_limit = 0;  ///< largest error divided by its tolerance; over 1 fails
+  std::string where;    ///< the element that of_limit belongs to
 };
 
 /// One verified file.

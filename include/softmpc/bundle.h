@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // A trained controller in one safetensors file: what the trainer writes is what the robot loads.
+//
+// Tensors (float32): members.weight1 [E, out, in], members.bias1 [E, out], ... for each layer, and
+// members.{input,output}_{mean,std}; the same for critics and, where there is one, policy.
+// Metadata: format_version, task, dt, and as JSON sizes, bounds, outputs, normalisation, config,
+// provenance; checksum is "crc32c:" and eight hex digits over the rest (how: src/bundle.cpp).
 #pragma once
 
 #include <optional>
@@ -16,7 +21,8 @@ struct Bundle {
   int nx = 0, nu = 0;
   std::vector<float> action_low, action_high;   ///< [nu]
   double dt = 0;                                ///< seconds per control step
-  MlpWeights members;                           ///< stack of E dynamics models
+  MlpWeights members;                           ///< stack of E dynamics models; may be absent
+                                                ///< (stack 0) if model.source is environment
   MemberOutputs outputs;
   MlpWeights critics;                           ///< stack of critics
   std::optional<MlpWeights> policy;

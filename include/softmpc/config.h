@@ -139,7 +139,8 @@ void apply_settings(Config& config, std::string_view json, const std::string& wh
 void apply_setting(Config& config, std::string_view assignment);
 /// All settings as nested JSON; apply_settings of it gives an equal Config.
 std::string to_json(const Config& config, int indent = 2);
-/// Rules that join several settings. Single-field rules are checked when a value is applied.
+/// Checks the rules that join several settings and, for values set in code, the rules of each.
+/// Throws UsageError naming key, value and rule.
 void validate(const Config& config);
 
 }  // namespace softmpc

@@ -24,6 +24,8 @@ struct Plan {
 struct ControllerOptions {
   std::uint64_t seed = 1;
   int threads = 1;
+  /// Borrowed; looked ahead with in place of the bundle's members, if given.
+  const DynamicsModel* dynamics = nullptr;
 };
 
 /// Owns nets, plan and scratch of one receding-horizon controller.

@@ -67,6 +67,8 @@ class Planner {
   const PlannerConfig& config() const;
   const ProblemShape& shape() const;
 
+  /// Throws Error if a model that this configuration needs is missing. solve() checks it too.
+  void check(const Models& models) const;
   /// Runs config.iterations plan updates for every problem. Throws Error on wrong sizes; numeric
   /// trouble is a status. `trace` may be null.
   void solve(const Models& models, SolveKey key, const PlanBatch& batch,

@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "softmpc/environment.h"
@@ -55,6 +56,14 @@ class Task {
   /// observation does not determine the simulator's state.
   virtual std::unique_ptr<DynamicsModel> make_dynamics(const TaskOptions& options) const = 0;
 };
+
+/// What a planner needs beside the dynamics: reward and termination, or the termination alone where
+/// the reward is learned; null where neither is analytic.
+inline std::unique_ptr<RewardModel> make_rollout_reward(const Task& task,
+                                                        const TaskOptions& options) {
+  auto reward = task.make_reward(options);
+  return reward ? std::move(reward) : task.make_termination(options);
+}
 
 /// Names in listing order.
 std::vector<std::string> task_names();

@@ -43,7 +43,7 @@ enum class PlanStatus : std::uint8_t {
   ok,
   all_invalid,   ///< uniform prior: every rollout left the box, so all of them count
   not_finite,    ///< no rollout has a finite cost; the plan is returned unchanged, value is NaN
-  bad_state,     ///< the observation holds NaN or infinity; nothing was computed
+  bad_state,     ///< the observation holds NaN or infinity; the plan is returned unchanged
 };
 
 const char* to_string(PlanStatus status);

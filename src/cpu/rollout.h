@@ -22,7 +22,7 @@ struct RolloutJob {
   SolveKey key;
   int iteration;
   int problems;
-  const float* observation;         // [B, nx]
+  const float* observation;         // [B, nx] finite
   const float* plan;                // [B, H+1, nu] u
   const float* cost_plan;           // [B, H+1, nu] u, or its residual, in S
   const std::uint32_t* problem_id;  // [B]

@@ -15,7 +15,7 @@ struct Ant {
     x = -hidden,
     y,
     z,
-    quaternion,             // w, x, y, z
+    quaternion,               // w, x, y, z
     joint0 = quaternion + 4,  // 8 joint angles
     x_velocity = joint0 + 8,
     y_velocity,

@@ -23,15 +23,16 @@ double centre_of_mass(const mjModel& m, const mjData& d) {
 class HumanoidTask final : public MujocoTask {
  public:
   HumanoidTask()
-      : MujocoTask({.name = "Humanoid",
-                    .summary = "walk forward as a humanoid",
-                    .mjcf = embedded_text("humanoid/humanoid.xml"),
-                    .frame_skip = 5,
-                    .position_option = true,
-                    .has_termination = true,
-                    .reset_noise = {.scale = 0.01},
-                    .hidden_state = "the observation lacks the centre of mass, so the reward is unknown",
-                    .best_return = 11704}) {}
+      : MujocoTask(
+            {.name = "Humanoid",
+             .summary = "walk forward as a humanoid",
+             .mjcf = embedded_text("humanoid/humanoid.xml"),
+             .frame_skip = 5,
+             .position_option = true,
+             .has_termination = true,
+             .reset_noise = {.scale = 0.01},
+             .hidden_state = "the observation lacks the centre of mass, so the reward is unknown",
+             .best_return = 11704}) {}
 
   void observe(const mjModel& m, const mjData& d, bool positions,
                ObservationWriter& out) const override {

@@ -20,10 +20,10 @@ struct Humanoid {
     x_velocity = joint0 + 17,
     y_velocity,
     z_velocity,
-    angular_velocity,                           // 3
-    joint_velocity0 = angular_velocity + 3,     // 17
-    body_inertia = joint_velocity0 + 17,        // 13 x 10
-    body_velocity = body_inertia + 10 * bodies, // 13 x 6
+    angular_velocity,                             // 3
+    joint_velocity0 = angular_velocity + 3,       // 17
+    body_inertia = joint_velocity0 + 17,          // 13 x 10
+    body_velocity = body_inertia + 10 * bodies,   // 13 x 6
     actuator_force = body_velocity + 6 * bodies,  // 17
     contact_force = actuator_force + 17,          // 13 x 6
     observation_size = contact_force + 6 * bodies

@@ -27,8 +27,8 @@ class HumanoidStandupTask final : public MujocoTask {
 
   Transition judge(const StepView& s) const override {
     const double effort = squared_norm<HumanoidStandup<>::action_size, double>(s.action);
-    return {HumanoidStandup<>::reward_terms(s.data.qpos[2], effort,
-                                            contact_squared(s.model, s.data))};
+    return {
+        HumanoidStandup<>::reward_terms(s.data.qpos[2], effort, contact_squared(s.model, s.data))};
   }
 
   std::unique_ptr<RewardModel> make_reward(const TaskOptions& options) const override {

@@ -8,11 +8,11 @@ namespace softmpc::tasks {
 
 struct Pusher {
   enum Observation : int {
-    joint0 = 0,       // 7 joint angles
-    velocity0 = 7,    // 7 joint velocities
-    tip = 14,         // x, y, z of the arm's tip,
-    object = 17,      // of the object
-    goal = 20,        // and of the goal
+    joint0 = 0,     // 7 joint angles
+    velocity0 = 7,  // 7 joint velocities
+    tip = 14,       // x, y, z of the arm's tip,
+    object = 17,    // of the object
+    goal = 20,      // and of the goal
     observation_size = 23
   };
   static constexpr int action_size = 7;

@@ -32,8 +32,7 @@ class ReacherTask final : public MujocoTask {
   }
 
   Transition judge(const StepView& s) const override {
-    const double distance =
-        mju_dist3(s.data.xpos + 3 * kFingertip, s.data.xpos + 3 * kTarget);
+    const double distance = mju_dist3(s.data.xpos + 3 * kFingertip, s.data.xpos + 3 * kTarget);
     return {Reacher::reward_terms(distance, squared_norm<Reacher::action_size, double>(s.action))};
   }
 

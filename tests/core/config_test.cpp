@@ -228,7 +228,8 @@ TEST(Config, RefusesWhatIsNotSettings) {
             "planner: 3 is not an object of settings (in x.json)");
   EXPECT_EQ(apply_error(R"({"planner": {"horizon": 3}, "planner.horizon": 4})"),
             "planner.horizon: is given twice (in x.json)");
-  EXPECT_EQ(apply_error("{\"planner\": \n{").rfind("x.json: not JSON: parse error at line 2", 0), 0u);
+  const std::string unfinished = apply_error("{\"planner\": \n{");
+  EXPECT_EQ(unfinished.rfind("x.json: not JSON: parse error at line 2", 0), 0u) << unfinished;
   EXPECT_EQ(apply_error("").rfind("x.json: not JSON: ", 0), 0u);
   EXPECT_EQ(apply_error(std::string("{}\0{}", 5)), "x.json: not JSON: it holds a zero byte");
   EXPECT_EQ(set_error("planner.horizon"),

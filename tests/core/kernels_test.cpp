@@ -91,13 +91,14 @@ void compare_dense(const Kernels& kernels, Random& random) {
     for (int j = 0; j < lanes; ++j) {
       double sum = layer.bias[o], size = std::abs(sum);
       for (int i = 0; i < layer.in; ++i) {
-        const double term = static_cast<double>(layer.plain[static_cast<std::size_t>(o) * layer.in + i]) *
-                            x[static_cast<std::size_t>(i) * lanes + j];
+        const double term =
+            static_cast<double>(layer.plain[static_cast<std::size_t>(o) * layer.in + i]) *
+            x[static_cast<std::size_t>(i) * lanes + j];
         sum += term;
         size += std::abs(term);
       }
-      const double error = std::abs(y[static_cast<std::size_t>(o) * lanes + j] -
-                                    activate(layer.activation, sum));
+      const double error =
+          std::abs(y[static_cast<std::size_t>(o) * lanes + j] - activate(layer.activation, sum));
       // rounding grows at most with the sum of absolute terms; sqrt(in) is what it does
       worst = std::max(worst, error / (size * 6e-8 * (4 + std::sqrt(layer.in))));
     }

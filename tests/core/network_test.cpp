@@ -25,7 +25,10 @@ struct Block {
   int rows, count, stride;
   std::vector<float> data;
   Block(int rows_, int count_, int stride_)
-      : rows(rows_), count(count_), stride(stride_), data(static_cast<std::size_t>(rows) * stride) {}
+      : rows(rows_),
+        count(count_),
+        stride(stride_),
+        data(static_cast<std::size_t>(rows) * stride) {}
   Columns columns() { return {data.data(), stride}; }
   ConstColumns columns() const { return {data.data(), stride}; }
   oracle::Vector lane(int j) const {
@@ -96,7 +99,9 @@ void compare_dynamics(std::uint64_t seed) {
       for (int i = 0; i < nx; ++i) expect_near(next.lane(j)[i], x.lane(j)[i] + y[i], "next");
       if (outputs.reward) expect_near(reward[static_cast<std::size_t>(j)], y[nx], "reward");
       const double logit = outputs.termination ? y[out - 1] : 0;
-      if (std::abs(logit) > 1e-5) EXPECT_EQ(ended[static_cast<std::size_t>(j)], logit > 0) << logit;
+      if (std::abs(logit) > 1e-5) {
+        EXPECT_EQ(ended[static_cast<std::size_t>(j)], logit > 0) << logit;
+      }
     }
   }
 }
@@ -142,7 +147,8 @@ TEST(MlpPolicy, AgreesWithDoubleAndStaysInTheBox) {
       const oracle::Vector y = oracle::evaluate_mlp(w, 0, x.lane(j));
       for (int i = 0; i < nu; ++i) {
         const double mid = (low[i] + high[i]) / 2.0, half = (high[i] - low[i]) / 2.0;
-        expect_near(action.lane(j)[i], mid + half * std::tanh(y[i]), "seed " + std::to_string(seed));
+        expect_near(action.lane(j)[i], mid + half * std::tanh(y[i]),
+                    "seed " + std::to_string(seed));
         EXPECT_GE(action.lane(j)[i], low[i] - 1e-6);
         EXPECT_LE(action.lane(j)[i], high[i] + 1e-6);
       }

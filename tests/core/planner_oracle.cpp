@@ -21,10 +21,10 @@ Matrix draw_noise(const Problem& p, const Input& in, int iteration, std::uint32_
   Matrix noise(steps, nu);
   for (int t = 0; t < steps; ++t)
     for (int i = 0; i < nu; ++i) {
-      const hd::Philox4 bits = hd::philox(
-          {in.key.solve, hd::draw_word(hd::Stream::noise, iteration, t, i / 4), id,
-           static_cast<std::uint32_t>(rollout)},
-          in.key.seed);
+      const hd::Philox4 bits =
+          hd::philox({in.key.solve, hd::draw_word(hd::Stream::noise, iteration, t, i / 4), id,
+                      static_cast<std::uint32_t>(rollout)},
+                     in.key.seed);
       const std::uint32_t first = i % 4 < 2 ? bits.x : bits.z;
       const std::uint32_t second = i % 4 < 2 ? bits.y : bits.w;
       const double radius = std::sqrt(-2 * std::log(((first >> 9) + 0.5) / (1 << 23)));
@@ -46,8 +46,10 @@ int member_of(const Problem& p, const Input& in, int iteration, std::uint32_t id
   switch (p.config.member_draw) {
     case MemberDraw::per_step:
       return hd::draw_member(in.key.seed, in.key.solve, iteration, t, members);
-    case MemberDraw::per_rollout_step: return balanced(t);
-    case MemberDraw::per_rollout: return balanced(0);
+    case MemberDraw::per_rollout_step:
+      return balanced(t);
+    case MemberDraw::per_rollout:
+      return balanced(0);
   }
   return 0;
 }
@@ -92,7 +94,8 @@ class Walk {
       const Vector a = clip(policy_action(p_, x) + u + eps, valid);
       for (int i = 0; i < p_.shape.nu; ++i) {
         const double variance = c.variance[c.variance.size() == 1 ? 0 : i];
-        prior += discount * (c.prior == Prior::gaussian ? charged_(t, i) : eps[i]) * eps[i] / variance;
+        prior +=
+            discount * (c.prior == Prior::gaussian ? charged_(t, i) : eps[i]) * eps[i] / variance;
       }
       if (t == c.horizon) {
         if (!ended) j -= discount * evaluate_mlp(p_.critic, 0, joined(x, a))[0];
@@ -211,7 +214,8 @@ Vector evaluate_mlp(const MlpWeights& w, int member, const Vector& input) {
       y[o] = w.bias[l][static_cast<std::size_t>(member) * out + o];
       for (int i = 0; i < in; ++i)
         y[o] += static_cast<double>(
-                    w.weight[l][(static_cast<std::size_t>(member) * out + o) * in + i]) * h[i];
+                    w.weight[l][(static_cast<std::size_t>(member) * out + o) * in + i]) *
+                h[i];
       if (l + 1 < w.layers()) y[o] = silu(y[o]);
     }
     h = y;
@@ -242,7 +246,8 @@ Result solve(const Problem& p, const Input& in) {
     for (int i = 0; i < p.shape.nx; ++i) x[i] = in.observation[b * p.shape.nx + i];
     Vector a = policy_action(p, x) + plan[b].row(0).transpose();
     for (int i = 0; i < nu; ++i)
-      a[i] = std::min(std::max(a[i], double{p.shape.action_low[i]}), double{p.shape.action_high[i]});
+      a[i] =
+          std::min(std::max(a[i], double{p.shape.action_low[i]}), double{p.shape.action_high[i]});
     result.action.push_back(a);
   }
   return result;

@@ -34,8 +34,8 @@ struct Problem {
 
 struct Input {
   SolveKey key;
-  std::vector<std::uint32_t> id;             // [B]
-  std::vector<float> observation, plan;      // [B, nx], [B, H+1, nu]
+  std::vector<std::uint32_t> id;         // [B]
+  std::vector<float> observation, plan;  // [B, nx], [B, H+1, nu]
 };
 
 /// Of one plan update of one problem.

@@ -2,6 +2,7 @@
 // Tests planner.h: random problems against the double-precision oracle, statuses, refused input.
 #include "softmpc/planner.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <functional>
@@ -53,8 +54,8 @@ oracle::Problem random_problem(Random& random) {
   p.outputs = {random.coin(), random.coin()};
   const int width = random.whole(3, 40);
   const int out = nx + p.outputs.reward + p.outputs.termination + random.whole(0, 2);
-  p.members = testing::random_weights(random, random.whole(1, 5), {nx + nu, width, width, out},
-                                      0.8, random.coin());
+  p.members = testing::random_weights(random, random.whole(1, 5), {nx + nu, width, width, out}, 0.8,
+                                      random.coin());
   p.critic = testing::random_weights(random, 1, {nx + nu, width, 1}, 1.5, random.coin());
   p.policy = testing::random_weights(random, 1, {nx, width, nu}, 1, random.coin());
   if (nx > 1 && random.coin()) p.members.input_std[1] = std::numeric_limits<float>::infinity();
@@ -243,6 +244,23 @@ TEST_F(StatusTest, AllInvalidCountsAllRollouts) {
   EXPECT_TRUE(std::isfinite(b.value[0]));
   EXPECT_NE(b.plan[1], 0);
   for (auto v : trace.valid) EXPECT_EQ(v, 0);
+}
+
+TEST_F(StatusTest, TheBoxIsClosed) {
+  config.prior = Prior::uniform;
+  config.rollouts = 3;
+  Buffers b = buffers(1);
+  std::fill(b.plan.begin(), b.plan.end(), 0.0f);
+  std::vector<float> noise(3 * b.plan.size());
+  noise[0] = 1.5f;                            // on the upper bound
+  noise[b.plan.size() + 1] = -1.0f;           // on the lower bound
+  noise[2 * b.plan.size() + 7] = 1.5000001f;  // outside, at the last step
+  Planner planner(config, nets.shape(1));
+  PlanTrace trace;
+  trace.noise = noise;
+  planner.solve(nets.models(), {1, 1}, b.batch(), &trace);
+  EXPECT_EQ(trace.valid, (std::vector<std::uint8_t>{1, 1, 0}));
+  EXPECT_EQ(b.valid_share[0], 2.0 / 3);
 }
 
 TEST_F(StatusTest, ABrokenPolicyGivesAUsableAction) {

@@ -100,8 +100,8 @@ struct Buffers {
     for (std::size_t b = 0; b < id.size(); ++b) id[b] = static_cast<std::uint32_t>(b);
   }
   PlanBatch batch() {
-    return {static_cast<int>(id.size()), observation, id, plan, action, value, effective_samples,
-            valid_share, status};
+    return {static_cast<int>(id.size()), observation, id,    plan, action, value,
+            effective_samples,           valid_share, status};
   }
 };
 

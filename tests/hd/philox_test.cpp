@@ -59,9 +59,8 @@ TEST(Philox, NormalPairIsFiniteForEveryRadius) {
 std::vector<double> draw_normals(int rollouts) {
   std::vector<double> normals;
   for (int k = 0; k < rollouts; ++k) {
-    const hd::Philox4 bits =
-        hd::philox({7, hd::draw_word(hd::Stream::noise, 0, 3, 0), 5, static_cast<std::uint32_t>(k)},
-                   20240601);
+    const hd::Philox4 bits = hd::philox(
+        {7, hd::draw_word(hd::Stream::noise, 0, 3, 0), 5, static_cast<std::uint32_t>(k)}, 20240601);
     float n[4];
     hd::normal_pair(bits.x, bits.y, n[0], n[1]);
     hd::normal_pair(bits.z, bits.w, n[2], n[3]);

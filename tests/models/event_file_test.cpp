@@ -24,13 +24,13 @@ TEST(EventFile, StartsWithTheVersion) {
   EXPECT_TRUE(events.scalars.empty());
 }
 
-// Bytes of a record that TensorBoard's own writer makes for step 300, wall time 1.0, a/b = 0.5.
+// The event that TensorBoard's own protobuf classes write for step 300, wall time 1, a/b = 0.5.
 TEST(EventFile, AgreesWithTheReferenceWriter) {
   const Scalar scalar{"a/b", 0.5};
   const std::string event = event_format::scalar_event(300, 1.0, std::span(&scalar, 1));
-  const unsigned char expected[] = {0x09, 0,    0, 0,    0,    0,    0,    0xf0, 0x3f, 0x10, 0xac,
-                                    0x02, 0x2a, 0x0c, 0x0a, 0x0a, 0x0a, 0x03, 'a',  '/',  'b',  0x15,
-                                    0,    0,    0,    0x3f};
+  const unsigned char expected[] = {0x09, 0,    0,    0,    0,    0,    0,    0xf0, 0x3f,
+                                    0x10, 0xac, 0x02, 0x2a, 0x0c, 0x0a, 0x0a, 0x0a, 0x03,
+                                    'a',  '/',  'b',  0x15, 0,    0,    0,    0x3f};
   EXPECT_EQ(event, std::string(reinterpret_cast<const char*>(expected), sizeof(expected)));
 }
 

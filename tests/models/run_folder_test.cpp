@@ -219,6 +219,16 @@ TEST_F(RunFolderTest, AFullDiskIsNamedAndLeavesWholeLines) {
   EXPECT_EQ(metric_steps(), std::vector<std::int64_t>{1});
 }
 
+TEST_F(RunFolderTest, ADiskThatIsFullAtTheStartLeavesAnEmptyFolder) {
+  {
+    const test::FileLimit limit(100);
+    EXPECT_EQ(error_of<Error>([&] { RunFolder(path_, info_, false); }),
+              file("config.json") + ": cannot write: File too large");
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(path_));
+  EXPECT_NO_THROW(RunFolder(path_, info_, false));
+}
+
 TEST_F(RunFolderTest, WhatAKilledWriterLeftIsDeleted) {
   { const RunFolder run(path_, info_, false); }
   write_file_atomically(file("model.safetensors.partial-1-0"), "x");

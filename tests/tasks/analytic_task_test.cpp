@@ -63,7 +63,8 @@ TEST_P(Analytic, RefusesBadInput) {
   const std::string name = GetParam();
   const auto env = task.make_environment({});
   Vector x(static_cast<std::size_t>(env->observation_size()));
-  EXPECT_EQ(message_of([&] { env->step(Floats{0}, x); }), name + ": step() before the first reset()");
+  EXPECT_EQ(message_of([&] { env->step(Floats{0}, x); }),
+            name + ": step() before the first reset()");
   env->reset(1, x);
   EXPECT_EQ(message_of([&] { env->step(Floats{}, x); }), name + ": action has size 0, must have 1");
   EXPECT_EQ(message_of([&] { env->step(Floats{std::nanf("")}, x); }),

@@ -26,9 +26,17 @@ inline nlohmann::json read_golden(const std::string& path) {
 
 /// The eleven simulated tasks with recordings.
 inline const std::vector<std::string>& simulated_tasks() {
-  static const std::vector<std::string> names = {
-      "InvertedPendulum", "InvertedDoublePendulum", "Reacher", "Pusher",   "Swimmer",        "Hopper",
-      "HalfCheetah",      "Walker2d",               "Ant",     "Humanoid", "HumanoidStandup"};
+  static const std::vector<std::string> names = {"InvertedPendulum",
+                                                 "InvertedDoublePendulum",
+                                                 "Reacher",
+                                                 "Pusher",
+                                                 "Swimmer",
+                                                 "Hopper",
+                                                 "HalfCheetah",
+                                                 "Walker2d",
+                                                 "Ant",
+                                                 "Humanoid",
+                                                 "HumanoidStandup"};
   return names;
 }
 

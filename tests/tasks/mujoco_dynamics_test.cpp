@@ -107,7 +107,8 @@ TEST_P(Simulator, BadLanesGiveNanAndSpareTheirNeighbours) {
 
 INSTANTIATE_TEST_SUITE_P(Tasks, Simulator,
                          testing::Values("InvertedPendulum", "InvertedDoublePendulum", "Reacher",
-                                         "Swimmer", "Hopper", "HalfCheetah", "Walker2d", "Ant"),
+                                         "Swimmer", "Hopper", "HalfCheetah", "Walker2d", "Ant",
+                                         "HumanoidStandup"),
                          task_of);
 
 TEST(MujocoDynamics, RefusesTasksWithHiddenState) {

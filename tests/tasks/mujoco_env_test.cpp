@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tests for tasks/mujoco_env.cpp: recorded trajectories, resets, time limit, saved states, bad input.
+// Tests for tasks/mujoco_env.cpp: recorded trajectories, resets, time limit, saved states, bad
+// input.
 #include <cmath>
 #include <filesystem>
 #include <limits>
 
 #include <unistd.h>
-
 
 #include "golden.h"
 #include "softmpc/task.h"
@@ -27,9 +27,8 @@ std::vector<float> some_action(const TaskSpec& spec, int step) {
 class Simulated : public testing::TestWithParam<std::string> {};
 
 void replay(const nlohmann::json& file, const nlohmann::json& episode, bool positions) {
-  const auto& recorded = positions && episode.contains("with_positions")
-                             ? episode.at("with_positions")
-                             : episode;
+  const auto& recorded =
+      positions && episode.contains("with_positions") ? episode.at("with_positions") : episode;
   const Task& task = find_task(file.at("task").get<std::string>());
   const auto env = task.make_environment({.positions = positions});
   Vector observation(static_cast<std::size_t>(env->observation_size()));
@@ -48,7 +47,8 @@ void replay(const nlohmann::json& file, const nlohmann::json& episode, bool posi
   compare(0);
   const std::size_t steps = compared_steps(file, episode);
   for (std::size_t t = 0; t < steps; ++t) {
-    const Transition got = env->step(episode.at("actions").at(t).get<std::vector<float>>(), observation);
+    const Transition got =
+        env->step(episode.at("actions").at(t).get<std::vector<float>>(), observation);
     compare(t + 1);
     const double reward = recorded.at("rewards").at(t);
     ASSERT_TRUE(tolerance_at(file, t).holds(got.reward, reward))
@@ -182,8 +182,8 @@ TEST(MujocoEnvironment, RefusesDamagedStates) {
   bad[0] = std::byte{'x'};
   EXPECT_EQ(message_of([&] { env->load(bad); }),
             "Hopper: saved environment state is not a saved environment");
-  for (const auto& other : {find_task("Walker2d").make_environment({}),
-                            task.make_environment({.positions = false})}) {
+  for (const auto& other :
+       {find_task("Walker2d").make_environment({}), task.make_environment({.positions = false})}) {
     EXPECT_NE(message_of([&] { other->load(good); }).find("of another task, variant"),
               std::string::npos);
   }
@@ -239,8 +239,8 @@ TEST(MujocoEnvironment, CountsEpisodeLengthAcrossSavedStates) {
 }
 
 TEST(MujocoEnvironment, ReportsAnUnstableSimulation) {
-  const auto folder = std::filesystem::temp_directory_path() /
-                      ("softmpc_unstable_" + std::to_string(::getpid()));
+  const auto folder =
+      std::filesystem::temp_directory_path() / ("softmpc_unstable_" + std::to_string(::getpid()));
   std::filesystem::create_directory(folder);
   const auto before = std::filesystem::current_path();
   std::filesystem::current_path(folder);

@@ -123,7 +123,8 @@ TEST_P(Constants, ActuatorsTendonsAndOptions) {
     const std::string what = "actuator " + std::to_string(i) + " ";
     EXPECT_EQ(m->actuator_trnid[2 * i], actuator.at("joint").get<int>()) << what;
     EXPECT_EQ(static_cast<int>(m->actuator_ctrllimited[i]), actuator.at("ctrllimited").get<int>());
-    EXPECT_EQ(static_cast<int>(m->actuator_forcelimited[i]), actuator.at("forcelimited").get<int>());
+    EXPECT_EQ(static_cast<int>(m->actuator_forcelimited[i]),
+              actuator.at("forcelimited").get<int>());
     expect_equal(actuator.at("gear"), m->actuator_gear + 6 * i, what + "gear");
     expect_equal(actuator.at("ctrlrange"), m->actuator_ctrlrange + 2 * i, what + "ctrlrange");
     expect_equal(actuator.at("gainprm"), m->actuator_gainprm + mjNGAIN * i, what + "gainprm");
@@ -156,9 +157,8 @@ INSTANTIATE_TEST_SUITE_P(Tasks, Constants, testing::ValuesIn(simulated_tasks()),
 TEST(MujocoModel, ReportsWrongMjcf) {
   EXPECT_NE(message_of([] { parse_model("Toy", "<mujoco"); }).find("Toy: MJCF is not readable: "),
             std::string::npos);
-  const std::string message = message_of([] {
-    parse_model("Toy", "<mujoco><worldbody><body><joint/></body></worldbody></mujoco>");
-  });
+  const std::string message = message_of(
+      [] { parse_model("Toy", "<mujoco><worldbody><body><joint/></body></worldbody></mujoco>"); });
   EXPECT_NE(message.find("Toy: MJCF does not compile: "), std::string::npos) << message;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests for tasks/presets.cpp: what the presets say.
 #include "golden.h"
+#include "softmpc/config.h"
 #include "softmpc/task.h"
 
 namespace softmpc::tasks {
@@ -48,6 +49,17 @@ TEST(Presets, ExistForEveryTask) {
   for (const std::string& preset : preset_names()) {
     for (const std::string& task : task_names()) {
       EXPECT_TRUE(settings(preset, task).is_object()) << preset << " " << task;
+    }
+  }
+}
+
+TEST(Presets, AreSettingsThatTheLibraryKnows) {
+  for (const std::string& preset : preset_names()) {
+    for (const std::string& task : task_names()) {
+      Config config;
+      apply_settings(config, preset_text(preset, task), preset);
+      validate(config);
+      EXPECT_EQ(config.model.members, config.planner.horizon);
     }
   }
 }

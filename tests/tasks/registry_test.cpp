@@ -11,10 +11,19 @@ namespace {
 
 TEST(Registry, ListsAllTasksInOrder) {
   const std::vector<std::string> names = task_names();
-  const std::vector<std::string> expected = {
-      "InvertedPendulum", "InvertedDoublePendulum", "Reacher", "Pusher",   "Swimmer",
-      "Hopper",           "HalfCheetah",            "Walker2d", "Ant",     "Humanoid",
-      "HumanoidStandup",  "lq",                     "pendulum"};
+  const std::vector<std::string> expected = {"InvertedPendulum",
+                                             "InvertedDoublePendulum",
+                                             "Reacher",
+                                             "Pusher",
+                                             "Swimmer",
+                                             "Hopper",
+                                             "HalfCheetah",
+                                             "Walker2d",
+                                             "Ant",
+                                             "Humanoid",
+                                             "HumanoidStandup",
+                                             "lq",
+                                             "pendulum"};
   ASSERT_GE(names.size(), expected.size());
   EXPECT_TRUE(std::equal(expected.begin(), expected.end(), names.begin()));
 }
@@ -65,9 +74,11 @@ TEST(Registry, SpecificationsAreConsistent) {
 }
 
 TEST(Registry, PositionsChangeTheObservation) {
-  const std::vector<std::pair<std::string, int>> hidden = {
-      {"Hopper", 1}, {"HalfCheetah", 1}, {"Walker2d", 1}, {"Swimmer", 2}, {"Humanoid", 2},
-      {"HumanoidStandup", 2}, {"Ant", 2 - 78}, {"InvertedPendulum", 0}, {"Pusher", 0}, {"lq", 0}};
+  const std::vector<std::pair<std::string, int>> hidden = {{"Hopper", 1},   {"HalfCheetah", 1},
+                                                           {"Walker2d", 1}, {"Swimmer", 2},
+                                                           {"Humanoid", 2}, {"HumanoidStandup", 2},
+                                                           {"Ant", 2 - 78}, {"InvertedPendulum", 0},
+                                                           {"Pusher", 0},   {"lq", 0}};
   for (const auto& [name, entries] : hidden) {
     const Task& task = find_task(name);
     EXPECT_EQ(task.spec({.positions = true}).nx - task.spec({.positions = false}).nx, entries)

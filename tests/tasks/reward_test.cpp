@@ -52,9 +52,8 @@ TEST_P(Rewards, MatchTheRecordedEnvironment) {
           !episode.contains("with_positions")) {
         continue;
       }
-      const auto& recorded = positions && episode.contains("with_positions")
-                                 ? episode.at("with_positions")
-                                 : episode;
+      const auto& recorded =
+          positions && episode.contains("with_positions") ? episode.at("with_positions") : episode;
       for (std::size_t t = 0; t < episode.at("actions").size(); ++t) {
         const Floats x = recorded.at("observations").at(t);
         const Floats next = recorded.at("observations").at(t + 1);
@@ -151,7 +150,8 @@ TEST(InvertedDoublePendulumRules, TipAgreesWithAngles) {
   std::uniform_real_distribution<float> uniform(-1.3f, 1.3f);
   double worst = 0;
   const auto compare = [&worst](const Floats& o) {
-    const double s = std::atan2(double{o[1]}, double{o[3]}) + std::atan2(double{o[2]}, double{o[4]});
+    const double s =
+        std::atan2(double{o[1]}, double{o[3]}) + std::atan2(double{o[2]}, double{o[4]});
     const double x = o[0] + 0.6 * o[1] + 0.6 * std::sin(s), y = 0.6 * o[3] + 0.6 * std::cos(s);
     float tip_x, tip_height;
     InvertedDoublePendulum::tip(o, tip_x, tip_height);

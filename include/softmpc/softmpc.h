@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+// The core in one include: bundle, controller, planner and what they plan with.
+#pragma once
+
+#include "softmpc/bundle.h"
+#include "softmpc/config.h"
+#include "softmpc/controller.h"
+#include "softmpc/error.h"
+#include "softmpc/model.h"
+#include "softmpc/network.h"
+#include "softmpc/planner.h"
+#include "softmpc/thread_pool.h"
+#include "softmpc/types.h"

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Tests the README's example: it is the file that is compiled, it builds against the installed
+# package alone, and with a trained bundle it prints what the README says.
+set -euo pipefail
+source_dir=$1
+build_dir=$2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+block() { # the README's first code block of a language, without its fences
+  awk -v open="\`\`\`$1" '$0 == open {inside = 1; next} /^```$/ {if (inside) exit} inside' \
+    "$source_dir/README.md"
+}
+
+diff <(block cpp) "$source_dir/tests/embed/main.cpp" ||
+  { echo "README.md: its C++ example is not tests/embed/main.cpp"; exit 1; }
+
+# a short training of the example's task; the bundle is what a robot would be given
+"$SOFTMPC_PROGRAM" train lq --steps 3000 --seed 1 --threads 1 --out "$work/run" --quiet \
+  --set planner.rollouts=100 --set planner.variance=1 --set planner.horizon=6 \
+  --set model.width=32 --set critic.width=32 --set model.batch_size=64 \
+  --set critic.batch_size=64 >/dev/null
+
+cmake --install "$build_dir" --prefix "$work/installed" >/dev/null
+cmake -S "$source_dir/tests/embed" -B "$work/build" -DCMAKE_PREFIX_PATH="$work/installed" \
+  -DCMAKE_BUILD_TYPE=Release >/dev/null
+cmake --build "$work/build" >/dev/null
+"$work/build/embed" "$work/run/model.safetensors" | tee "$work/printed"
+
+# numbers differ between instruction sets; the form, and that it works, do not
+[[ $(grep -cE '^t [0-9.]+  position [+-][0-9.]+  status ok$' "$work/printed") == 4 ]] ||
+  { echo "the example does not print four lines of the README's form"; exit 1; }
+awk '{p = $4; p = p < 0 ? -p : p} END {exit !(p < 0.3)}' "$work/printed" ||
+  { echo "the example does not bring the position to 0"; exit 1; }

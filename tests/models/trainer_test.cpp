@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests for models/trainer.cpp and models/agent.cpp: determinism, resume, and every way of training
+// that a setting offers.
+#include "softmpc/train/trainer.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <filesystem>
+
+#include "softmpc/error.h"
+
+namespace softmpc {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Small nets, so that a few hundred steps take a second.
+using Settings = std::vector<const char*>;
+
+Config small(const Settings& settings = {}) {
+  Config c;
+  for (const char* s : {"planner.rollouts=24", "planner.horizon=3", "targets.rollouts=6",
+                        "model.width=16", "critic.width=16", "policy.width=16",
+                        "model.members=3", "model.batch_size=8", "critic.batch_size=8",
+                        "trainer.steps=120", "trainer.log_interval=50", "trainer.threads=1"})
+    apply_setting(c, s);
+  for (const char* s : settings) apply_setting(c, s);
+  return c;
+}
+
+/// What a run reported, times apart.
+struct Recorder : TrainObserver {
+  std::vector<std::string> lines;
+  std::atomic<bool>* stop = nullptr;
+  std::int64_t stop_at = -1;
+  void on_episode(const EpisodeEnd& e) override {
+    add("episode", e.step, {e.episode_return, static_cast<double>(e.length)});
+  }
+  void on_train(const TrainReport& r) override {
+    std::vector<double> values;
+    for (const auto& [name, value] : r.values) values.push_back(value);
+    add("train", r.step, values);
+  }
+  void on_eval(const EvalReport& r) override { add("eval", r.step, r.returns); }
+  void on_step(std::int64_t step) override {
+    if (step == stop_at) *stop = true;
+  }
+  std::string on_checkpoint(std::int64_t) override { return std::to_string(lines.size()); }
+  void add(const char* kind, std::int64_t step, const std::vector<double>& values) {
+    char text[64];
+    std::string line = kind + std::to_string(step);
+    for (double v : values) {
+      std::snprintf(text, sizeof text, " %a", v);
+      line += text;
+    }
+    lines.push_back(line);
+  }
+};
+
+std::uint64_t hash_of(const Config& c, const std::string& task = "InvertedPendulum") {
+  Trainer trainer(c, find_task(task));
+  Recorder recorder;
+  trainer.run(recorder, "");
+  return trainer.state_hash();
+}
+
+struct Folder {
+  Folder() : path(fs::temp_directory_path() / ("softmpc_trainer_test_" + std::to_string(::getpid()))) {
+    fs::remove_all(path);
+  }
+  ~Folder() { fs::remove_all(path); }
+  fs::path path;
+};
+
+TEST(Trainer, SameSeedSameBitsForAnyNumberOfThreads) {
+  for (const char* task : {"InvertedPendulum", "Hopper"}) {
+    const std::uint64_t one = hash_of(small(), task);
+    EXPECT_EQ(one, hash_of(small(), task));
+    EXPECT_EQ(one, hash_of(small({"trainer.threads=2"}), task));
+    EXPECT_EQ(one, hash_of(small({"trainer.threads=3"}), task));
+    EXPECT_NE(one, hash_of(small({"trainer.seed=2"}), task));
+  }
+}
+
+/// Runs with a stop at `stop_at` and a resume in a new trainer; gives the joined lines and the hash.
+std::pair<std::vector<std::string>, std::uint64_t> interrupted(const Config& c, std::int64_t stop_at) {
+  Folder folder;
+  const Task& task = find_task("InvertedPendulum");
+  Recorder recorder;
+  std::atomic<bool> stop = false;
+  {
+    Trainer trainer(c, task);
+    recorder.stop = &stop;
+    recorder.stop_at = stop_at;
+    trainer.run(recorder, folder.path, &stop);
+    EXPECT_EQ(trainer.step(), stop_at);
+  }
+  Trainer trainer(c, task);
+  std::string kept;
+  EXPECT_TRUE(trainer.resume(folder.path, &kept));
+  recorder.lines.resize(std::stoul(kept));
+  recorder.stop_at = -1;
+  trainer.run(recorder, folder.path);
+  return {recorder.lines, trainer.state_hash()};
+}
+
+TEST(Trainer, AResumedRunIsBitForBitTheUninterruptedOne) {
+  const std::vector<Settings> variants = {
+      {},
+      {"model.normalisation=running", "critic.normalisation=running", "critic.count=2"},
+      {"trainer.pattern=model_per_episode", "trainer.eval_interval=60", "trainer.eval_episodes=1"},
+      {"trainer.pattern=episodic", "planner.control_mode=policy_residual"},
+      {"trainer.replay_capacity=50"}};
+  for (const auto& variant : variants) {
+    const Config c = small(variant);
+    Trainer whole(c, find_task("InvertedPendulum"));
+    Recorder recorder;
+    whole.run(recorder, "");
+    for (std::int64_t stop_at : {1, 2, 33, 77}) {
+      const auto [lines, hash] = interrupted(c, stop_at);
+      EXPECT_EQ(lines, recorder.lines);
+      EXPECT_EQ(hash, whole.state_hash());
+    }
+  }
+}
+
+TEST(Trainer, ResumeRefusesOtherSettings) {
+  Folder folder;
+  Recorder recorder;
+  Trainer(small(), find_task("InvertedPendulum")).run(recorder, folder.path);
+  Trainer other(small({"critic.tau=0.1"}), find_task("InvertedPendulum"));
+  EXPECT_THROW(other.resume(folder.path, nullptr), Error);
+  Trainer longer(small({"trainer.steps=130", "trainer.threads=2"}), find_task("InvertedPendulum"));
+  EXPECT_TRUE(longer.resume(folder.path, nullptr));
+  EXPECT_EQ(longer.step(), 120);
+}
+
+TEST(Trainer, EverySettingOfTheMethodTrains) {
+  const std::vector<std::pair<const char*, Settings>> variants = {
+      {"InvertedDoublePendulum", {"planner.prior=uniform", "planner.variance=0.05"}},
+      {"InvertedPendulum", {"model.loss=huber", "critic.loss=huber"}},
+      {"InvertedPendulum", {"model.loss=gaussian_nll"}},
+      {"InvertedPendulum", {"critic.count=3"}},
+      {"InvertedPendulum", {"targets.warm_start=false", "targets.iterations=3"}},
+      {"InvertedPendulum", {"targets.source=policy"}},
+      {"InvertedPendulum", {"trainer.acting=policy"}},
+      {"InvertedPendulum", {"planner.control_mode=mean_residual"}},
+      {"InvertedPendulum", {"planner.control_mode=policy_residual"}},
+      {"InvertedPendulum", {"planner.member_draw=per_rollout_step"}},
+      {"InvertedPendulum", {"planner.member_draw=per_rollout", "planner.handle_terminations=true"}},
+      {"InvertedPendulum", {"model.source=environment", "trainer.steps=10"}},
+      {"InvertedPendulum", {"model.reward=always", "model.termination=always",
+                            "planner.handle_terminations=true"}},
+      {"InvertedPendulum", {"model.updates_per_step=2", "critic.updates_per_step=3"}},
+      {"Humanoid", {"trainer.steps=20"}},
+      {"lq", {}},
+      {"pendulum", {}}};
+  for (const auto& [task, settings] : variants) {
+    SCOPED_TRACE(std::string(task) + (settings.size() ? std::string(" ") + settings.front() : ""));
+    const Config c = small(settings);
+    Trainer trainer(c, find_task(task));
+    Recorder recorder;
+    ASSERT_NO_THROW(trainer.run(recorder, ""));
+    const Bundle b = trainer.bundle();
+    EXPECT_NO_THROW(b.members.validate("members"));
+    EXPECT_NO_THROW(b.critics.validate("critics"));
+    EXPECT_NE(trainer.state_hash(), Trainer(c, find_task(task)).state_hash()) << "nothing was learned";
+  }
+}
+
+TEST(Trainer, ColdTargetsLeaveStoredPlansAlone) {
+  // two runs that differ in nothing but the write-back differ in what the replay holds
+  EXPECT_NE(hash_of(small({"targets.warm_start=false"})), hash_of(small()));
+}
+
+TEST(Trainer, SettingsThatDoNotFitTheTaskAreNamed) {
+  const auto message = [](const Settings& settings, const char* task) {
+    try {
+      Trainer(small(settings), find_task(task));
+    } catch (const UsageError& e) {
+      return std::string(e.what());
+    }
+    return std::string("no UsageError");
+  };
+  EXPECT_NE(message({"model.reward=never"}, "Humanoid").find("model.reward"), std::string::npos);
+  EXPECT_NE(message({"planner.handle_terminations=true"}, "HalfCheetah").find("handle_terminations"),
+            std::string::npos);
+  EXPECT_NE(message({"planner.variance=[0.1,0.2]"}, "Hopper").find("variance"), std::string::npos);
+  EXPECT_NE(message({"model.source=environment"}, "Humanoid").find("Humanoid"), std::string::npos);
+}
+
+TEST(Trainer, LearnsTheInvertedPendulumABit) {
+  // real learning, short: an untrained planner holds the pole for 5-30 steps
+  const Config c = small({"trainer.steps=4000", "model.width=64", "critic.width=64",
+                          "planner.rollouts=64", "targets.rollouts=16",
+                          "model.learning_rate=0.001", "critic.learning_rate=0.001"});
+  struct Best : TrainObserver {
+    double best = 0;
+    void on_episode(const EpisodeEnd& e) override { best = std::max(best, e.episode_return); }
+  } best;
+  Trainer trainer(c, find_task("InvertedPendulum"));
+  trainer.run(best, "");
+  EXPECT_GT(best.best, 100);
+}
+
+}  // namespace
+}  // namespace softmpc

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests that solve() and Controller::plan() allocate nothing after their first call: every operator
+// new of the process is counted.
+#include <atomic>
+#include <cstdlib>
+#include <new>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "core/random_models.h"
+#include "softmpc/controller.h"
+#include "softmpc/thread_pool.h"
+
+namespace {
+
+std::atomic<long> allocations{0};
+
+void* counted(std::size_t size, std::size_t alignment) {
+  ++allocations;
+  const std::size_t whole = (size + alignment - 1) / alignment * alignment;
+  void* p = std::aligned_alloc(alignment, whole > 0 ? whole : alignment);
+  if (!p) throw std::bad_alloc();
+  return p;
+}
+constexpr std::size_t kDefault = __STDCPP_DEFAULT_NEW_ALIGNMENT__;
+
+}  // namespace
+
+// The array and nothrow forms forward to these.
+void* operator new(std::size_t size) { return counted(size, kDefault); }
+void* operator new(std::size_t size, std::align_val_t a) {
+  return counted(size, static_cast<std::size_t>(a));
+}
+void operator delete(void* p) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
+
+namespace softmpc {
+namespace {
+
+using testing::Buffers;
+using testing::Random;
+using testing::SmallModels;
+
+PlannerConfig variant(int index) {
+  PlannerConfig c;
+  c.rollouts = 50;
+  c.horizon = 3;
+  c.iterations = 2;
+  c.prior = index % 2 ? Prior::uniform : Prior::gaussian;
+  c.control_mode = static_cast<ControlMode>(index % 3);
+  c.member_draw = static_cast<MemberDraw>((index + 1) % 3);
+  c.handle_terminations = index % 2 == 0;
+  return c;
+}
+
+TEST(Allocation, TheCounterCounts) {
+  const long before = allocations;
+  // a call that no compiler may leave out
+  ::operator delete(::operator new(8));
+  EXPECT_GT(allocations, before);
+}
+
+TEST(Allocation, SolveAllocatesNothingAfterTheFirstCall) {
+  for (int threads : {1, 2, 4})
+    for (int index = 0; index < 6; ++index) {
+      Random random(2);
+      const SmallModels nets(random, 4, 3, 3, 16, true);
+      const PlannerConfig config = variant(index);
+      ThreadPool pool(threads);
+      Planner planner(config, nets.shape(8), &pool);
+      Buffers one(1, nets.nx, nets.nu, config.horizon), eight(8, nets.nx, nets.nu, config.horizon);
+      planner.solve(nets.models(), {1, 0}, one.batch());
+      const long before = allocations;
+      for (std::uint32_t solve = 1; solve < 20; ++solve) {
+        planner.solve(nets.models(), {1, solve}, one.batch());
+        planner.shift(one.plan);
+        planner.draw({1, solve}, kEpisodePlan, one.plan);
+        planner.solve(nets.models(), {1, solve}, eight.batch());  // another batch size
+      }
+      EXPECT_EQ(allocations, before) << threads << " threads, variant " << index;
+    }
+}
+
+TEST(Allocation, UpdatingNetworksAllocatesNothing) {
+  Random random(2);
+  const MlpWeights w = testing::random_weights(random, 2, {5, 16, 4}, 1, true);
+  MlpDynamics model(w, 4, 1);
+  const long before = allocations;
+  model.update(w);
+  EXPECT_EQ(allocations, before);
+}
+
+TEST(Allocation, ControllerAllocatesNothingAfterTheFirstPlan) {
+  Random random(2);
+  const SmallModels nets(random, 4, 3, 3, 16);
+  Bundle bundle;
+  bundle.nx = nets.nx;
+  bundle.nu = nets.nu;
+  bundle.action_low = nets.low;
+  bundle.action_high = nets.high;
+  bundle.members = nets.member_weights;
+  bundle.critics = nets.critic_weights;
+  bundle.config.planner = variant(0);
+  bundle.config.planner.handle_terminations = false;
+  for (int threads : {1, 2}) {
+    Controller controller(bundle, &nets.reward, {1, threads});
+    const std::vector<float> observation(4, 0.1f);
+    controller.plan(observation);
+    const long before = allocations;
+    for (int i = 0; i < 10; ++i) controller.plan(observation);
+    controller.reset();
+    controller.plan(observation);
+    EXPECT_EQ(allocations, before) << threads << " threads";
+  }
+}
+
+}  // namespace
+}  // namespace softmpc

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests controller.h: warm start, reset, repeatability, and what bad observations do.
+#include "softmpc/controller.h"
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "core/random_models.h"
+#include "softmpc/error.h"
+
+namespace softmpc {
+namespace {
+
+using testing::Random;
+using testing::SmallModels;
+
+struct ControllerTest : ::testing::Test {
+  Random random{8};
+  SmallModels nets{random, 4, 2, 3, 16};
+  Bundle bundle;
+
+  ControllerTest() {
+    bundle.task = "test";
+    bundle.nx = nets.nx;
+    bundle.nu = nets.nu;
+    bundle.action_low = nets.low;
+    bundle.action_high = nets.high;
+    bundle.dt = 0.1;
+    bundle.members = nets.member_weights;
+    bundle.critics = nets.critic_weights;
+    bundle.config.planner.rollouts = 40;
+    bundle.config.planner.horizon = 3;
+  }
+  std::vector<float> observation(int tick) const {
+    std::vector<float> x(4);
+    for (int i = 0; i < 4; ++i) x[i] = 0.3f * std::sin(static_cast<float>(tick * (i + 1)));
+    return x;
+  }
+  /// Everything that `ticks` plans gave, in order.
+  std::vector<double> play(Controller& controller, int ticks) const {
+    std::vector<double> out;
+    for (int tick = 0; tick < ticks; ++tick) {
+      const Plan& p = controller.plan(observation(tick));
+      out.insert(out.end(), p.action.begin(), p.action.end());
+      out.insert(out.end(), p.sequence.begin(), p.sequence.end());
+      out.insert(out.end(), {p.value, p.effective_samples, p.valid_share});
+    }
+    return out;
+  }
+};
+
+TEST_F(ControllerTest, RepeatsItselfForAnyNumberOfThreads) {
+  Controller one(bundle, &nets.reward, {5, 1}), two(bundle, &nets.reward, {5, 2});
+  Controller other(bundle, &nets.reward, {6, 1});
+  const auto expected = play(one, 10);
+  EXPECT_EQ(play(two, 10), expected);
+  EXPECT_NE(play(other, 10), expected);
+}
+
+// Tick by tick the same as draw, shift and solve by hand.
+TEST_F(ControllerTest, IsTheWarmStartedPlanner) {
+  Controller controller(bundle, &nets.reward, {5, 1});
+  const PlannerConfig& config = bundle.config.planner;
+  Planner planner(config, nets.shape(1));
+  testing::Buffers b(1, nets.nx, nets.nu, config.horizon);
+  planner.draw({5, 0}, kEpisodePlan, b.plan);
+  for (int tick = 0; tick < 5; ++tick) {
+    planner.shift(b.plan);
+    b.observation = observation(tick);
+    planner.solve(nets.models(), {5, static_cast<std::uint32_t>(tick)}, b.batch());
+    const Plan& plan = controller.plan(observation(tick));
+    EXPECT_EQ(plan.status, PlanStatus::ok);
+    EXPECT_EQ(plan.value, b.value[0]);
+    EXPECT_EQ(std::vector<float>(plan.sequence.begin(), plan.sequence.end()), b.plan);
+    EXPECT_EQ(std::vector<float>(plan.action.begin(), plan.action.end()), b.action);
+    EXPECT_GE(plan.effective_samples, 1);
+    EXPECT_EQ(plan.valid_share, 1);
+  }
+}
+
+TEST_F(ControllerTest, ABadObservationIsAStatusAndTheControllerRecovers) {
+  Controller controller(bundle, &nets.reward);
+  const Plan& before = controller.plan(observation(0));
+  std::vector<float> shifted(before.sequence.begin(), before.sequence.end());
+  for (float bad : {std::nanf(""), std::numeric_limits<float>::infinity()}) {
+    shifted.erase(shifted.begin(), shifted.begin() + 2);
+    shifted.insert(shifted.end(), {0.0f, 0.0f});
+    std::vector<float> x = observation(1);
+    x[2] = bad;
+    const Plan& plan = controller.plan(x);
+    EXPECT_EQ(plan.status, PlanStatus::bad_state);
+    EXPECT_TRUE(std::isnan(plan.value));
+    EXPECT_EQ(std::vector<float>(plan.sequence.begin(), plan.sequence.end()), shifted);
+    for (std::size_t i = 0; i < 2; ++i)
+      EXPECT_EQ(plan.action[i], std::min(std::max(shifted[i], -1.0f), 1.5f));
+  }
+  const Plan& after = controller.plan(observation(3));
+  EXPECT_EQ(after.status, PlanStatus::ok);
+  EXPECT_TRUE(std::isfinite(after.value));
+  for (float u : after.sequence) EXPECT_TRUE(std::isfinite(u));
+}
+
+TEST_F(ControllerTest, AStateOfTheWrongSizeIsRefusedWithBothSizes) {
+  Controller controller(bundle, &nets.reward);
+  for (std::size_t size : {0u, 3u, 5u}) {
+    try {
+      controller.plan(std::vector<float>(size));
+      ADD_FAILURE() << "a state of " << size << " was taken";
+    } catch (const Error& error) {
+      const std::string text = error.what();
+      EXPECT_NE(text.find(std::to_string(size)), std::string::npos) << text;
+      EXPECT_NE(text.find("4"), std::string::npos) << text;
+    }
+  }
+  EXPECT_EQ(controller.plan(observation(0)).status, PlanStatus::ok);
+}
+
+TEST_F(ControllerTest, ResetForgetsThePlanAndDrawsAnother) {
+  Controller controller(bundle, &nets.reward, {5, 1}), twin(bundle, &nets.reward, {5, 1});
+  const auto first = play(controller, 3);
+  controller.reset();
+  const auto second = play(controller, 3);
+  EXPECT_NE(first, second);
+  play(twin, 3);
+  twin.reset();
+  EXPECT_EQ(play(twin, 3), second);
+}
+
+TEST_F(ControllerTest, ABundleThatDoesNotFitItselfIsRefused) {
+  Bundle bad = bundle;
+  bad.nx = 5;
+  EXPECT_THROW(Controller(bad, &nets.reward), Error);
+  bad = bundle;
+  bad.action_low.pop_back();
+  EXPECT_THROW(Controller(bad, &nets.reward), Error);
+  bad = bundle;  // a policy for another state
+  bad.policy = testing::random_weights(random, 1, {7, 8, 2});
+  EXPECT_THROW(Controller(bad, &nets.reward), Error);
+  bad = bundle;  // found when created, not in the control loop
+  bad.config.planner.control_mode = ControlMode::policy_residual;
+  EXPECT_THROW(Controller(bad, &nets.reward), Error);
+  bad = bundle;
+  EXPECT_THROW(Controller(bad, nullptr), Error);
+  bad.config.planner.handle_terminations = true;
+  EXPECT_THROW(Controller(bad, &nets.reward), Error);
+}
+
+}  // namespace
+}  // namespace softmpc
