@@ -56,17 +56,16 @@ std::vector<std::vector<float>> read_states(const std::string& path, const Bundl
   return states;
 }
 
-/// The task's reward; null where the bundle's own members predict it.
+/// The task's reward and termination, as far as the bundle's own members do not predict them.
 std::unique_ptr<RewardModel> reward_of(const Bundle& bundle, const std::string& path) {
-  const EnvironmentConfig& environment = bundle.config.environment;
+  const TaskOptions options = {.positions = bundle.config.environment.positions,
+                               .time_limit = bundle.config.environment.time_limit};
   try {
-    auto reward = find_task(bundle.task)
-                      .make_reward({.positions = environment.positions,
-                                    .time_limit = environment.time_limit});
-    if (!reward && !bundle.outputs.reward) {
+    const Task& task = find_task(bundle.task);
+    if (!bundle.outputs.reward && !task.make_reward(options)) {
       throw Error(path + ": the reward of " + bundle.task + " is neither analytic nor learned");
     }
-    return reward;
+    return make_rollout_reward(task, options);
   } catch (const UsageError& error) {
     if (bundle.outputs.reward) return nullptr;
     throw Error(path + ": " + error.what());

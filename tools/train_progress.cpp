@@ -62,9 +62,9 @@ void TrainProgress::measure(std::int64_t step, Clock::time_point now) {
 }
 
 std::string TrainProgress::numbers(std::int64_t step) const {
-  std::string result =
-      text("%3.0f %%  %lld/%lld", 100.0 * static_cast<double>(step) / static_cast<double>(steps_),
-           static_cast<long long>(step), static_cast<long long>(steps_));
+  std::string result = text("%lld/%lld  %.0f %%", static_cast<long long>(step),
+                            static_cast<long long>(steps_),
+                            100.0 * static_cast<double>(step) / static_cast<double>(steps_));
   if (!returns_.empty()) {
     result += text("  return %.1f (mean %.1f)", returns_.back(),
                    mean({returns_.begin(), returns_.end()}));
@@ -82,8 +82,7 @@ void TrainProgress::on_episode(const EpisodeEnd& episode) {
 void TrainProgress::on_train(const TrainReport& report) {
   if (style_ != ProgressStyle::lines) return;
   measure(report.step, Clock::now());
-  write_out("step " + numbers(report.step) + '
-');
+  write_out("step " + numbers(report.step) + '\n');
 }
 
 void TrainProgress::on_eval(const EvalReport& report) {

@@ -185,7 +185,7 @@ TEST(Config, OutOfRangeNamesKeyValueAndRange) {
             "planner.rollouts: 99999999999 is out of range 1..1048576");
   EXPECT_EQ(set_error("trainer.seed=-1"),
             "trainer.seed: -1 is out of range 0..18446744073709551615");
-  EXPECT_EQ(set_error("planner.gamma=1.01"), "planner.gamma: 1.01 is out of range 0..1");
+  EXPECT_EQ(set_error("planner.gamma=1.01"), "planner.gamma: 1.01 is out of range 0.001..1");
   EXPECT_EQ(set_error("planner.gamma=1e999"), "planner.gamma: 1e999 is too large for a number");
   EXPECT_EQ(apply_error(R"({"planner": {"rollouts": 0}})"),
             "planner.rollouts: 0 is out of range 1..1048576 (in x.json)");
@@ -198,7 +198,7 @@ TEST(Config, WrongTypeNamesKeyValueAndType) {
             "planner.rollouts: true is not of type integer (1..1048576)");
   EXPECT_EQ(set_error("planner.rollouts="),
             "planner.rollouts: \"\" is not of type integer (1..1048576)");
-  EXPECT_EQ(set_error("planner.gamma=nan"), "planner.gamma: \"nan\" is not of type number (0..1)");
+  EXPECT_EQ(set_error("planner.gamma=nan"), "planner.gamma: \"nan\" is not of type number (0.001..1)");
   EXPECT_EQ(set_error("planner.handle_terminations=1"),
             "planner.handle_terminations: 1 is not of type true or false (true, false)");
   EXPECT_EQ(set_error("planner.prior=3"), "planner.prior: 3 is not one of gaussian, uniform");
@@ -258,7 +258,7 @@ TEST(Config, ValidateChecksFieldsSetInCode) {
   EXPECT_EQ(validate_error([](Config& c) { c.critic.loss = Loss::gaussian_nll; }).substr(0, 12),
             "critic.loss:");
   EXPECT_EQ(validate_error([](Config& c) { c.planner.gamma = std::nan(""); }),
-            "planner.gamma: nan is out of range 0..1");
+            "planner.gamma: nan is out of range 0.001..1");
   EXPECT_EQ(validate_error([](Config& c) { c.planner.variance = {1, INFINITY}; }),
             "planner.variance: inf is out of range 1e-09..1e+09 each");
   EXPECT_EQ(validate_error([](Config& c) { c.planner.variance.clear(); }),

@@ -60,7 +60,7 @@ const BadLine kBadLines[] = {
     {{"train", "Hopper", "--set", "planner.rollouts"}, 2, {"planner.rollouts"}},
     {{"train", "Hopper", "--set", "planner.rollouts=lots"}, 2, {"planner.rollouts", "lots"}},
     {{"train", "Hopper", "--set", "planner.rollouts=0"}, 2, {"planner.rollouts", "0", "1.."}},
-    {{"train", "Hopper", "--set", "planner.gamma=2"}, 2, {"planner.gamma", "2", "0..1"}},
+    {{"train", "Hopper", "--set", "planner.gamma=2"}, 2, {"planner.gamma", "2", "..1"}},
     {{"train", "Hopper", "--set", "planner.prior=gausian"}, 2, {"planner.prior", "gaussian"}},
     {{"train", "Hopper", "--device", "gpu"}, 2, {"--device", "'gpu'", "cpu, cuda, auto"}},
     {{"train", "Hopper", "--device", "cuda"}, 1, {"no CUDA backend"}},
