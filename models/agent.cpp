@@ -55,7 +55,8 @@ Agent::Agent(const Config& config, const Task& task, ThreadPool& pool)
     : config_(config),
       spec_(task.spec({config.environment.positions, config.environment.time_limit})),
       pool_(pool),
-      reward_(make_rollout_reward(task, {config.environment.positions, config.environment.time_limit})),
+      reward_(
+          make_rollout_reward(task, {config.environment.positions, config.environment.time_limit})),
       ensemble_(config.model, spec_.nx, spec_.nu, learned_outputs(config, spec_),
                 config.trainer.seed),
       critics_(config.critic, spec_.nx, spec_.nu, config.trainer.seed),
@@ -74,15 +75,15 @@ Agent::Agent(const Config& config, const Task& task, ThreadPool& pool)
     dynamics = std::make_unique<MlpDynamics>(ensemble_.exported(), spec_.nx, spec_.nu,
                                              ensemble_.outputs());
   for (int c = 0; c < config.critic.count; ++c) {
-    online_value_.push_back(
-        std::make_unique<MlpValue>(critics_.exported(), spec_.nx, spec_.nu, c));
+    online_value_.push_back(std::make_unique<MlpValue>(critics_.exported(), spec_.nx, spec_.nu, c));
     target_value_.push_back(
         std::make_unique<MlpValue>(critics_.exported_target(), spec_.nx, spec_.nu, c));
   }
   if (policy_) {
-    online_policy_ = std::make_unique<MlpPolicy>(policy_->exported(), spec_.action_low, spec_.action_high);
-    target_policy_ =
-        std::make_unique<MlpPolicy>(policy_->exported_target(), spec_.action_low, spec_.action_high);
+    online_policy_ =
+        std::make_unique<MlpPolicy>(policy_->exported(), spec_.action_low, spec_.action_high);
+    target_policy_ = std::make_unique<MlpPolicy>(policy_->exported_target(), spec_.action_low,
+                                                 spec_.action_high);
   }
   plan_.resize(planner_.plan_size());
   action_.resize(spec_.nu);
@@ -131,10 +132,10 @@ std::span<const float> Agent::act(std::span<const float> x, std::int64_t step) {
   std::fill(plan_.begin(), plan_.end(), 0.0f);
   action_ = policy_->act({x.begin(), x.end()}, 1, false);
   for (int i = 0; i < spec_.nu; ++i) {
-    const hd::Philox4 bits = hd::philox(
-        {static_cast<std::uint32_t>(step), hd::draw_word(hd::Stream::explore, 0, 0, 0),
-         static_cast<std::uint32_t>(step >> 32), static_cast<std::uint32_t>(i)},
-        config_.trainer.seed);
+    const hd::Philox4 bits =
+        hd::philox({static_cast<std::uint32_t>(step), hd::draw_word(hd::Stream::explore, 0, 0, 0),
+                    static_cast<std::uint32_t>(step >> 32), static_cast<std::uint32_t>(i)},
+                   config_.trainer.seed);
     float n0, n1;
     hd::normal_pair(bits.x, bits.y, n0, n1);
     const float half = 0.5f * (spec_.action_high[i] - spec_.action_low[i]);
@@ -331,8 +332,8 @@ void Agent::visit(const TensorVisitor& visitor) {
 
 void Agent::save(TensorFile& file) {
   visit([&](const std::string& name, at::Tensor& tensor) {
-    file.tensors[name] =
-        Tensor::of<float>({tensor.numel()}, {tensor.data_ptr<float>(), static_cast<std::size_t>(tensor.numel())});
+    file.tensors[name] = Tensor::of<float>(
+        {tensor.numel()}, {tensor.data_ptr<float>(), static_cast<std::size_t>(tensor.numel())});
   });
   const std::int64_t counters[] = {static_cast<std::int64_t>(solves_),
                                    static_cast<std::int64_t>(draws_), critics_.updates(),
@@ -354,8 +355,10 @@ void Agent::load(const TensorFile& file) {
   critics_.set_updates(counters[2]);
   replay_.restore(counters[3]);
   plan_ = get<float>(file, "agent.plan", plan_.size());
-  input_statistics_.load(get<double>(file, "agent.input_statistics", input_statistics_.save().size()));
-  output_statistics_.load(get<double>(file, "agent.output_statistics", output_statistics_.save().size()));
+  input_statistics_.load(
+      get<double>(file, "agent.input_statistics", input_statistics_.save().size()));
+  output_statistics_.load(
+      get<double>(file, "agent.output_statistics", output_statistics_.save().size()));
   refresh_normalisation();
   ensemble_.export_weights();
   dynamics_[active_]->update(ensemble_.exported());

@@ -37,7 +37,7 @@ class Agent {
   /// Chooses the action for x [nx]; `step` keys the exploration noise. Throws Error if the planner
   /// finds no finite rollout: the networks have diverged.
   std::span<const float> act(std::span<const float> x, std::int64_t step);
-  double value() const { return value_; }                 ///< soft value of the last act()
+  double value() const { return value_; }  ///< soft value of the last act()
   double effective_samples() const { return effective_samples_; }
 
   // learning
@@ -90,8 +90,8 @@ class Agent {
   std::unique_ptr<MlpPolicy> online_policy_, target_policy_;
   Planner planner_, target_planner_;
 
-  std::uint32_t solves_ = 0;      // keys of solves
-  std::uint64_t draws_ = 0;       // keys of replay samples
+  std::uint32_t solves_ = 0;          // keys of solves
+  std::uint64_t draws_ = 0;           // keys of replay samples
   std::vector<float> plan_, action_;  // of the last act()
   double value_ = 0, effective_samples_ = 0;
 

@@ -46,7 +46,8 @@ std::vector<float> decode_slot(const char* from, std::int64_t slot, const SlotKi
   std::memcpy(floats.data(), from, floats.size() * sizeof(float));
   std::uint32_t stored;
   std::memcpy(&stored, from + floats.size() * sizeof(float), sizeof stored);
-  if (crc32c(std::as_bytes(std::span(floats)), crc32c(std::as_bytes(std::span(&slot, 1)))) != stored)
+  if (crc32c(std::as_bytes(std::span(floats)), crc32c(std::as_bytes(std::span(&slot, 1)))) !=
+      stored)
     throw Error(path + ": slot " + std::to_string(slot) + " is damaged (checksum)");
   return floats;
 }
@@ -165,8 +166,8 @@ void CheckpointFolder::write(std::int64_t step, const TensorFile& state, Replay&
   write_file_atomically(file(state_name), state_bytes);
   write_file_atomically(file(journal_name), journal);
   const nlohmann::ordered_json manifest = {
-      {"format", kFormat}, {"step", step},
-      {"state", state_name}, {"state_checksum", crc32c(state_bytes)},
+      {"format", kFormat},       {"step", step},
+      {"state", state_name},     {"state_checksum", crc32c(state_bytes)},
       {"journal", journal_name}, {"journal_checksum", crc32c(journal)}};
   write_file_atomically(file("manifest.json"), manifest.dump(2) + "\n");
   apply(journal, path_, replay);
@@ -180,10 +181,12 @@ bool CheckpointFolder::read_state(TensorFile& state) {
   try {
     const auto manifest = nlohmann::json::parse(read_file(path));
     if (manifest.at("format").get<int>() != kFormat)
-      throw Error(path + ": format " + manifest.at("format").dump() + " is not known; this version reads 1");
+      throw Error(path + ": format " + manifest.at("format").dump() +
+                  " is not known; this version reads 1");
     const std::string state_path = file(manifest.at("state").get<std::string>());
     const std::string bytes = read_checked(state_path, manifest.at("state_checksum"));
-    journal_ = read_checked(file(manifest.at("journal").get<std::string>()), manifest.at("journal_checksum"));
+    journal_ = read_checked(file(manifest.at("journal").get<std::string>()),
+                            manifest.at("journal_checksum"));
     try {
       state = decode_safetensors(bytes);
     } catch (const Error& e) {

@@ -25,7 +25,8 @@ int member_outputs(const ModelConfig& c, int nx, MemberOutputs o) {
 /// (value - mean) / std, column by column; an infinite std masks.
 at::Tensor normalise(const at::Tensor& value, const std::vector<float>& mean,
                      const std::vector<float>& std, std::int64_t first, std::int64_t count) {
-  const at::Tensor m = borrow(mean, {static_cast<std::int64_t>(mean.size())}).narrow(0, first, count);
+  const at::Tensor m =
+      borrow(mean, {static_cast<std::int64_t>(mean.size())}).narrow(0, first, count);
   const at::Tensor s = borrow(std, {static_cast<std::int64_t>(std.size())}).narrow(0, first, count);
   return (value - m) / s;
 }
@@ -53,8 +54,8 @@ EnsembleLearner::EnsembleLearner(const ModelConfig& config, int nx, int nu, Memb
       nx_(nx),
       nu_(nu),
       outputs_(outputs),
-      net_(config.members, layer_sizes(nx + nu, config.width, config.layers,
-                                       member_outputs(config, nx, outputs))),
+      net_(config.members,
+           layer_sizes(nx + nu, config.width, config.layers, member_outputs(config, nx, outputs))),
       adam_(net_.parameters(), config.learning_rate),
       exported_(MlpWeights::zeros(config.members, net_.sizes())) {
   net_.initialise(seed, kMembers);
@@ -85,8 +86,7 @@ double EnsembleLearner::update(const ReplayBatch& batch) {
     value = loss.value;
   }
   if (outputs_.termination) {
-    const LossValue loss =
-        binary_loss(y.narrow(2, regressed, 1), borrow(batch.terminated, {n, 1}));
+    const LossValue loss = binary_loss(y.narrow(2, regressed, 1), borrow(batch.terminated, {n, 1}));
     dy.narrow(2, regressed, 1).copy_(loss.gradient);
     value += loss.value;
   }
@@ -120,8 +120,8 @@ double CriticLearner::update(const ReplayBatch& batch, const std::vector<float>&
   const at::Tensor input = network_input(exported_, batch.x, batch.a, batch.size);
   const at::Tensor q = net_.forward(input);  // [C, N, 1]
   // the sum over critics of each one's mean, so that their number does not change a step
-  LossValue loss = regression_loss(q, borrow(y, {1, batch.size, 1}), config_.loss,
-                                   config_.huber_delta);
+  LossValue loss =
+      regression_loss(q, borrow(y, {1, batch.size, 1}), config_.loss, config_.huber_delta);
   net_.backward(loss.gradient * config_.count);
   adam_.step(net_.parameters(), net_.gradient());
   ++updates_;

@@ -7,14 +7,16 @@ LossValue regression_loss(const at::Tensor& prediction, const at::Tensor& target
                           double delta) {
   const at::Tensor e = prediction - target;
   const double n = static_cast<double>(e.numel());
-  if (loss != Loss::huber) return {at::dot(e.flatten(), e.flatten()).item<double>() / n, e * (2 / n)};
+  if (loss != Loss::huber)
+    return {at::dot(e.flatten(), e.flatten()).item<double>() / n, e * (2 / n)};
   const at::Tensor size = e.abs();
   const at::Tensor inside = e.square() * (0.5 / delta);
   const at::Tensor value = at::where(size < delta, inside, size - 0.5 * delta);
   return {value.mean().item<double>(), e.clamp(-delta, delta) * (1 / (delta * n))};
 }
 
-GaussianLoss gaussian_loss(const at::Tensor& mean, const at::Tensor& raw, const at::Tensor& target) {
+GaussianLoss gaussian_loss(const at::Tensor& mean, const at::Tensor& raw,
+                           const at::Tensor& target) {
   const double n = static_cast<double>(mean.numel());
   const double range = kMaxLogVariance - kMinLogVariance;
   const at::Tensor p = at::sigmoid(raw);

@@ -14,7 +14,8 @@ namespace {
 /// How a bundle acts: its planner, or its policy where that acted in training.
 class Actor {
  public:
-  Actor(const Bundle& bundle, const Task& task, const TaskOptions& variant, const PlayOptions& options)
+  Actor(const Bundle& bundle, const Task& task, const TaskOptions& variant,
+        const PlayOptions& options)
       : reward_(make_rollout_reward(task, variant)) {
     if (bundle.config.model.source == ModelSource::environment)
       dynamics_ = task.make_dynamics(variant);

@@ -76,13 +76,18 @@ void Replay::restore_plan(std::int64_t slot, std::span<const float> plan) {
 void Replay::sample(std::uint64_t seed, std::uint64_t draw, int n, ReplayBatch& batch) const {
   batch.size = n;
   batch.slot.resize(n);
-  for (auto [v, width] : {std::pair{&batch.x, nx_}, {&batch.a, nu_}, {&batch.next, nx_},
-                          {&batch.reward, 1}, {&batch.terminated, 1}, {&batch.plan, plan_size_}})
+  for (auto [v, width] : {std::pair{&batch.x, nx_},
+                          {&batch.a, nu_},
+                          {&batch.next, nx_},
+                          {&batch.reward, 1},
+                          {&batch.terminated, 1},
+                          {&batch.plan, plan_size_}})
     v->resize(static_cast<std::size_t>(n) * width);
   for (int i = 0; i < n; ++i) {
-    const hd::Philox4 bits = hd::philox(
-        {static_cast<std::uint32_t>(draw), hd::draw_word(hd::Stream::replay, 0, 0, 0),
-         static_cast<std::uint32_t>(draw >> 32), static_cast<std::uint32_t>(i)}, seed);
+    const hd::Philox4 bits =
+        hd::philox({static_cast<std::uint32_t>(draw), hd::draw_word(hd::Stream::replay, 0, 0, 0),
+                    static_cast<std::uint32_t>(draw >> 32), static_cast<std::uint32_t>(i)},
+                   seed);
     const std::int64_t slot = hd::uniform_index(bits.x, static_cast<std::uint32_t>(size_));
     batch.slot[i] = slot;
     const float* from = record(slot).data();

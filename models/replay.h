@@ -11,12 +11,12 @@ namespace softmpc {
 
 /// A batch as plain arrays; rows follow the sampled slots.
 struct ReplayBatch {
-  int size = 0;                       ///< N
-  std::vector<std::int64_t> slot;     ///< [N]
-  std::vector<float> x, a, next;      ///< [N, nx], [N, nu], [N, nx]
-  std::vector<float> reward;          ///< [N]
-  std::vector<float> terminated;      ///< [N] 0 or 1
-  std::vector<float> plan;            ///< [N, H+1, nu]
+  int size = 0;                    ///< N
+  std::vector<std::int64_t> slot;  ///< [N]
+  std::vector<float> x, a, next;   ///< [N, nx], [N, nu], [N, nx]
+  std::vector<float> reward;       ///< [N]
+  std::vector<float> terminated;   ///< [N] 0 or 1
+  std::vector<float> plan;         ///< [N, H+1, nu]
 };
 
 /// Ring buffer in chunks, so that memory grows with what is stored and never moves. One slot of
@@ -40,7 +40,9 @@ class Replay {
   // Stored form of a slot, for checkpoints: [x, a, next, reward, terminated] and [plan].
   int record_floats() const { return 2 * nx_ + nu_ + 2; }
   int plan_floats() const { return plan_size_; }
-  std::span<const float> record(std::int64_t slot) const { return view(records_, record_floats(), slot); }
+  std::span<const float> record(std::int64_t slot) const {
+    return view(records_, record_floats(), slot);
+  }
   std::span<const float> plan(std::int64_t slot) const { return view(plans_, plan_size_, slot); }
   /// Slots whose record or plan changed since the last clear_changes(), each once.
   const std::vector<std::int64_t>& changed_records() const { return changed_records_; }

@@ -36,7 +36,11 @@ Config fixed_settings(Config c) {
 }
 
 std::vector<double> double_bits(const UpdateSums& s) {
-  return {s.critic_loss, s.model_loss, s.q, s.target, static_cast<double>(s.critic_updates),
+  return {s.critic_loss,
+          s.model_loss,
+          s.q,
+          s.target,
+          static_cast<double>(s.critic_updates),
           static_cast<double>(s.model_updates)};
 }
 
@@ -110,8 +114,7 @@ struct Trainer::Impl {
     if (agent.replay().added() < config.trainer.learning_starts) return;
     const Pattern pattern = config.trainer.pattern;
     ++update_debt;
-    if (pattern != Pattern::episodic)
-      agent.update(1, true, pattern == Pattern::online, sums);
+    if (pattern != Pattern::episodic) agent.update(1, true, pattern == Pattern::online, sums);
     if (pattern == Pattern::online) {
       update_debt = 0;
     } else if (ended) {
@@ -187,7 +190,11 @@ struct Trainer::Impl {
     observation = get<double>(file, "trainer.observation", observation.size());
     std::copy(observation.begin(), observation.end(), x.begin());
     const auto pending = get<double>(file, "trainer.report", 8);
-    sums = {pending[0], pending[1], pending[2], pending[3], static_cast<std::int64_t>(pending[4]),
+    sums = {pending[0],
+            pending[1],
+            pending[2],
+            pending[3],
+            static_cast<std::int64_t>(pending[4]),
             static_cast<std::int64_t>(pending[5])};
     value_sum = pending[6];
     samples_sum = pending[7];

@@ -69,8 +69,8 @@ void check_bundle(const Bundle& b) {
   check_net(b.critics, "critics", b.nx + b.nu, 1, 1, b);
   if (b.policy) {
     check_net(*b.policy, "policy", b.nx, b.nu, b.nu, b);
-    require(b.policy->stack == 1, "policy: is a stack of " + std::to_string(b.policy->stack) +
-                                      " networks, and not of 1");
+    require(b.policy->stack == 1,
+            "policy: is a stack of " + std::to_string(b.policy->stack) + " networks, and not of 1");
   }
   require(b.policy || b.config.planner.control_mode != ControlMode::policy_residual,
           "policy: is missing, and planner.control_mode policy_residual needs it");
@@ -242,8 +242,8 @@ class NetReader {
 
   std::vector<float> take(const std::string& name, const std::vector<std::int64_t>& shape) {
     const Tensor& tensor = find(name);
-    require(tensor.type == TensorType::f32, "tensor " + name + ": is of type " +
-                                                to_string(tensor.type) + " and not F32");
+    require(tensor.type == TensorType::f32,
+            "tensor " + name + ": is of type " + to_string(tensor.type) + " and not F32");
     require(tensor.shape == shape, "tensor " + name + ": has the shape " + text(tensor.shape) +
                                        ", " + text(shape) + " is needed");
     std::vector<float> values = tensor.values<float>();

@@ -109,9 +109,8 @@ std::string read(const Json& value, const fields::Whole<T>& rule, T& field) {
     return read(Json(static_cast<std::int64_t>(x)), rule, field);
   }
   if (!value.is_number_integer()) return wrong_type(value, rule);
-  const bool fits = value.is_number_unsigned()
-                        ? std::in_range<T>(value.get<std::uint64_t>())
-                        : std::in_range<T>(value.get<std::int64_t>());
+  const bool fits = value.is_number_unsigned() ? std::in_range<T>(value.get<std::uint64_t>())
+                                               : std::in_range<T>(value.get<std::int64_t>());
   const T x = fits ? value.get<T>() : T{};
   if (!fits || x < rule.low || x > rule.high) return out_of_range(value, rule);
   field = x;
@@ -293,8 +292,8 @@ std::vector<SettingInfo> setting_list() {
   const Config config;
   fields::visit_config(config, [&](const char* section, const char* key, const auto& field,
                                    const auto& rule, const char* help) {
-    list.push_back({full_key(section, key), type_text(rule), dump(write(field, rule)),
-                    rule_text(rule), help});
+    list.push_back(
+        {full_key(section, key), type_text(rule), dump(write(field, rule)), rule_text(rule), help});
   });
   return list;
 }
@@ -343,10 +342,9 @@ void apply_setting(Config& config, std::string_view assignment) {
 
 std::string to_json(const Config& config, int indent) {
   Json root = Json::object();
-  fields::visit_config(config, [&](const char* section, const char* key, const auto& field,
-                                   const auto& rule, const char*) {
-    root[section][key] = write(field, rule);
-  });
+  fields::visit_config(
+      config, [&](const char* section, const char* key, const auto& field, const auto& rule,
+                  const char*) { root[section][key] = write(field, rule); });
   return root.dump(indent, ' ', false, Json::error_handler_t::replace);
 }
 

@@ -52,14 +52,13 @@ inline constexpr Choice<Precision> kPrecision[] = {{"float32", Precision::float3
                                                    {"auto", Precision::float32}};
 inline constexpr Choice<TargetSource> kTargetSource[] = {{"planner", TargetSource::planner},
                                                          {"policy", TargetSource::policy}};
-inline constexpr Choice<ModelSource> kModelSource[] = {
-    {"learned", ModelSource::learned}, {"environment", ModelSource::environment}};
+inline constexpr Choice<ModelSource> kModelSource[] = {{"learned", ModelSource::learned},
+                                                       {"environment", ModelSource::environment}};
 inline constexpr Choice<Loss> kModelLoss[] = {
     {"mse", Loss::mse}, {"huber", Loss::huber}, {"gaussian_nll", Loss::gaussian_nll}};
 inline constexpr Choice<Loss> kCriticLoss[] = {{"mse", Loss::mse}, {"huber", Loss::huber}};
-inline constexpr Choice<Learned> kLearned[] = {{"automatic", Learned::automatic},
-                                               {"never", Learned::never},
-                                               {"always", Learned::always}};
+inline constexpr Choice<Learned> kLearned[] = {
+    {"automatic", Learned::automatic}, {"never", Learned::never}, {"always", Learned::always}};
 inline constexpr Choice<Normalisation> kNormalisation[] = {{"none", Normalisation::none},
                                                            {"running", Normalisation::running}};
 inline constexpr Choice<Pattern> kPattern[] = {{"online", Pattern::online},

@@ -58,8 +58,9 @@ void MlpWeights::validate_shape(const std::string& what) const {
   for (int l = 0; l < layers(); ++l) {
     const std::size_t out = static_cast<std::size_t>(stack) * sizes[l + 1];
     const bool right = weight[l].size() == out * sizes[l] && bias[l].size() == out;
-    if (!right) fail(std::string(", layer ").append(std::to_string(l + 1)) +
-                     ": weight or bias has the wrong size");
+    if (!right)
+      fail(std::string(", layer ").append(std::to_string(l + 1)) +
+           ": weight or bias has the wrong size");
   }
   if (static_cast<int>(input_mean.size()) != inputs() || input_std.size() != input_mean.size() ||
       static_cast<int>(output_mean.size()) != outputs() || output_std.size() != output_mean.size())

@@ -28,10 +28,11 @@ constexpr std::size_t kMostLanes = 1u << 30;
 void check_shape(const PlannerConfig& c, const ProblemShape& s) {
   const auto fail = [](const std::string& text) { throw UsageError("planner: " + text); };
   if (s.nx < 1 || s.nu < 1 || s.nu > hd::kMaxActionSize)
-    fail("nx " + std::to_string(s.nx) + ", nu " + std::to_string(s.nu) + " must be positive, nu at most " +
-         std::to_string(hd::kMaxActionSize));
+    fail("nx " + std::to_string(s.nx) + ", nu " + std::to_string(s.nu) +
+         " must be positive, nu at most " + std::to_string(hd::kMaxActionSize));
   if (s.max_problems < 1) fail("max_problems must be positive");
-  if (static_cast<int>(s.action_low.size()) != s.nu || static_cast<int>(s.action_high.size()) != s.nu)
+  if (static_cast<int>(s.action_low.size()) != s.nu ||
+      static_cast<int>(s.action_high.size()) != s.nu)
     fail("bounds must have nu = " + std::to_string(s.nu) + " entries");
   for (int i = 0; i < s.nu; ++i)
     if (!(s.action_low[i] < s.action_high[i]) || !std::isfinite(s.action_low[i]) ||
@@ -39,13 +40,13 @@ void check_shape(const PlannerConfig& c, const ProblemShape& s) {
       fail("bounds of action " + std::to_string(i) + " must be finite, low below high");
   if (c.rollouts < 1 || c.horizon < 1 || c.horizon > hd::kMaxHorizon || c.iterations < 1 ||
       c.iterations > hd::kMaxIterations)
-    fail("rollouts, horizon (at most " + std::to_string(hd::kMaxHorizon) + ") and iterations (at most " +
-         std::to_string(hd::kMaxIterations) + ") must be positive");
+    fail("rollouts, horizon (at most " + std::to_string(hd::kMaxHorizon) +
+         ") and iterations (at most " + std::to_string(hd::kMaxIterations) + ") must be positive");
   if (!(c.temperature > 0) || !std::isfinite(c.temperature) || !(c.gamma > 0) || c.gamma > 1)
     fail("temperature must be positive and finite, gamma in (0, 1]");
   if (c.variance.size() != 1 && static_cast<int>(c.variance.size()) != s.nu)
-    fail("variance has " + std::to_string(c.variance.size()) + " entries; 1 or nu = " +
-         std::to_string(s.nu) + " are possible");
+    fail("variance has " + std::to_string(c.variance.size()) +
+         " entries; 1 or nu = " + std::to_string(s.nu) + " are possible");
   for (double v : c.variance)
     if (!(v > 0) || !std::isfinite(v)) fail("variance must be positive");
 }
@@ -84,12 +85,12 @@ struct Planner::Impl {
   // filled per solve, in this order
   std::vector<std::uint32_t> default_id;
   std::vector<PlanStatus> status;
-  std::vector<float> state;              // [B, nx]
-  std::vector<int> member;               // [H]
-  std::vector<float> residual;           // [B, H+1, nu]
-  cpu::AlignedFloats noise;              // tiles of [H+1, nu, lanes]
-  std::vector<float> cost, weight;       // [B, K]
-  std::vector<std::uint8_t> valid;       // [B, K]
+  std::vector<float> state;               // [B, nx]
+  std::vector<int> member;                // [H]
+  std::vector<float> residual;            // [B, H+1, nu]
+  cpu::AlignedFloats noise;               // tiles of [H+1, nu, lanes]
+  std::vector<float> cost, weight;        // [B, K]
+  std::vector<std::uint8_t> valid;        // [B, K]
   std::vector<cpu::TileScratch> scratch;  // per worker
   cpu::AlignedFloats policy_block;        // [nx + nu, lanes]
   cpu::AlignedBytes policy_scratch;
@@ -132,8 +133,9 @@ Planner::Planner(const PlannerConfig& config, const ProblemShape& shape, ThreadP
     const double variance = config.variance[config.variance.size() == 1 ? 0 : i];
     p.sigma.push_back(static_cast<float>(std::sqrt(variance)));
     p.inverse_variance.push_back(static_cast<float>(1 / variance));
-    p.uniform_constant += std::log(static_cast<double>(shape.action_high[i]) - shape.action_low[i]) -
-                          0.5 * std::log(2 * std::numbers::pi * variance);
+    p.uniform_constant +=
+        std::log(static_cast<double>(shape.action_high[i]) - shape.action_low[i]) -
+        0.5 * std::log(2 * std::numbers::pi * variance);
   }
   double discount = 1, discount_sum = 0;
   for (int t = 0; t <= config.horizon; ++t, discount *= config.gamma) {
@@ -141,7 +143,8 @@ Planner::Planner(const PlannerConfig& config, const ProblemShape& shape, ThreadP
     discount_sum += discount;
   }
   p.uniform_constant *= config.temperature * discount_sum;
-  for (int b = 0; b < shape.max_problems; ++b) p.default_id.push_back(static_cast<std::uint32_t>(b));
+  for (int b = 0; b < shape.max_problems; ++b)
+    p.default_id.push_back(static_cast<std::uint32_t>(b));
   const std::size_t problems = shape.max_problems;
   if (problems * config.rollouts > kMostLanes)
     throw UsageError("planner: max_problems times rollouts is " +
@@ -193,8 +196,7 @@ void Planner::check(const Models& models) const {
           "handle_terminations needs a termination function, analytic or learned");
 }
 
-void Planner::Impl::check_trace(const PlanBatch& batch, const PlanTrace& trace,
-                                int members) const {
+void Planner::Impl::check_trace(const PlanBatch& batch, const PlanTrace& trace, int members) const {
   const std::size_t iterations = config.iterations, rollouts = config.rollouts;
   const std::size_t noise_size = iterations * batch.problems * rollouts * plan_size;
   if (!trace.noise.empty() && trace.noise.size() != noise_size)
@@ -248,8 +250,9 @@ void Planner::Impl::roll_out(const cpu::RolloutJob& job, int tile) {
   for (auto& s : scratch) s.prepare(job, widest_tile(grouped()));
   const auto roll = [&](int index, int worker) {
     const int begin = index * tile, end = std::min(total, begin + tile);
-    const cpu::RolloutOutput out = {noise.data() + static_cast<std::size_t>(index) * tile * plan_size,
-                                    cost.data(), valid.data()};
+    const cpu::RolloutOutput out = {
+        noise.data() + static_cast<std::size_t>(index) * tile * plan_size, cost.data(),
+        valid.data()};
     cpu::roll_out(job, begin, end, tile, scratch[worker], out);
   };
   for_each((total + tile - 1) / tile, roll);
@@ -261,10 +264,18 @@ void Planner::Impl::update(const PlanBatch& batch, const float* cost_plan, int t
     if (status[b] == PlanStatus::bad_state) return;
     const std::size_t first = static_cast<std::size_t>(b) * k;
     const cpu::UpdateInput in = {
-        k, config.horizon, shape.nu, std::span(cost).subspan(first, k),
-        std::span(valid).subspan(first, k), config.prior == Prior::uniform, config.temperature,
-        value_constant(cost_plan + b * plan_size), noise.data(), tile,
-        static_cast<std::int64_t>(first)};
+        .rollouts = k,
+        .horizon = config.horizon,
+        .nu = shape.nu,
+        .cost = std::span(cost).subspan(first, k),
+        .valid = std::span(valid).subspan(first, k),
+        .uniform = config.prior == Prior::uniform,
+        .temperature = config.temperature,
+        .value_constant = value_constant(cost_plan + b * plan_size),
+        .noise = noise.data(),
+        .tile_lanes = tile,
+        .first_lane = static_cast<std::int64_t>(first),
+    };
     const cpu::UpdateResult r = cpu::update_plan(in, std::span(weight).subspan(first, k),
                                                  batch.plan.subspan(b * plan_size, plan_size));
     batch.value[b] = r.value;
@@ -357,22 +368,34 @@ void Planner::solve(const Models& models, SolveKey key, const PlanBatch& batch, 
     const std::uint32_t* id =
         batch.problem_id.empty() ? p.default_id.data() : batch.problem_id.data();
     const cpu::RolloutJob job = {
-        &p.config, &p.shape, models, key, iteration, batch.problems, p.state.data(),
-        batch.plan.data(), cost_plan, id, p.sigma.data(), p.inverse_variance.data(),
-        p.discount.data(), p.member.data(), fixed};
+        .config = &p.config,
+        .shape = &p.shape,
+        .models = models,
+        .key = key,
+        .iteration = iteration,
+        .problems = batch.problems,
+        .observation = p.state.data(),
+        .plan = batch.plan.data(),
+        .cost_plan = cost_plan,
+        .problem_id = id,
+        .sigma = p.sigma.data(),
+        .inverse_variance = p.inverse_variance.data(),
+        .discount = p.discount.data(),
+        .member = p.member.data(),
+        .fixed_noise = fixed,
+    };
     p.roll_out(job, tile);
     p.update(batch, cost_plan, tile);
     if (trace) p.record(batch, *trace);
   }
-  if (!batch.status.empty())
-    std::copy_n(p.status.begin(), batch.problems, batch.status.begin());
+  if (!batch.status.empty()) std::copy_n(p.status.begin(), batch.problems, batch.status.begin());
   p.execute(models, batch);
 }
 
 void Planner::Impl::check_plan(std::span<const float> plan) const {
   if (plan.size() != plan_size)
-    throw Error("planner: a plan has " + std::to_string(plan.size()) + " entries; (H+1) nu = " +
-                std::to_string(plan_size) + " are needed");
+    throw Error("planner: a plan has " + std::to_string(plan.size()) +
+                " entries; (H+1) nu = " + std::to_string(plan_size) + " are needed");
 }
 
 void Planner::shift(std::span<float> plan) const {
@@ -386,8 +409,8 @@ void Planner::draw(SolveKey key, std::uint32_t problem, std::span<float> plan) c
   const int nu = impl_->shape.nu;
   for (int t = 0; t <= impl_->config.horizon; ++t)
     for (int i = 0; i < nu; i += 4) {
-      const hd::Philox4 bits =
-          hd::philox({key.solve, hd::draw_word(hd::Stream::plan, 0, t, i / 4), problem, 0}, key.seed);
+      const hd::Philox4 bits = hd::philox(
+          {key.solve, hd::draw_word(hd::Stream::plan, 0, t, i / 4), problem, 0}, key.seed);
       float n[4];
       hd::normal_pair(bits.x, bits.y, n[0], n[1]);
       hd::normal_pair(bits.z, bits.w, n[2], n[3]);

@@ -37,7 +37,7 @@ struct TensorTypeOf<std::uint8_t> {
   static constexpr TensorType value = TensorType::u8;
 };
 
-const char* to_string(TensorType type);       ///< as in the file: "F32"
+const char* to_string(TensorType type);  ///< as in the file: "F32"
 std::size_t element_bytes(TensorType type);
 
 /// One array, row-major, with its type and shape.

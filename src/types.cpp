@@ -5,10 +5,14 @@ namespace softmpc {
 
 const char* to_string(PlanStatus status) {
   switch (status) {
-    case PlanStatus::ok: return "ok";
-    case PlanStatus::all_invalid: return "all_invalid";
-    case PlanStatus::not_finite: return "not_finite";
-    case PlanStatus::bad_state: return "bad_state";
+    case PlanStatus::ok:
+      return "ok";
+    case PlanStatus::all_invalid:
+      return "all_invalid";
+    case PlanStatus::not_finite:
+      return "not_finite";
+    case PlanStatus::bad_state:
+      return "bad_state";
   }
   return "unknown";
 }

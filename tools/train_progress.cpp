@@ -62,9 +62,9 @@ void TrainProgress::measure(std::int64_t step, Clock::time_point now) {
 }
 
 std::string TrainProgress::numbers(std::int64_t step) const {
-  std::string result = text("%lld/%lld  %.0f %%", static_cast<long long>(step),
-                            static_cast<long long>(steps_),
-                            100.0 * static_cast<double>(step) / static_cast<double>(steps_));
+  std::string result =
+      text("%lld/%lld  %.0f %%", static_cast<long long>(step), static_cast<long long>(steps_),
+           100.0 * static_cast<double>(step) / static_cast<double>(steps_));
   if (!returns_.empty()) {
     result += text("  return %.1f (mean %.1f)", returns_.back(),
                    mean({returns_.begin(), returns_.end()}));

@@ -17,17 +17,17 @@
 namespace softmpc {
 
 struct Bundle {
-  std::string task;                             ///< name in the task registry, or the user's own
+  std::string task;  ///< name in the task registry, or the user's own
   int nx = 0, nu = 0;
-  std::vector<float> action_low, action_high;   ///< [nu]
-  double dt = 0;                                ///< seconds per control step
-  MlpWeights members;                           ///< stack of E dynamics models; may be absent
-                                                ///< (stack 0) if model.source is environment
+  std::vector<float> action_low, action_high;  ///< [nu]
+  double dt = 0;                               ///< seconds per control step
+  MlpWeights members;                          ///< stack of E dynamics models; may be absent
+                                               ///< (stack 0) if model.source is environment
   MemberOutputs outputs;
-  MlpWeights critics;                           ///< stack of critics
+  MlpWeights critics;  ///< stack of critics
   std::optional<MlpWeights> policy;
-  Config config;                                ///< all settings of the run; the planner's are used
-  std::string provenance;                       ///< JSON object: version, seed, step, ...
+  Config config;           ///< all settings of the run; the planner's are used
+  std::string provenance;  ///< JSON object: version, seed, step, ...
 };
 
 /// Writes atomically (aside, fsync, rename). Throws Error naming path and cause.

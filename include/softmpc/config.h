@@ -23,12 +23,12 @@ enum class Normalisation { none, running };
 
 /// The online planner. Symbols as in DESIGN: K, H, lambda, Sigma.
 struct PlannerConfig {
-  int rollouts = 200;                        ///< K
-  int horizon = 4;                           ///< H, model steps
-  int iterations = 1;                        ///< plan updates per solve
-  double temperature = 0.1;                  ///< lambda
-  std::vector<double> variance = {0.1};      ///< diagonal of Sigma; one value serves all actions
-  double gamma = 0.99;                       ///< discount, of the Bellman target too
+  int rollouts = 200;                    ///< K
+  int horizon = 4;                       ///< H, model steps
+  int iterations = 1;                    ///< plan updates per solve
+  double temperature = 0.1;              ///< lambda
+  std::vector<double> variance = {0.1};  ///< diagonal of Sigma; one value serves all actions
+  double gamma = 0.99;                   ///< discount, of the Bellman target too
   Prior prior = Prior::gaussian;
   ControlMode control_mode = ControlMode::plain;
   MemberDraw member_draw = MemberDraw::per_step;
@@ -41,29 +41,29 @@ struct PlannerConfig {
 struct TargetsConfig {
   int rollouts = 20;
   int iterations = 1;
-  bool warm_start = true;                    ///< start from the stored plan and write back
+  bool warm_start = true;  ///< start from the stored plan and write back
   TargetSource source = TargetSource::planner;
   bool operator==(const TargetsConfig&) const = default;
 };
 
 struct ModelConfig {
   ModelSource source = ModelSource::learned;
-  int members = 4;                           ///< E
+  int members = 4;  ///< E
   int width = 256;
-  int layers = 2;                            ///< hidden layers
+  int layers = 2;  ///< hidden layers
   double learning_rate = 3e-4;
   int batch_size = 32;
   int updates_per_step = 1;
   Loss loss = Loss::mse;
   double huber_delta = 1.0;
-  Learned reward = Learned::automatic;       ///< automatic: learned where no analytic one exists
+  Learned reward = Learned::automatic;  ///< automatic: learned where no analytic one exists
   Learned termination = Learned::automatic;
   Normalisation normalisation = Normalisation::none;
   bool operator==(const ModelConfig&) const = default;
 };
 
 struct CriticConfig {
-  int count = 1;                             ///< several: the target is the minimum of their values
+  int count = 1;  ///< several: the target is the minimum of their values
   int width = 256;
   int layers = 2;
   double learning_rate = 3e-4;
@@ -71,8 +71,8 @@ struct CriticConfig {
   int updates_per_step = 1;
   Loss loss = Loss::mse;
   double huber_delta = 1.0;
-  double tau = 0.005;                        ///< Polyak rate of the target critic
-  int target_interval = 2;                   ///< critic updates between Polyak updates
+  double tau = 0.005;       ///< Polyak rate of the target critic
+  int target_interval = 2;  ///< critic updates between Polyak updates
   Normalisation normalisation = Normalisation::none;
   bool operator==(const CriticConfig&) const = default;
 };
@@ -82,31 +82,31 @@ struct PolicyConfig {
   int width = 256;
   int layers = 2;
   double learning_rate = 3e-4;
-  int update_interval = 2;                   ///< critic updates between policy updates
+  int update_interval = 2;  ///< critic updates between policy updates
   double tau = 0.005;
-  double exploration = 0.1;                  ///< std of the noise, in half-ranges (acting = policy)
+  double exploration = 0.1;  ///< std of the noise, in half-ranges (acting = policy)
   bool operator==(const PolicyConfig&) const = default;
 };
 
 struct TrainerConfig {
-  std::int64_t steps = 50000;                ///< environment steps
+  std::int64_t steps = 50000;  ///< environment steps
   std::uint64_t seed = 1;
   Pattern pattern = Pattern::online;
   Acting acting = Acting::planner;
-  int learning_starts = 2;                   ///< transitions in the replay before the first update
-  std::int64_t replay_capacity = 1000000;    ///< transitions
-  std::int64_t log_interval = 1000;          ///< steps between "train" lines
-  std::int64_t eval_interval = 0;            ///< steps between evaluations; 0: none
+  int learning_starts = 2;                 ///< transitions in the replay before the first update
+  std::int64_t replay_capacity = 1000000;  ///< transitions
+  std::int64_t log_interval = 1000;        ///< steps between "train" lines
+  std::int64_t eval_interval = 0;          ///< steps between evaluations; 0: none
   int eval_episodes = 5;
-  std::int64_t checkpoint_interval = 5000;   ///< steps; a checkpoint is also written at the end
-  int threads = 0;                           ///< 0: all cores
+  std::int64_t checkpoint_interval = 5000;  ///< steps; a checkpoint is also written at the end
+  int threads = 0;                          ///< 0: all cores
   std::string device = "cpu";
   bool operator==(const TrainerConfig&) const = default;
 };
 
 struct EnvironmentConfig {
-  bool positions = true;                     ///< root positions in the observation
-  int time_limit = 0;                        ///< 0: the task's own
+  bool positions = true;  ///< root positions in the observation
+  int time_limit = 0;     ///< 0: the task's own
   bool operator==(const EnvironmentConfig&) const = default;
 };
 
@@ -123,10 +123,10 @@ struct Config {
 
 /// One row of `softmpc train --help-settings` and of the documentation.
 struct SettingInfo {
-  std::string key;      ///< "planner.rollouts"
-  std::string type;     ///< "integer", "number", "true or false", "one of a, b", ...
-  std::string value;    ///< default, as JSON
-  std::string rule;     ///< "1..1048576"
+  std::string key;    ///< "planner.rollouts"
+  std::string type;   ///< "integer", "number", "true or false", "one of a, b", ...
+  std::string value;  ///< default, as JSON
+  std::string rule;   ///< "1..1048576"
   std::string help;
 };
 std::vector<SettingInfo> setting_list();

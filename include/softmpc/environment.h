@@ -28,7 +28,8 @@ class Environment {
   virtual void reset_to(std::span<const double> positions, std::span<const double> velocities,
                         std::span<double> observation) = 0;
   /// The simulator's present generalised positions and velocities.
-  virtual void read_state(std::vector<double>& positions, std::vector<double>& velocities) const = 0;
+  virtual void read_state(std::vector<double>& positions,
+                          std::vector<double>& velocities) const = 0;
   /// One control step. `action` [nu] is used as given (the simulator clamps controls itself).
   virtual Transition step(std::span<const float> action, std::span<double> observation) = 0;
   /// Everything that decides what follows, as opaque bytes; load() of it continues bit for bit.

@@ -16,10 +16,10 @@ namespace softmpc {
 ///   z = (input - input_mean) / input_std,   output = output_mean + output_std * net(z).
 /// The identity is mean 0 and std 1; input_std = infinity masks an input.
 struct MlpWeights {
-  int stack = 0;                            ///< E
-  std::vector<int> sizes;                   ///< layer widths: in, hidden..., out
-  std::vector<std::vector<float>> weight;   ///< per layer [E, out, in]
-  std::vector<std::vector<float>> bias;     ///< per layer [E, out]
+  int stack = 0;                               ///< E
+  std::vector<int> sizes;                      ///< layer widths: in, hidden..., out
+  std::vector<std::vector<float>> weight;      ///< per layer [E, out, in]
+  std::vector<std::vector<float>> bias;        ///< per layer [E, out]
   std::vector<float> input_mean, input_std;    ///< [in]
   std::vector<float> output_mean, output_std;  ///< [out]
 

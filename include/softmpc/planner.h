@@ -33,25 +33,25 @@ inline constexpr std::uint32_t kEpisodePlan = ~std::uint32_t{0};
 
 /// Inputs and results of a batch of solves. Spans are the caller's memory.
 struct PlanBatch {
-  int problems = 0;                              ///< B
-  std::span<const float> observation;            ///< [B, nx]
-  std::span<const std::uint32_t> problem_id;     ///< [B]; empty: 0..B-1
-  std::span<float> plan;                         ///< [B, H+1, nu] in and out, used as it is
-  std::span<float> action;                       ///< [B, nu] out, may be empty: clip(u_0)
-  std::span<double> value;                       ///< [B] out: soft value V(x_0)
-  std::span<double> effective_samples;           ///< [B] out, may be empty: (sum w)^2 / sum w^2
-  std::span<double> valid_share;                 ///< [B] out, may be empty: rollouts that count / K
-  std::span<PlanStatus> status;                  ///< [B] out, may be empty
+  int problems = 0;                           ///< B
+  std::span<const float> observation;         ///< [B, nx]
+  std::span<const std::uint32_t> problem_id;  ///< [B]; empty: 0..B-1
+  std::span<float> plan;                      ///< [B, H+1, nu] in and out, used as it is
+  std::span<float> action;                    ///< [B, nu] out, may be empty: clip(u_0)
+  std::span<double> value;                    ///< [B] out: soft value V(x_0)
+  std::span<double> effective_samples;        ///< [B] out, may be empty: (sum w)^2 / sum w^2
+  std::span<double> valid_share;              ///< [B] out, may be empty: rollouts that count / K
+  std::span<PlanStatus> status;               ///< [B] out, may be empty
 };
 
 /// Fixed noise and members in place of drawn ones, and intermediate results, for verification.
 struct PlanTrace {
-  std::span<const float> noise;       ///< [iterations, B, K, H+1, nu]; empty: drawn
-  std::span<const int> member;        ///< [iterations, H]; empty: drawn
-  std::vector<float> cost;            ///< out [iterations, B, K]: S before masking
-  std::vector<std::uint8_t> valid;    ///< out [iterations, B, K]
-  std::vector<float> plan;            ///< out [iterations, B, H+1, nu]
-  std::vector<double> value;          ///< out [iterations, B]
+  std::span<const float> noise;           ///< [iterations, B, K, H+1, nu]; empty: drawn
+  std::span<const int> member;            ///< [iterations, H]; empty: drawn
+  std::vector<float> cost;                ///< out [iterations, B, K]: S before masking
+  std::vector<std::uint8_t> valid;        ///< out [iterations, B, K]
+  std::vector<float> plan;                ///< out [iterations, B, H+1, nu]
+  std::vector<double> value;              ///< out [iterations, B]
   std::vector<double> effective_samples;  ///< out [iterations, B]
 };
 

@@ -26,11 +26,11 @@ struct TaskOptions {
 /// One variant of one task.
 struct TaskSpec {
   std::string name;
-  std::string summary;               ///< one line for people
+  std::string summary;  ///< one line for people
   int nx = 0, nu = 0;
   std::vector<float> action_low, action_high;  ///< [nu]
-  double dt = 0;                     ///< seconds per control step
-  int time_limit = 0;                ///< steps
+  double dt = 0;                               ///< seconds per control step
+  int time_limit = 0;                          ///< steps
   bool analytic_reward = true;       ///< false: the observation does not determine the reward
   bool analytic_termination = true;  ///< false: there is one, but only the simulator knows it
   bool has_termination = false;

@@ -41,9 +41,9 @@ enum class MemberDraw { per_step, per_rollout_step, per_rollout };
 /// Outcome of one problem of a solve.
 enum class PlanStatus : std::uint8_t {
   ok,
-  all_invalid,   ///< uniform prior: every rollout left the box, so all of them count
-  not_finite,    ///< no rollout has a finite cost; the plan is returned unchanged, value is NaN
-  bad_state,     ///< the observation holds NaN or infinity; the plan is returned unchanged
+  all_invalid,  ///< uniform prior: every rollout left the box, so all of them count
+  not_finite,   ///< no rollout has a finite cost; the plan is returned unchanged, value is NaN
+  bad_state,    ///< the observation holds NaN or infinity; the plan is returned unchanged
 };
 
 const char* to_string(PlanStatus status);

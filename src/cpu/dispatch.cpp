@@ -25,9 +25,11 @@ const Kernels& choose() {
   // best first
   static const Kernels* const tables[] = {
 #if defined(__x86_64__)
-      &kAvx512Kernels, &kAvx2Kernels,
+    &kAvx512Kernels,
+    &kAvx2Kernels,
 #endif
-      &kPortableKernels};
+    &kPortableKernels
+  };
   const char* wanted = std::getenv("SOFTMPC_ISA");
   for (const Kernels* table : tables) {
     if (wanted && *wanted && std::string(wanted) != table->name) continue;

@@ -112,7 +112,8 @@ void normals(const NormalsKey& key, const float* scale, int count, float* out, i
       hd::normal_pair(bits.z, bits.w, n[2][j], n[3][j]);
     }
     for (int i = 0; i < count; ++i)
-      for (int j = 0; j < kLanes; ++j) out[i * static_cast<long>(stride) + begin + j] = scale[i] * n[i][j];
+      for (int j = 0; j < kLanes; ++j)
+        out[i * static_cast<long>(stride) + begin + j] = scale[i] * n[i][j];
   }
 }
 

@@ -25,8 +25,8 @@ void TileScratch::prepare(const RolloutJob& job, int lanes) {
   grow(valid, n);
   for (auto* v : {&id, &rollout}) grow(*v, n);
   for (auto* v : {&problem, &member, &order}) grow(*v, n);
-  std::size_t bytes = std::max(job.models.dynamics->scratch_bytes(lanes),
-                               job.models.value->scratch_bytes(lanes));
+  std::size_t bytes =
+      std::max(job.models.dynamics->scratch_bytes(lanes), job.models.value->scratch_bytes(lanes));
   if (job.models.policy) bytes = std::max(bytes, job.models.policy->scratch_bytes(lanes));
   grow(net, bytes);
 }
@@ -36,8 +36,15 @@ class TileRollout {
  public:
   TileRollout(const RolloutJob& job, int begin, int end, int lanes, TileScratch& s,
               const RolloutOutput& out)
-      : job_(job), c_(*job.config), nx_(job.shape->nx), nu_(job.shape->nu), begin_(begin),
-        count_(end - begin), lanes_(lanes), s_(s), out_(out) {}
+      : job_(job),
+        c_(*job.config),
+        nx_(job.shape->nx),
+        nu_(job.shape->nu),
+        begin_(begin),
+        count_(end - begin),
+        lanes_(lanes),
+        s_(s),
+        out_(out) {}
 
   void run() {
     start();
@@ -51,7 +58,9 @@ class TileRollout {
   }
 
  private:
-  float* noise(int t, int i) { return out_.noise + (static_cast<std::size_t>(t) * nu_ + i) * lanes_; }
+  float* noise(int t, int i) {
+    return out_.noise + (static_cast<std::size_t>(t) * nu_ + i) * lanes_;
+  }
   Columns columns(AlignedFloats& v) { return {v.data(), lanes_}; }
 
   // x_0 = observation; J = 0
@@ -77,9 +86,10 @@ class TileRollout {
       const std::size_t rollout_size = static_cast<std::size_t>(c_.horizon + 1) * nu_;
       for (int i = 0; i < nu_; ++i)
         for (int j = 0; j < lanes_; ++j)
-          noise(t, i)[j] =
-              job_.fixed_noise[(static_cast<std::size_t>(s_.problem[j]) * c_.rollouts +
-                                s_.rollout[j]) * rollout_size + static_cast<std::size_t>(t) * nu_ + i];
+          noise(t, i)[j] = job_.fixed_noise[(static_cast<std::size_t>(s_.problem[j]) * c_.rollouts +
+                                             s_.rollout[j]) *
+                                                rollout_size +
+                                            static_cast<std::size_t>(t) * nu_ + i];
       return;
     }
     for (int block = 0; 4 * block < nu_; ++block) {
@@ -110,9 +120,10 @@ class TileRollout {
         const float vj = v[i][j] + (job_.plan[at] + eps[j]);
         a[j] = hd::clip(vj, low, high);
         s_.valid[j] &= static_cast<std::uint8_t>(vj >= low && vj <= high);
-        s_.prior[j] += gaussian ? hd::gaussian_term(job_.discount[t], job_.cost_plan[at], eps[j],
-                                                    job_.inverse_variance[i])
-                                : hd::uniform_term(job_.discount[t], eps[j], job_.inverse_variance[i]);
+        s_.prior[j] += gaussian
+                           ? hd::gaussian_term(job_.discount[t], job_.cost_plan[at], eps[j],
+                                               job_.inverse_variance[i])
+                           : hd::uniform_term(job_.discount[t], eps[j], job_.inverse_variance[i]);
       }
     }
   }
@@ -138,8 +149,8 @@ class TileRollout {
         known_problem = s_.problem[j];
         key = hd::balanced_key(job_.key.seed, job_.key.solve, job_.iteration, draw_step, s_.id[j]);
       }
-      s_.member[j] = hd::balanced_member(s_.rollout[j], static_cast<std::uint32_t>(c_.rollouts),
-                                         members, key);
+      s_.member[j] =
+          hd::balanced_member(s_.rollout[j], static_cast<std::uint32_t>(c_.rollouts), members, key);
     }
   }
 

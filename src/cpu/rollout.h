@@ -35,9 +35,9 @@ struct RolloutJob {
 
 /// Where a tile puts what the plan update needs.
 struct RolloutOutput {
-  float* noise;          // [H+1, nu, lanes] of this tile
-  float* cost;           // [B, K]
-  std::uint8_t* valid;   // [B, K]: all v_t inside the box
+  float* noise;         // [H+1, nu, lanes] of this tile
+  float* cost;          // [B, K]
+  std::uint8_t* valid;  // [B, K]: all v_t inside the box
 };
 
 /// Scratch of one worker.

@@ -14,16 +14,14 @@ namespace {
 /// so that the bits depend on k alone.
 double weighted_noise(const UpdateInput& in, std::span<const float> weight, int component) {
   double sum[8] = {};
-  const std::int64_t tile_size =
-      static_cast<std::int64_t>(in.horizon + 1) * in.nu * in.tile_lanes;
+  const std::int64_t tile_size = static_cast<std::int64_t>(in.horizon + 1) * in.nu * in.tile_lanes;
   for (int k = 0; k < in.rollouts;) {
     const std::int64_t lane = in.first_lane + k;
     const int offset = static_cast<int>(lane % in.tile_lanes);
     const float* eps = in.noise + lane / in.tile_lanes * tile_size +
                        static_cast<std::int64_t>(component) * in.tile_lanes + offset;
     const int run = std::min(in.rollouts - k, in.tile_lanes - offset);
-    for (int j = 0; j < run; ++j)
-      sum[(k + j) & 7] += static_cast<double>(weight[k + j]) * eps[j];
+    for (int j = 0; j < run; ++j) sum[(k + j) & 7] += static_cast<double>(weight[k + j]) * eps[j];
     k += run;
   }
   return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
@@ -61,8 +59,7 @@ UpdateResult update_plan(const UpdateInput& in, std::span<float> weight, std::sp
   }
   for (int c = 0; c < (in.horizon + 1) * in.nu; ++c)
     plan[c] += static_cast<float>(weighted_noise(in, weight, c) / sum);
-  result.value =
-      hd::soft_value(min_cost, sum, in.rollouts, in.temperature, in.value_constant);
+  result.value = hd::soft_value(min_cost, sum, in.rollouts, in.temperature, in.value_constant);
   result.effective_samples = sum * sum / sum_of_squares;
   return result;
 }

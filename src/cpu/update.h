@@ -13,12 +13,12 @@ namespace softmpc::cpu {
 /// first_lane + k of the flattened index, tile by tile.
 struct UpdateInput {
   int rollouts, horizon, nu;
-  std::span<const float> cost;             // [K]
-  std::span<const std::uint8_t> valid;     // [K] read under the uniform prior only
+  std::span<const float> cost;          // [K]
+  std::span<const std::uint8_t> valid;  // [K] read under the uniform prior only
   bool uniform;
   double temperature;
-  double value_constant;                   // c of hd::soft_value
-  const float* noise;                      // tiles of [H+1, nu, tile_lanes]
+  double value_constant;  // c of hd::soft_value
+  const float* noise;     // tiles of [H+1, nu, tile_lanes]
   int tile_lanes;
   std::int64_t first_lane;
 };

@@ -244,7 +244,9 @@ TEST_F(BundleTest, WrongTensorsAreNamed) {
             "tensor policy.input_std: is missing");
   EXPECT_EQ(changed_error([](TensorFile& f) { f.tensors["x"] = f.tensors["critics.bias2"]; }),
             "tensor x: is not expected");
-  EXPECT_EQ(changed_error([](TensorFile& f) { f.tensors["members.weight1"].shape = {3, 4, 2}; }),
+  EXPECT_EQ(changed_error([](TensorFile& f) {
+              f.tensors["members.weight1"].shape = {3, 4, 2};
+            }),
             "tensor members.bias1: has the shape [2,4], [3,4] is needed");
   EXPECT_EQ(changed_error([](TensorFile& f) { f.tensors["members.weight1"].shape = {24}; }),
             "tensor members.weight1: its shape is not [E, out, in]");
@@ -273,10 +275,9 @@ TEST_F(BundleTest, WrongMetadataIsNamed) {
             "metadata dt: is not a number");
   EXPECT_EQ(changed_error([](TensorFile& f) { f.metadata["provenance"] = "[]"; }),
             "metadata provenance: is not an object");
-  EXPECT_EQ(changed_error([](TensorFile& f) {
-              f.metadata["config"] = R"({"planner":{"rollouts":0}})";
-            }),
-            "planner.rollouts: 0 is out of range 1..1048576 (in its metadata config)");
+  EXPECT_EQ(
+      changed_error([](TensorFile& f) { f.metadata["config"] = R"({"planner":{"rollouts":0}})"; }),
+      "planner.rollouts: 0 is out of range 1..1048576 (in its metadata config)");
 }
 
 TEST_F(BundleTest, WhatWouldNotLoadIsNotSaved) {
@@ -284,11 +285,15 @@ TEST_F(BundleTest, WhatWouldNotLoadIsNotSaved) {
             "members: has 3 inputs, 4 are needed (nx 3, nu 1)");
   EXPECT_EQ(save_error([](Bundle& b) { b.outputs.termination = true; }),
             "members: has 3 outputs, 4 are needed (nx 2, nu 1)");
-  EXPECT_EQ(save_error([](Bundle& b) { b.critics = net(1, {3, 2}); }),
+  EXPECT_EQ(save_error([](Bundle& b) {
+              b.critics = net(1, {3, 2});
+            }),
             "critics: has 2 outputs, 1 are needed (nx 2, nu 1)");
   EXPECT_EQ(save_error([](Bundle& b) { b.policy.reset(); }),
             "policy: is missing, and planner.control_mode policy_residual needs it");
-  EXPECT_EQ(save_error([](Bundle& b) { b.policy = net(2, {2, 1}); }),
+  EXPECT_EQ(save_error([](Bundle& b) {
+              b.policy = net(2, {2, 1});
+            }),
             "policy: is a stack of 2 networks, and not of 1");
   EXPECT_EQ(save_error([](Bundle& b) { b.action_low = {2.0f}; }),
             "bounds: low must be below high, and both finite, in component 0");
@@ -296,7 +301,9 @@ TEST_F(BundleTest, WhatWouldNotLoadIsNotSaved) {
             "bounds: have 0 and 1 numbers, nu is 1");
   EXPECT_EQ(save_error([](Bundle& b) { b.nu = 0; }), "sizes: nx 2, nu 0 are not positive");
   EXPECT_EQ(save_error([](Bundle& b) { b.dt = std::nan(""); }), "dt: nan is not positive");
-  EXPECT_EQ(save_error([](Bundle& b) { b.config.planner.variance = {1, 1}; }),
+  EXPECT_EQ(save_error([](Bundle& b) {
+              b.config.planner.variance = {1, 1};
+            }),
             "planner.variance: has 2 numbers, 1 or nu = 1 are needed");
   EXPECT_EQ(save_error([](Bundle& b) { b.provenance = "seven"; }),
             "metadata provenance: is not JSON");

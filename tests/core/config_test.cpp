@@ -91,8 +91,8 @@ TEST(Config, TheListHasEveryField) {
   [[maybe_unused]] const auto [q1, q2, q3, q4, q5, q6] = PolicyConfig{};
   [[maybe_unused]] const auto [r1, r2, r3, r4, r5, r6, r7, r8, r9, r10, r11, r12] = TrainerConfig{};
   [[maybe_unused]] const auto [e1, e2] = EnvironmentConfig{};
-  const std::map<std::string, int> fields = {{"planner", 11}, {"targets", 4},  {"model", 12},
-                                             {"critic", 11},  {"policy", 6},   {"trainer", 12},
+  const std::map<std::string, int> fields = {{"planner", 11},   {"targets", 4}, {"model", 12},
+                                             {"critic", 11},    {"policy", 6},  {"trainer", 12},
                                              {"environment", 2}};
   EXPECT_EQ(count, fields);  // the bindings above do not compile with another number
 }
@@ -198,7 +198,8 @@ TEST(Config, WrongTypeNamesKeyValueAndType) {
             "planner.rollouts: true is not of type integer (1..1048576)");
   EXPECT_EQ(set_error("planner.rollouts="),
             "planner.rollouts: \"\" is not of type integer (1..1048576)");
-  EXPECT_EQ(set_error("planner.gamma=nan"), "planner.gamma: \"nan\" is not of type number (0.001..1)");
+  EXPECT_EQ(set_error("planner.gamma=nan"),
+            "planner.gamma: \"nan\" is not of type number (0.001..1)");
   EXPECT_EQ(set_error("planner.handle_terminations=1"),
             "planner.handle_terminations: 1 is not of type true or false (true, false)");
   EXPECT_EQ(set_error("planner.prior=3"), "planner.prior: 3 is not one of gaussian, uniform");
@@ -232,15 +233,14 @@ TEST(Config, RefusesWhatIsNotSettings) {
   EXPECT_EQ(unfinished.rfind("x.json: not JSON: parse error at line 2", 0), 0u) << unfinished;
   EXPECT_EQ(apply_error("").rfind("x.json: not JSON: ", 0), 0u);
   EXPECT_EQ(apply_error(std::string("{}\0{}", 5)), "x.json: not JSON: it holds a zero byte");
-  EXPECT_EQ(set_error("planner.horizon"),
-            "'planner.horizon' is not of the form key.path=value");
+  EXPECT_EQ(set_error("planner.horizon"), "'planner.horizon' is not of the form key.path=value");
   EXPECT_EQ(set_error("=3"), "'=3' is not of the form key.path=value");
 }
 
 TEST(Config, ErrorsAreOneLine) {
   for (const std::string& text :
-       {set_error("planner.prior=a\nb"), set_error("a\nb=1"),
-        apply_error("{\"a\\nb\": 1}"), set_error("planner.rollouts=" + std::string(5000, 'x')),
+       {set_error("planner.prior=a\nb"), set_error("a\nb=1"), apply_error("{\"a\\nb\": 1}"),
+        set_error("planner.rollouts=" + std::string(5000, 'x')),
         set_error("planner.prior=\xff\xfe"), apply_error("{\"\xff\": 1}")}) {
     EXPECT_EQ(text.find('\n'), std::string::npos) << text;
     EXPECT_LT(text.size(), 300u);
@@ -259,7 +259,9 @@ TEST(Config, ValidateChecksFieldsSetInCode) {
             "critic.loss:");
   EXPECT_EQ(validate_error([](Config& c) { c.planner.gamma = std::nan(""); }),
             "planner.gamma: nan is out of range 0.001..1");
-  EXPECT_EQ(validate_error([](Config& c) { c.planner.variance = {1, INFINITY}; }),
+  EXPECT_EQ(validate_error([](Config& c) {
+              c.planner.variance = {1, INFINITY};
+            }),
             "planner.variance: inf is out of range 1e-09..1e+09 each");
   EXPECT_EQ(validate_error([](Config& c) { c.planner.variance.clear(); }),
             "planner.variance: a list of 0 numbers, and not of 1..4096");

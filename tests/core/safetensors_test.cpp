@@ -62,10 +62,10 @@ TEST(Safetensors, AnEmptyFileRoundTrips) {
 }
 
 TEST(Safetensors, ReadsEntriesInAnyOrderAndExtraSpace) {
-  const TensorFile file = decode_safetensors(
-      raw(R"( {"b": {"data_offsets": [4, 8], "shape": [1], "dtype": "F32"},
+  const TensorFile file =
+      decode_safetensors(raw(R"( {"b": {"data_offsets": [4, 8], "shape": [1], "dtype": "F32"},
              "a": {"dtype": "U8", "shape": [2, 2], "data_offsets": [0, 4]}} )",
-          8));
+                             8));
   EXPECT_EQ(file.tensors.at("a").shape, (std::vector<std::int64_t>{2, 2}));
   EXPECT_EQ(file.tensors.at("b").bytes.size(), 4u);
 }
@@ -80,13 +80,15 @@ TEST(Safetensors, AShapeThatDoesNotFitIsNotWritten) {
   file.tensors["floats"].shape = {5};
   const TempFolder folder;
   EXPECT_EQ(error_of<Error>([&] { write_safetensors(folder.file("x"), file); }),
-            folder.file("x") + ": cannot be saved: tensor floats: its data and its shape have "
-                               "different sizes");
+            folder.file("x") +
+                ": cannot be saved: tensor floats: its data and its shape have "
+                "different sizes");
   file = sample();
   file.metadata["bad"] = "\xff";
   EXPECT_EQ(error_of<Error>([&] { write_safetensors(folder.file("x"), file); }),
-            folder.file("x") + ": cannot be saved: a tensor's name or the metadata are not UTF-8 "
-                               "text");
+            folder.file("x") +
+                ": cannot be saved: a tensor's name or the metadata are not UTF-8 "
+                "text");
   EXPECT_TRUE(folder.names().empty());
 }
 

@@ -1,5 +1,5 @@
-#include <cstdio>
 #include <softmpc/softmpc.h>
+#include <cstdio>
 
 // The robot's task: bring position and velocity to 0, cheaply.
 struct Rest final : softmpc::RewardModel {
@@ -20,6 +20,7 @@ int main(int, char** argv) {
     state[0] += 0.1f * state[1];  // the robot, here a double integrator
     state[1] += 0.1f * plan.action[0];
     if (tick % 33 == 0)
-      std::printf("t %.1f  position %+.2f  status %s\n", tick * 0.1, state[0], to_string(plan.status));
+      std::printf("t %.1f  position %+.2f  status %s\n", tick * 0.1, state[0],
+                  to_string(plan.status));
   }
 }

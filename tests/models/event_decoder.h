@@ -91,14 +91,19 @@ class EventDecoder {
           raw.assign(reinterpret_cast<const char*>(&value), 8);
           break;
         }
-        case 1: raw = take(message, at, 8); break;
+        case 1:
+          raw = take(message, at, 8);
+          break;
         case 2: {
           const std::uint64_t count = varint(message, at);
           raw = take(message, at, count);
           break;
         }
-        case 5: raw = take(message, at, 4); break;
-        default: throw std::runtime_error("unknown wire type");
+        case 5:
+          raw = take(message, at, 4);
+          break;
+        default:
+          throw std::runtime_error("unknown wire type");
       }
       field(key >> 3, raw);
     }

@@ -17,7 +17,8 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Folder {
-  Folder() : path(fs::temp_directory_path() / ("softmpc_replay_test_" + std::to_string(::getpid()))) {
+  Folder()
+      : path(fs::temp_directory_path() / ("softmpc_replay_test_" + std::to_string(::getpid()))) {
     fs::remove_all(path);
   }
   ~Folder() { fs::remove_all(path); }
@@ -75,9 +76,7 @@ TEST(Replay, ListsEachChangeOnce) {
   EXPECT_EQ(replay.plan(2)[1], 8);
 }
 
-TEST(Replay, RefusesAnImpossibleCapacity) {
-  EXPECT_THROW(Replay(2, 1, 3, 0), UsageError);
-}
+TEST(Replay, RefusesAnImpossibleCapacity) { EXPECT_THROW(Replay(2, 1, 3, 0), UsageError); }
 
 /// Resident memory of this process, bytes.
 double resident() {
@@ -180,7 +179,8 @@ TEST(Checkpoint, AKillBeforeTheCommitLeavesTheOneBefore) {
 }
 
 TEST(Checkpoint, DamageIsNamed) {
-  for (const char* name : {"manifest.json", "state-1.safetensors", "journal-1.bin", "plans.bin", "records.bin"})
+  for (const char* name :
+       {"manifest.json", "state-1.safetensors", "journal-1.bin", "plans.bin", "records.bin"})
     for (bool truncate : {false, true}) {
       Folder folder;
       Replay replay(2, 1, 3, 100);

@@ -213,7 +213,9 @@ TEST_F(RunFolderTest, AFullDiskIsNamedAndLeavesWholeLines) {
   run.on_episode({1, 1, 1});
   {
     const test::FileLimit limit(std::filesystem::file_size(file("metrics.jsonl")) + 5);
-    EXPECT_EQ(error_of<Error>([&] { run.on_episode({2, 2, 1}); }),
+    EXPECT_EQ(error_of<Error>([&] {
+                run.on_episode({2, 2, 1});
+              }),
               file("metrics.jsonl") + ": cannot write: File too large");
   }
   EXPECT_EQ(metric_steps(), std::vector<std::int64_t>{1});

@@ -40,7 +40,8 @@ double relative_error(const at::Tensor& a, const at::Tensor& b) {
 
 TEST(StackedMlp, BackwardAgreesWithAutogradInDouble) {
   torch::manual_seed(7);
-  const std::vector<std::vector<int>> shapes = {{15, 32, 32, 12}, {4, 8, 1}, {3, 5}, {6, 7, 9, 11, 2}};
+  const std::vector<std::vector<int>> shapes = {
+      {15, 32, 32, 12}, {4, 8, 1}, {3, 5}, {6, 7, 9, 11, 2}};
   for (const auto& sizes : shapes)
     for (int stack : {1, 4}) {
       StackedMlp net(stack, sizes, at::kDouble);
@@ -56,8 +57,11 @@ TEST(StackedMlp, BackwardAgreesWithAutogradInDouble) {
       const at::Tensor dx = net.backward(dy, true);
       EXPECT_LT(relative_error(dx, leaf.grad()), 1e-12);
       for (std::size_t l = 0; l < reference.weight.size(); ++l) {
-        EXPECT_LT(relative_error(net.weight_gradient(static_cast<int>(l)), reference.weight[l].grad()), 1e-12);
-        EXPECT_LT(relative_error(net.bias_gradient(static_cast<int>(l)), reference.bias[l].grad()), 1e-12);
+        EXPECT_LT(
+            relative_error(net.weight_gradient(static_cast<int>(l)), reference.weight[l].grad()),
+            1e-12);
+        EXPECT_LT(relative_error(net.bias_gradient(static_cast<int>(l)), reference.bias[l].grad()),
+                  1e-12);
       }
     }
 }
@@ -187,8 +191,8 @@ TEST(PlannerNets, CriticAgreesWithLibTorch) {
     const MlpValue value(nets.critic_weights, Nets::nx, Nets::nu, c);
     std::vector<float> q(Nets::lanes);
     std::vector<float> scratch(value.scratch_bytes(Nets::lanes) / sizeof(float));
-    value.evaluate({nets.x.data(), Nets::lanes}, {nets.a.data(), Nets::lanes}, Nets::lanes, q.data(),
-                   scratch.data());
+    value.evaluate({nets.x.data(), Nets::lanes}, {nets.a.data(), Nets::lanes}, Nets::lanes,
+                   q.data(), scratch.data());
     const torch::Tensor expected = nets.expected(nets.critics, nets.critic_weights, c).flatten();
     const torch::Tensor error = (borrow(q, {Nets::lanes}) - expected).abs();
     EXPECT_LT((error / (expected.abs() + 1)).max().item<double>(), 1e-5);

@@ -21,10 +21,10 @@ using Settings = std::vector<const char*>;
 
 Config small(const Settings& settings = {}) {
   Config c;
-  for (const char* s : {"planner.rollouts=24", "planner.horizon=3", "targets.rollouts=6",
-                        "model.width=16", "critic.width=16", "policy.width=16",
-                        "model.members=3", "model.batch_size=8", "critic.batch_size=8",
-                        "trainer.steps=120", "trainer.log_interval=50", "trainer.threads=1"})
+  for (const char* s :
+       {"planner.rollouts=24", "planner.horizon=3", "targets.rollouts=6", "model.width=16",
+        "critic.width=16", "policy.width=16", "model.members=3", "model.batch_size=8",
+        "critic.batch_size=8", "trainer.steps=120", "trainer.log_interval=50", "trainer.threads=1"})
     apply_setting(c, s);
   for (const char* s : settings) apply_setting(c, s);
   return c;
@@ -67,7 +67,8 @@ std::uint64_t hash_of(const Config& c, const std::string& task = "InvertedPendul
 }
 
 struct Folder {
-  Folder() : path(fs::temp_directory_path() / ("softmpc_trainer_test_" + std::to_string(::getpid()))) {
+  Folder()
+      : path(fs::temp_directory_path() / ("softmpc_trainer_test_" + std::to_string(::getpid()))) {
     fs::remove_all(path);
   }
   ~Folder() { fs::remove_all(path); }
@@ -84,8 +85,10 @@ TEST(Trainer, SameSeedSameBitsForAnyNumberOfThreads) {
   }
 }
 
-/// Runs with a stop at `stop_at` and a resume in a new trainer; gives the joined lines and the hash.
-std::pair<std::vector<std::string>, std::uint64_t> interrupted(const Config& c, std::int64_t stop_at) {
+/// Runs with a stop at `stop_at` and a resume in a new trainer; gives the joined lines and the
+/// hash.
+std::pair<std::vector<std::string>, std::uint64_t> interrupted(const Config& c,
+                                                               std::int64_t stop_at) {
   Folder folder;
   const Task& task = find_task("InvertedPendulum");
   Recorder recorder;
@@ -151,8 +154,8 @@ TEST(Trainer, EverySettingOfTheMethodTrains) {
       {"InvertedPendulum", {"planner.member_draw=per_rollout_step"}},
       {"InvertedPendulum", {"planner.member_draw=per_rollout", "planner.handle_terminations=true"}},
       {"InvertedPendulum", {"model.source=environment", "trainer.steps=10"}},
-      {"InvertedPendulum", {"model.reward=always", "model.termination=always",
-                            "planner.handle_terminations=true"}},
+      {"InvertedPendulum",
+       {"model.reward=always", "model.termination=always", "planner.handle_terminations=true"}},
       {"InvertedPendulum", {"model.updates_per_step=2", "critic.updates_per_step=3"}},
       {"Humanoid", {"trainer.steps=20"}},
       {"lq", {}},
@@ -166,7 +169,8 @@ TEST(Trainer, EverySettingOfTheMethodTrains) {
     const Bundle b = trainer.bundle();
     EXPECT_NO_THROW(b.members.validate("members"));
     EXPECT_NO_THROW(b.critics.validate("critics"));
-    EXPECT_NE(trainer.state_hash(), Trainer(c, find_task(task)).state_hash()) << "nothing was learned";
+    EXPECT_NE(trainer.state_hash(), Trainer(c, find_task(task)).state_hash())
+        << "nothing was learned";
   }
 }
 
@@ -185,17 +189,18 @@ TEST(Trainer, SettingsThatDoNotFitTheTaskAreNamed) {
     return std::string("no UsageError");
   };
   EXPECT_NE(message({"model.reward=never"}, "Humanoid").find("model.reward"), std::string::npos);
-  EXPECT_NE(message({"planner.handle_terminations=true"}, "HalfCheetah").find("handle_terminations"),
-            std::string::npos);
+  EXPECT_NE(
+      message({"planner.handle_terminations=true"}, "HalfCheetah").find("handle_terminations"),
+      std::string::npos);
   EXPECT_NE(message({"planner.variance=[0.1,0.2]"}, "Hopper").find("variance"), std::string::npos);
   EXPECT_NE(message({"model.source=environment"}, "Humanoid").find("Humanoid"), std::string::npos);
 }
 
 TEST(Trainer, LearnsTheInvertedPendulumABit) {
   // real learning, short: an untrained planner holds the pole for 5-30 steps
-  const Config c = small({"trainer.steps=4000", "model.width=64", "critic.width=64",
-                          "planner.rollouts=64", "targets.rollouts=16",
-                          "model.learning_rate=0.001", "critic.learning_rate=0.001"});
+  const Config c =
+      small({"trainer.steps=4000", "model.width=64", "critic.width=64", "planner.rollouts=64",
+             "targets.rollouts=16", "model.learning_rate=0.001", "critic.learning_rate=0.001"});
   struct Best : TrainObserver {
     double best = 0;
     void on_episode(const EpisodeEnd& e) override { best = std::max(best, e.episode_return); }

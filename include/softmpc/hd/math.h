@@ -95,7 +95,7 @@ SOFTMPC_HD void sincos_turns(float u, float& sine, float& cosine) {
   const float shift = 12582912.0f;
   const float t = fma(u, 4.0f, shift);
   const std::uint32_t quadrant = float_to_bits(t);
-  const float f = fma(u, 4.0f, shift - t);           // exact, in [-1/2, 1/2]
+  const float f = fma(u, 4.0f, shift - t);  // exact, in [-1/2, 1/2]
   const float x = f * 1.57079632679489662f;
   const float xx = x * x;
   float s = -1.9515295891e-4f;

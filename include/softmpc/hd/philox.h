@@ -18,10 +18,9 @@ struct Philox4 {
 SOFTMPC_HD void philox_round(Philox4& c, std::uint32_t k0, std::uint32_t k1) {
   const std::uint64_t p0 = static_cast<std::uint64_t>(0xD2511F53u) * c.x;
   const std::uint64_t p1 = static_cast<std::uint64_t>(0xCD9E8D57u) * c.z;
-  const Philox4 next = {static_cast<std::uint32_t>(p1 >> 32) ^ c.y ^ k0,
-                        static_cast<std::uint32_t>(p1),
-                        static_cast<std::uint32_t>(p0 >> 32) ^ c.w ^ k1,
-                        static_cast<std::uint32_t>(p0)};
+  const Philox4 next = {
+      static_cast<std::uint32_t>(p1 >> 32) ^ c.y ^ k0, static_cast<std::uint32_t>(p1),
+      static_cast<std::uint32_t>(p0 >> 32) ^ c.w ^ k1, static_cast<std::uint32_t>(p0)};
   c = next;
 }
 
@@ -40,13 +39,13 @@ SOFTMPC_HD Philox4 philox(Philox4 counter, std::uint64_t seed) {
 
 // What a draw is for; streams of different purposes never share a counter.
 enum class Stream : std::uint32_t {
-  noise = 0,      // eps of the rollouts
-  member = 1,     // ensemble member draws
-  plan = 2,       // start plan of an episode
-  reset = 3,      // environment resets
-  replay = 4,     // batch sampling
-  explore = 5,    // exploration noise of a policy
-  init = 6,       // network initialisation
+  noise = 0,    // eps of the rollouts
+  member = 1,   // ensemble member draws
+  plan = 2,     // start plan of an episode
+  reset = 3,    // environment resets
+  replay = 4,   // batch sampling
+  explore = 5,  // exploration noise of a policy
+  init = 6,     // network initialisation
 };
 
 // Step and action block share a word with the purpose and the iteration.

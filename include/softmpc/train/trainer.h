@@ -17,15 +17,15 @@
 namespace softmpc {
 
 struct EpisodeEnd {
-  std::int64_t step = 0;   ///< environment steps so far, this episode's last included
+  std::int64_t step = 0;  ///< environment steps so far, this episode's last included
   double episode_return = 0;
   int length = 0;
 };
 
 struct TrainReport {
   std::int64_t step = 0;
-  double steps_per_second = 0;               ///< since the last report; exempt from bit equality
-  std::map<std::string, double> values;      ///< "critic_loss", "model_loss", "value", ... means
+  double steps_per_second = 0;           ///< since the last report; exempt from bit equality
+  std::map<std::string, double> values;  ///< "critic_loss", "model_loss", "value", ... means
 };
 
 struct EvalReport {
@@ -43,7 +43,10 @@ class TrainObserver {
   virtual void on_step(std::int64_t step) { (void)step; }
   /// Before a checkpoint is written: make what has been reported durable. Returns text that the
   /// checkpoint keeps and `resume` hands back (where to cut files, for one).
-  virtual std::string on_checkpoint(std::int64_t step) { (void)step; return {}; }
+  virtual std::string on_checkpoint(std::int64_t step) {
+    (void)step;
+    return {};
+  }
 };
 
 /// One training run. Deterministic: the same config gives the same bits for any thread count.
