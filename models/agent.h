@@ -70,7 +70,6 @@ class Agent {
   Models models(bool target, int critic) const;
 
   Config config_;
-  std::string task_name_;
   TaskSpec spec_;
   ThreadPool& pool_;
   std::unique_ptr<RewardModel> reward_;

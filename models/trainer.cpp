@@ -161,7 +161,7 @@ struct Trainer::Impl {
     TensorFile file;
     file.metadata["observer"] = observer.on_checkpoint(step);
     file.metadata["config"] = to_json(fixed_settings(config), 0);
-    file.metadata["task"] = agent.bundle().task;
+    file.metadata["task"] = task.name();
     agent.save(file);
     const std::vector<std::int64_t> counters = {step, episode, fresh, length, update_debt};
     put(file, "trainer.counters", counters);
@@ -222,6 +222,9 @@ bool Trainer::resume(const std::string& checkpoint_dir, std::string* observer_st
   CheckpointFolder folder(checkpoint_dir);
   TensorFile file;
   if (!folder.read_state(file)) return false;
+  if (file.metadata["task"] != impl_->task.name())
+    throw Error(checkpoint_dir + ": the checkpoint is of " + file.metadata["task"] + ", not of " +
+                std::string(impl_->task.name()));
   if (file.metadata["config"] != to_json(fixed_settings(impl_->config), 0))
     throw Error(checkpoint_dir + ": the checkpoint was made with other settings");
   try {

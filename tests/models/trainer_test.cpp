@@ -135,6 +135,8 @@ TEST(Trainer, ResumeRefusesOtherSettings) {
   Trainer(small(), find_task("InvertedPendulum")).run(recorder, folder.path);
   Trainer other(small({"critic.tau=0.1"}), find_task("InvertedPendulum"));
   EXPECT_THROW(other.resume(folder.path, nullptr), Error);
+  Trainer elsewhere(small(), find_task("lq"));
+  EXPECT_THROW(elsewhere.resume(folder.path, nullptr), Error);
   Trainer longer(small({"trainer.steps=130", "trainer.threads=2"}), find_task("InvertedPendulum"));
   EXPECT_TRUE(longer.resume(folder.path, nullptr));
   EXPECT_EQ(longer.step(), 120);
