@@ -116,5 +116,27 @@ TEST(Math, SinCosAreExactAtTheQuarterTurns) {
   }
 }
 
+TEST(Math, SinCosOfAnglesStayWithinTheirBound) {
+  double worst = 0;
+  const auto check = [&](float x) {
+    float sine, cosine;
+    hd::sincos(x, sine, cosine);
+    const double angle = x;
+    worst = std::max({worst, std::abs(sine - std::sin(angle)), std::abs(cosine - std::cos(angle))});
+  };
+  sweep(-8192.0f, 8192.0f, 3'000'000, check);
+  sweep(-10.0f, 10.0f, 1'000'000, check);
+  EXPECT_LT(worst, 2e-7);
+  float sine, cosine;
+  hd::sincos(0.0f, sine, cosine);
+  EXPECT_EQ(sine, 0.0f);
+  EXPECT_EQ(cosine, 1.0f);
+  for (const float x : {kNan, kInf, -kInf}) {
+    hd::sincos(x, sine, cosine);
+    EXPECT_TRUE(std::isnan(sine)) << x;
+    EXPECT_TRUE(std::isnan(cosine)) << x;
+  }
+}
+
 }  // namespace
 }  // namespace softmpc

@@ -90,13 +90,8 @@ SOFTMPC_HD float log(float x) {
   return fma(e, 0.693359375f, m + y);
 }
 
-// (sin, cos)(2 pi u) for u in [0, 1); absolute error below 2e-7.
-SOFTMPC_HD void sincos_turns(float u, float& sine, float& cosine) {
-  const float shift = 12582912.0f;
-  const float t = fma(u, 4.0f, shift);
-  const std::uint32_t quadrant = float_to_bits(t);
-  const float f = fma(u, 4.0f, shift - t);  // exact, in [-1/2, 1/2]
-  const float x = f * 1.57079632679489662f;
+// (sin, cos)(x + quadrant pi/2) for x in [-pi/4, pi/4]; of the quadrant two bits count.
+SOFTMPC_HD void sincos_quadrant(float x, std::uint32_t quadrant, float& sine, float& cosine) {
   const float xx = x * x;
   float s = -1.9515295891e-4f;
   s = fma(s, xx, 8.3321608736e-3f);
@@ -112,6 +107,26 @@ SOFTMPC_HD void sincos_turns(float u, float& sine, float& cosine) {
   // quadrants 2, 3 negate the sine; 1, 2 the cosine
   sine = bits_to_float(float_to_bits(a) ^ ((quadrant & 2u) << 30));
   cosine = bits_to_float(float_to_bits(b) ^ (((quadrant + 1u) & 2u) << 30));
+}
+
+// (sin, cos)(2 pi u) for u in [0, 1); absolute error below 2e-7.
+SOFTMPC_HD void sincos_turns(float u, float& sine, float& cosine) {
+  const float shift = 12582912.0f;
+  const float t = fma(u, 4.0f, shift);
+  const float f = fma(u, 4.0f, shift - t);  // exact, in [-1/2, 1/2]
+  sincos_quadrant(f * 1.57079632679489662f, float_to_bits(t), sine, cosine);
+}
+
+// (sin, cos)(x) for |x| <= 8192; absolute error below 2e-7, NaN for NaN and infinity.
+SOFTMPC_HD void sincos(float x, float& sine, float& cosine) {
+  const float shift = 12582912.0f;
+  const float t = fma(x, 0.636619772367581343f, shift);
+  const float n = t - shift;
+  // pi/2 in three parts; n times the first two is exact
+  float r = fma(n, -1.5703125f, x);
+  r = fma(n, -4.837512969970703125e-4f, r);
+  r = fma(n, -7.54978995489188216e-8f, r);
+  sincos_quadrant(r, float_to_bits(t), sine, cosine);
 }
 
 }  // namespace softmpc::hd
