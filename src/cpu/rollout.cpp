@@ -7,8 +7,62 @@
 #include "cpu/kernels.h"
 #include "softmpc/hd/philox.h"
 #include "softmpc/hd/prior.h"
+#include "softmpc/multiversion.h"
 
 namespace softmpc::cpu {
+namespace {
+
+/// Component i of step t of the lanes of a tile.
+struct ActionRow {
+  const float* plan;       // of the step and component, by problem: plan[problem * plan_size]
+  const float* cost_plan;  // the same
+  std::ptrdiff_t plan_size;
+  float low, high, discount, inverse_variance;
+  const float* base;  // [lanes] mu(x_t), or 0
+  const float* eps;   // [lanes]
+  float* action;      // [lanes] out
+  float* prior;       // [lanes] in and out
+  std::uint32_t* valid;
+};
+
+template <Prior prior_kind>
+SOFTMPC_HD void act_run(const ActionRow row, const LaneRun run) {
+  const float u = row.plan[run.problem * row.plan_size];
+  const float cost_u = row.cost_plan[run.problem * row.plan_size];
+  const float low = row.low, high = row.high, discount = row.discount;
+  const float inverse_variance = row.inverse_variance;
+  const float* __restrict base = row.base;
+  const float* __restrict eps = row.eps;
+  float* __restrict action = row.action;
+  float* __restrict prior = row.prior;
+  std::uint32_t* __restrict valid = row.valid;
+  for (int j = run.begin, end = run.end; j < end; ++j) {
+    const float v = base[j] + (u + eps[j]);
+    action[j] = hd::clip(v, low, high);
+    valid[j] &= static_cast<std::uint32_t>((v >= low) & (v <= high));
+    prior[j] += prior_kind == Prior::gaussian
+                    ? hd::gaussian_term(discount, cost_u, eps[j], inverse_variance)
+                    : hd::uniform_term(discount, eps[j], inverse_variance);
+  }
+}
+
+SOFTMPC_MULTIVERSION
+void act_gaussian(const ActionRow& row, const LaneRun* runs, int count) {
+  for (int r = 0; r < count; ++r) act_run<Prior::gaussian>(row, runs[r]);
+}
+
+SOFTMPC_MULTIVERSION
+void act_uniform(const ActionRow& row, const LaneRun* runs, int count) {
+  for (int r = 0; r < count; ++r) act_run<Prior::uniform>(row, runs[r]);
+}
+
+SOFTMPC_MULTIVERSION
+void add_reward(float discount, const float* __restrict reward, const float* __restrict alive,
+                float* __restrict j, int count) {
+  for (int k = 0; k < count; ++k) j[k] = alive[k] != 0 ? j[k] - discount * reward[k] : j[k];
+}
+
+}  // namespace
 
 void TileScratch::prepare(const RolloutJob& job, int lanes) {
   const auto grow = [](auto& v, std::size_t n) {
@@ -22,8 +76,8 @@ void TileScratch::prepare(const RolloutJob& job, int lanes) {
   grow(grouped, (2 * nx + nu + 1) * n);
   for (auto* v : {&j, &prior, &alive, &reward, &value}) grow(*v, n);
   grow(terminated, 2 * n);
-  grow(valid, n);
-  for (auto* v : {&id, &rollout}) grow(*v, n);
+  grow(runs, n);
+  for (auto* v : {&id, &rollout, &valid}) grow(*v, n);
   for (auto* v : {&problem, &member, &order}) grow(*v, n);
   std::size_t bytes =
       std::max(job.models.dynamics->scratch_bytes(lanes), job.models.value->scratch_bytes(lanes));
@@ -65,19 +119,28 @@ class TileRollout {
 
   // x_0 = observation; J = 0
   void start() {
+    int problem = begin_ / c_.rollouts, rollout = begin_ % c_.rollouts;
+    runs_ = 0;
     for (int j = 0; j < lanes_; ++j) {
-      const int g = begin_ + std::min(j, count_ - 1);  // padding repeats the last lane
-      s_.problem[j] = g / c_.rollouts;
-      s_.id[j] = job_.problem_id[s_.problem[j]];
-      s_.rollout[j] = static_cast<std::uint32_t>(g % c_.rollouts);
+      if (j == 0 || problem != s_.problem[j - 1]) s_.runs[runs_++] = {j, j, problem};
+      ++s_.runs[runs_ - 1].end;
+      s_.problem[j] = problem;
+      s_.id[j] = job_.problem_id[problem];
+      s_.rollout[j] = static_cast<std::uint32_t>(rollout);
       s_.j[j] = s_.prior[j] = 0;
       s_.alive[j] = 1;
       s_.valid[j] = 1;
+      if (j + 1 >= count_) continue;  // padding repeats the last lane
+      if (++rollout == c_.rollouts) rollout = 0, ++problem;
     }
     for (int i = 0; i < nx_; ++i)
-      for (int j = 0; j < lanes_; ++j)
-        s_.x[static_cast<std::size_t>(i) * lanes_ + j] =
-            job_.observation[static_cast<std::size_t>(s_.problem[j]) * nx_ + i];
+      for (int r = 0; r < runs_; ++r) {
+        const LaneRun& run = s_.runs[r];
+        float* x = s_.x.data() + static_cast<std::size_t>(i) * lanes_;
+        std::fill(x + run.begin, x + run.end,
+                  job_.observation[static_cast<std::size_t>(run.problem) * nx_ + i]);
+      }
+    std::fill_n(s_.unclipped.begin(), static_cast<std::size_t>(nu_) * lanes_, 0.0f);
   }
 
   // eps_t ~ N(0, Sigma)
@@ -104,27 +167,25 @@ class TileRollout {
   // v_t = (mu(x_t) +) u_t + eps_t; a_t = clip(v_t); prior sum of S
   void act(int t) {
     draw(t);
-    const Columns v = columns(s_.unclipped);
+    const Columns base = columns(s_.unclipped);
     if (c_.control_mode == ControlMode::policy_residual)
-      job_.models.policy->evaluate(columns(s_.x), lanes_, v, s_.net.data());
-    else
-      std::fill(v.data, v.data + static_cast<std::size_t>(nu_) * lanes_, 0.0f);
-    const bool gaussian = c_.prior == Prior::gaussian;
+      job_.models.policy->evaluate(columns(s_.x), lanes_, base, s_.net.data());
+    const auto act_row = c_.prior == Prior::gaussian ? act_gaussian : act_uniform;
     for (int i = 0; i < nu_; ++i) {
-      const float low = job_.shape->action_low[i], high = job_.shape->action_high[i];
-      const float* eps = noise(t, i);
-      float* a = s_.action.data() + static_cast<std::size_t>(i) * lanes_;
-      for (int j = 0; j < lanes_; ++j) {
-        const std::size_t at =
-            (static_cast<std::size_t>(s_.problem[j]) * (c_.horizon + 1) + t) * nu_ + i;
-        const float vj = v[i][j] + (job_.plan[at] + eps[j]);
-        a[j] = hd::clip(vj, low, high);
-        s_.valid[j] &= static_cast<std::uint8_t>(vj >= low && vj <= high);
-        s_.prior[j] += gaussian
-                           ? hd::gaussian_term(job_.discount[t], job_.cost_plan[at], eps[j],
-                                               job_.inverse_variance[i])
-                           : hd::uniform_term(job_.discount[t], eps[j], job_.inverse_variance[i]);
-      }
+      const std::size_t at = static_cast<std::size_t>(t) * nu_ + i;
+      act_row({.plan = job_.plan + at,
+               .cost_plan = job_.cost_plan + at,
+               .plan_size = static_cast<std::ptrdiff_t>(c_.horizon + 1) * nu_,
+               .low = job_.shape->action_low[i],
+               .high = job_.shape->action_high[i],
+               .discount = job_.discount[t],
+               .inverse_variance = job_.inverse_variance[i],
+               .base = base[i],
+               .eps = noise(t, i),
+               .action = s_.action.data() + static_cast<std::size_t>(i) * lanes_,
+               .prior = s_.prior.data(),
+               .valid = s_.valid.data()},
+              s_.runs.data(), runs_);
     }
   }
 
@@ -192,8 +253,7 @@ class TileRollout {
     if (!model.predicts_reward())
       job_.models.reward->reward(columns(s_.x), columns(s_.action), columns(s_.next), count_,
                                  s_.reward.data());
-    for (int j = 0; j < count_; ++j)
-      if (s_.alive[j] != 0) s_.j[j] -= job_.discount[t] * s_.reward[j];
+    add_reward(job_.discount[t], s_.reward.data(), s_.alive.data(), s_.j.data(), count_);
     if (c_.handle_terminations) {
       if (!model.predicts_termination())
         job_.models.reward->terminated(columns(s_.next), count_, s_.terminated.data());
@@ -215,13 +275,14 @@ class TileRollout {
       out_.cost[begin_ + j] = c_.prior == Prior::gaussian
                                   ? hd::gaussian_cost(cost, lambda, s_.prior[j])
                                   : hd::uniform_cost(cost, lambda, s_.prior[j]);
-      out_.valid[begin_ + j] = s_.valid[j];
+      out_.valid[begin_ + j] = static_cast<std::uint8_t>(s_.valid[j]);
     }
   }
 
   const RolloutJob& job_;
   const PlannerConfig& c_;
   const int nx_, nu_, begin_, count_, lanes_;
+  int runs_ = 0;  // problems in the tile
   TileScratch& s_;
   const RolloutOutput& out_;
 };

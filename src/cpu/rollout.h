@@ -40,6 +40,11 @@ struct RolloutOutput {
   std::uint8_t* valid;  // [B, K]: all v_t inside the box
 };
 
+/// Lanes [begin, end) of a tile that belong to one problem.
+struct LaneRun {
+  int begin, end, problem;
+};
+
 /// Scratch of one worker.
 class TileScratch {
  public:
@@ -50,9 +55,10 @@ class TileScratch {
   friend class TileRollout;
   AlignedFloats x, next, action, unclipped, grouped;  // column blocks
   AlignedFloats j, prior, alive, reward, value;       // [lanes]
-  std::vector<std::uint8_t> terminated, valid;
-  std::vector<std::uint32_t> id, rollout;
+  std::vector<std::uint8_t> terminated;
+  std::vector<std::uint32_t> id, rollout, valid;
   std::vector<int> problem, member, order;
+  std::vector<LaneRun> runs;
   AlignedBytes net;
 };
 

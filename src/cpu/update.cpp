@@ -6,25 +6,57 @@
 #include <limits>
 
 #include "softmpc/hd/prior.h"
+#include "softmpc/multiversion.h"
 
 namespace softmpc::cpu {
 namespace {
 
-/// sum_k w_k eps_k for one component; summed in rollout order in eight interleaved partial sums,
-/// so that the bits depend on k alone.
-double weighted_noise(const UpdateInput& in, std::span<const float> weight, int component) {
-  double sum[8] = {};
-  const std::int64_t tile_size = static_cast<std::int64_t>(in.horizon + 1) * in.nu * in.tile_lanes;
+typedef double Sum8 __attribute__((vector_size(64)));
+typedef float Floats8 __attribute__((vector_size(32), aligned(4)));
+constexpr int kComponents = 32;  // summed at a time, so that the noise is read in order
+
+/// sum_k w_k eps_k for components [begin, end) at most kComponents; each in rollout order in eight
+/// interleaved partial sums, so that the bits depend on k alone.
+SOFTMPC_MULTIVERSION
+void weighted_noise(const UpdateInput& in, const float* weight, int begin, int end, Sum8* sums) {
+  const std::int64_t lanes = in.tile_lanes;
+  const std::int64_t tile_size = static_cast<std::int64_t>(in.horizon + 1) * in.nu * lanes;
   for (int k = 0; k < in.rollouts;) {
     const std::int64_t lane = in.first_lane + k;
-    const int offset = static_cast<int>(lane % in.tile_lanes);
-    const float* eps = in.noise + lane / in.tile_lanes * tile_size +
-                       static_cast<std::int64_t>(component) * in.tile_lanes + offset;
-    const int run = std::min(in.rollouts - k, in.tile_lanes - offset);
-    for (int j = 0; j < run; ++j) sum[(k + j) & 7] += static_cast<double>(weight[k + j]) * eps[j];
+    const std::int64_t offset = lane % lanes;
+    const int run = static_cast<int>(std::min<std::int64_t>(in.rollouts - k, lanes - offset));
+    const float* tile = in.noise + lane / lanes * tile_size + offset;
+    const float* w = weight + k;
+    for (int c = begin; c < end; ++c) {
+      const float* eps = tile + c * lanes;
+      Sum8 sum = sums[c - begin];
+      int j = 0;
+      for (; j < run && ((k + j) & 7) != 0; ++j)
+        sum[(k + j) & 7] += static_cast<double>(w[j]) * static_cast<double>(eps[j]);
+      for (; j + 8 <= run; j += 8)
+        sum += __builtin_convertvector(*reinterpret_cast<const Floats8*>(w + j), Sum8) *
+               __builtin_convertvector(*reinterpret_cast<const Floats8*>(eps + j), Sum8);
+      for (; j < run; ++j)
+        sum[(k + j) & 7] += static_cast<double>(w[j]) * static_cast<double>(eps[j]);
+      sums[c - begin] = sum;
+    }
     k += run;
   }
-  return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
+}
+
+double total(const Sum8& s) {
+  return ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]));
+}
+
+/// w_k of the rollouts with a finite cost, 0 of the others.
+SOFTMPC_MULTIVERSION
+void weigh(const float* __restrict cost, int rollouts, float min_cost, float inverse_temperature,
+           float* __restrict weight) {
+  constexpr float kLargest = std::numeric_limits<float>::max();
+  for (int k = 0; k < rollouts; ++k) {
+    const float w = hd::weight(cost[k], min_cost, inverse_temperature);
+    weight[k] = (cost[k] >= -kLargest) & (cost[k] <= kLargest) ? w : 0.0f;
+  }
 }
 
 }  // namespace
@@ -51,14 +83,20 @@ UpdateResult update_plan(const UpdateInput& in, std::span<float> weight, std::sp
   for (int k = 0; k < in.rollouts; ++k)
     if (counts(k)) min_cost = std::min(min_cost, in.cost[k]);
   const float inverse = static_cast<float>(1.0 / in.temperature);
+  weigh(in.cost.data(), in.rollouts, min_cost, inverse, weight.data());
   double sum = 0, sum_of_squares = 0;
   for (int k = 0; k < in.rollouts; ++k) {
-    weight[k] = counts(k) ? hd::weight(in.cost[k], min_cost, inverse) : 0.0f;
+    if (!counts(k)) weight[k] = 0;
     sum += weight[k];
     sum_of_squares += static_cast<double>(weight[k]) * weight[k];
   }
-  for (int c = 0; c < (in.horizon + 1) * in.nu; ++c)
-    plan[c] += static_cast<float>(weighted_noise(in, weight, c) / sum);
+  const int components = (in.horizon + 1) * in.nu;
+  for (int begin = 0; begin < components; begin += kComponents) {
+    const int end = std::min(components, begin + kComponents);
+    Sum8 sums[kComponents] = {};
+    weighted_noise(in, weight.data(), begin, end, sums);
+    for (int c = begin; c < end; ++c) plan[c] += static_cast<float>(total(sums[c - begin]) / sum);
+  }
   result.value = hd::soft_value(min_cost, sum, in.rollouts, in.temperature, in.value_constant);
   result.effective_samples = sum * sum / sum_of_squares;
   return result;
