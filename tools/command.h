@@ -24,6 +24,7 @@ Run add_train(CLI::App& app);
 Run add_eval(CLI::App& app);
 Run add_plan(CLI::App& app);
 Run add_verify(CLI::App& app);
+Run add_bench(CLI::App& app);
 
 /// An option that is kept as text until its subcommand runs, so that one place words the errors.
 CLI::Option* add_text(CLI::App& app, const std::string& names, std::string& value,

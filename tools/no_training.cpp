@@ -16,6 +16,10 @@ RecordedRun read_recorded_run(const std::string&) { missing(); }
 
 TrainOutcome train(const TrainRequest&, TrainObserver&, const std::atomic<bool>&) { missing(); }
 
+void train_in_memory(const std::string&, const Config&, TrainObserver&) { missing(); }
+
+double library_matrix_rate(ThreadPool&, Precision, double) { return 0; }
+
 std::vector<double> play_bundle(const Bundle&, const std::string&, const PlayOptions&,
                                 std::vector<int>&) {
   missing();

@@ -19,6 +19,7 @@ constexpr Command kCommands[] = {
     {"eval", "play episodes with a trained controller, no exploration noise", add_eval},
     {"plan", "plan from given states with a trained controller", add_plan},
     {"verify", "replay recorded trajectories and plans, and compare", add_verify},
+    {"bench", "time plans and training, beside a plain matrix product", add_bench},
 };
 
 constexpr const char* kFooter = R"(Examples:
@@ -68,9 +69,12 @@ void check_subcommand(int count, char** arguments) {
 /// CLI11's errors in our words, with the nearest option for an unknown one.
 std::string describe(const CLI::ParseError& error, const CLI::App& app) {
   const CLI::App* used = &app;
-  for (const CLI::App* sub : app.get_subcommands()) used = sub;
-  const std::string help =
-      "; see " + (used == &app ? "softmpc" : "softmpc " + used->get_name()) + " --help";
+  std::string path = "softmpc";
+  while (!used->get_subcommands().empty()) {
+    used = used->get_subcommands().front();
+    path += " " + used->get_name();
+  }
+  const std::string help = "; see " + path + " --help";
   for (const std::string& word : app.remaining(true)) {
     if (word.size() < 2 || word[0] != '-') continue;
     std::vector<std::string> known;
@@ -81,6 +85,12 @@ std::string describe(const CLI::ParseError& error, const CLI::App& app) {
     return "unknown option '" + name + "'" + suggestion(name, known) + help;
   }
   const std::vector<std::string> rest = app.remaining(true);
+  std::vector<std::string> below;
+  for (const CLI::App* sub : used->get_subcommands({})) below.push_back(sub->get_name());
+  if (used != &app && !below.empty() && !rest.empty()) {
+    return "unknown subcommand '" + used->get_name() + " " + rest.front() + "'" +
+           suggestion(rest.front(), below) + "; known are " + joined(below);
+  }
   if (dynamic_cast<const CLI::ExtrasError*>(&error) && !rest.empty()) {
     return "unexpected argument '" + rest.front() + "'" + help;
   }

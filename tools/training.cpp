@@ -9,6 +9,7 @@
 #include "run_folder.h"
 #include "softmpc/error.h"
 #include "softmpc/task.h"
+#include "softmpc/train/matrix_rate.h"
 
 namespace softmpc::tools {
 namespace {
@@ -87,6 +88,14 @@ TrainOutcome train(const TrainRequest& request, TrainObserver& progress,
   outcome.state_hash = trainer.state_hash();
   outcome.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return outcome;
+}
+
+void train_in_memory(const std::string& task, const Config& config, TrainObserver& progress) {
+  Trainer(config, find_task(task)).run(progress, "");
+}
+
+double library_matrix_rate(ThreadPool& pool, Precision precision, double seconds) {
+  return torch_matrix_rate(pool, precision, seconds);
 }
 
 std::vector<double> play_bundle(const Bundle& bundle, const std::string& path,

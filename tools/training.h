@@ -9,6 +9,7 @@
 
 #include "softmpc/bundle.h"
 #include "softmpc/config.h"
+#include "softmpc/thread_pool.h"
 #include "softmpc/train/trainer.h"
 
 namespace softmpc::tools {
@@ -40,6 +41,12 @@ RecordedRun read_recorded_run(const std::string& out);
 /// Trains and writes the run folder; `progress` is told what is going on after the folder was.
 TrainOutcome train(const TrainRequest& request, TrainObserver& progress,
                    const std::atomic<bool>& stop);
+
+/// Trains without a run folder; `progress` hears of every step.
+void train_in_memory(const std::string& task, const Config& config, TrainObserver& progress);
+
+/// torch_matrix_rate(); 0 where the program has no LibTorch.
+double library_matrix_rate(ThreadPool& pool, Precision precision, double seconds);
 
 /// play() with the bundle's own task; `path` names the bundle in errors.
 std::vector<double> play_bundle(const Bundle& bundle, const std::string& path,

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench_problem.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "softmpc/bundle.h"
+#include "softmpc/error.h"
+#include "softmpc/hd/philox.h"
+#include "softmpc/task.h"
+
+namespace softmpc::tools {
+namespace {
+
+constexpr std::uint64_t kSeed = 20260420;
+
+/// Uniform on (-1, 1) from counters.
+class Uniforms {
+ public:
+  explicit Uniforms(std::uint32_t stream) : stream_(stream) {}
+  float operator()() {
+    if (at_ == 4) at_ = 0, ++block_;
+    const hd::Philox4 bits =
+        hd::philox({block_, hd::draw_word(hd::Stream::init, 0, 0, 0), stream_, 0}, kSeed);
+    const std::uint32_t words[] = {bits.x, bits.y, bits.z, bits.w};
+    return 2 * hd::uniform(words[at_++]) - 1;
+  }
+
+ private:
+  std::uint32_t stream_, block_ = 0;
+  int at_ = 0;
+};
+
+MlpWeights random_net(int stack, const std::vector<int>& sizes, std::uint32_t stream) {
+  MlpWeights net = MlpWeights::zeros(stack, sizes);
+  Uniforms uniform(stream);
+  for (int l = 0; l < net.layers(); ++l) {
+    const float bound = 1 / std::sqrt(static_cast<float>(sizes[static_cast<std::size_t>(l)]));
+    for (auto* values :
+         {&net.weight[static_cast<std::size_t>(l)], &net.bias[static_cast<std::size_t>(l)]}) {
+      for (float& value : *values) value = bound * uniform();
+    }
+  }
+  return net;
+}
+
+std::vector<int> net_sizes(const PlanCase& c, int outputs) {
+  std::vector<int> sizes = {c.nx + c.nu};
+  sizes.insert(sizes.end(), static_cast<std::size_t>(c.layers), c.width);
+  sizes.push_back(outputs);
+  return sizes;
+}
+
+/// r = 1 - |x'|^2 / 10 - |a|^2 / 10
+class QuadraticReward final : public RewardModel {
+ public:
+  QuadraticReward(int nx, int nu) : nx_(nx), nu_(nu) {}
+  void reward(ConstColumns, ConstColumns a, ConstColumns next, int count,
+              float* out) const override {
+    float* __restrict result = out;
+    std::fill_n(result, count, 1.0f);
+    const auto subtract = [&](const float* row) {
+      for (int j = 0; j < count; ++j) result[j] -= 0.1f * row[j] * row[j];
+    };
+    for (int i = 0; i < nx_; ++i) subtract(next[i]);
+    for (int i = 0; i < nu_; ++i) subtract(a[i]);
+  }
+
+ private:
+  int nx_, nu_;
+};
+
+PlannerConfig planner_config(const PlanCase& c, Precision precision) {
+  PlannerConfig config;  // paper-gaussian's lambda, variance and member draw
+  config.rollouts = c.rollouts;
+  config.horizon = c.horizon;
+  config.temperature = 0.1;
+  config.variance = {0.1};
+  config.member_draw = MemberDraw::per_step;
+  config.precision = precision;
+  return config;
+}
+
+}  // namespace
+
+const std::vector<PlanCase>& named_cases() {
+  static const std::vector<PlanCase> cases = {{"a", 1, 200, 4},
+                                              {"b", 32, 20, 4},
+                                              {"c", 256, 64, 8},
+                                              {"d", 1, 8192, 32},
+                                              {"e", 4096, 64, 8}};
+  return cases;
+}
+
+const PlanCase& named_case(const std::string& name) {
+  for (const PlanCase& c : named_cases()) {
+    if (c.name == name) return c;
+  }
+  throw UsageError("--case: '" + name + "' must be one of a, b, c, d, e, or several as a,b");
+}
+
+BenchNets random_nets(const PlanCase& c) {
+  return {random_net(c.members, net_sizes(c, c.nx), 0), random_net(1, net_sizes(c, 1), 1)};
+}
+
+void save_nets(const PlanCase& c, const std::string& path) {
+  BenchNets nets = random_nets(c);
+  Bundle bundle;
+  bundle.task = bench_reward(c.nx, c.nu).name == "Hopper" ? "Hopper" : "bench";
+  bundle.nx = c.nx;
+  bundle.nu = c.nu;
+  bundle.action_low.assign(static_cast<std::size_t>(c.nu), -1);
+  bundle.action_high.assign(static_cast<std::size_t>(c.nu), 1);
+  bundle.dt = 0.008;
+  bundle.members = std::move(nets.members);
+  bundle.critics = std::move(nets.critic);
+  bundle.config.planner = planner_config(c, Precision::float32);
+  bundle.config.model.members = c.members;
+  bundle.config.model.width = bundle.config.critic.width = c.width;
+  bundle.config.model.layers = bundle.config.critic.layers = c.layers;
+  bundle.provenance = Json{
+      {"softmpc", SOFTMPC_VERSION},
+      {"made_by", "softmpc bench plan --nets"},
+      {"seed", kSeed}}.dump();
+  save_bundle(bundle, path);
+}
+
+double net_flops(const std::vector<int>& sizes) {
+  double sum = 0;
+  for (std::size_t l = 0; l + 1 < sizes.size(); ++l) sum += 2.0 * sizes[l] * sizes[l + 1];
+  return sum;
+}
+
+double solve_flops(const PlanCase& c) {
+  return static_cast<double>(c.problems) * c.rollouts *
+         (c.horizon * net_flops(net_sizes(c, c.nx)) + net_flops(net_sizes(c, 1)));
+}
+
+double solve_evals(const PlanCase& c) {
+  return static_cast<double>(c.problems) * c.rollouts * (c.horizon + 1);
+}
+
+Precision read_precision(const std::string& text) {
+  if (text == "float32") return Precision::float32;
+  if (text == "bfloat16") return Precision::bfloat16;
+  if (text == "auto") return Precision::automatic;
+  if (text == "float16") {
+    throw UsageError("--precision: float16 is not for the CPU; use float32, bfloat16 or auto");
+  }
+  throw UsageError("--precision: '" + text + "' must be one of float32, bfloat16, auto");
+}
+
+const char* to_string(Precision precision) {
+  switch (precision) {
+    case Precision::float32:
+      return "float32";
+    case Precision::bfloat16:
+      return "bfloat16";
+    default:
+      return "auto";
+  }
+}
+
+BenchReward bench_reward(int nx, int nu) {
+  const Task& hopper = find_task("Hopper");
+  const TaskSpec spec = hopper.spec({});
+  if (nx == spec.nx && nu == spec.nu) return {spec.name, make_rollout_reward(hopper, {})};
+  return {"quadratic", std::make_unique<QuadraticReward>(nx, nu)};
+}
+
+PlanProblem::PlanProblem(const PlanCase& c, Precision precision, ThreadPool& pool)
+    : case_(c), reward_(bench_reward(c.nx, c.nu)) {
+  const BenchNets nets = random_nets(c);
+  dynamics_ = std::make_unique<MlpDynamics>(nets.members, c.nx, c.nu, MemberOutputs{}, precision);
+  value_ = std::make_unique<MlpValue>(nets.critic, c.nx, c.nu);
+  const auto nu = static_cast<std::size_t>(c.nu), problems = static_cast<std::size_t>(c.problems);
+  planner_ = std::make_unique<Planner>(
+      planner_config(c, precision),
+      ProblemShape{c.nx, c.nu, std::vector<float>(nu, -1), std::vector<float>(nu, 1), c.problems},
+      &pool);
+  plan_.resize(problems * planner_->plan_size());
+  action_.resize(problems * nu);
+  soft_value_.resize(problems);
+  status_.resize(problems);
+  Uniforms uniform(2);
+  for (std::size_t b = 0; b < problems; ++b) {
+    for (int i = 0; i < c.nx; ++i) {
+      const float rest = reward_.name == "Hopper" && i == 1 ? 1.25f : 0.0f;  // Hopper's height
+      observation_.push_back(rest + 0.05f * uniform());
+    }
+  }
+}
+
+void PlanProblem::solve() {
+  PlanBatch batch;
+  batch.problems = case_.problems;
+  batch.observation = observation_;
+  batch.plan = plan_;
+  batch.action = action_;
+  batch.value = soft_value_;
+  batch.status = status_;
+  if (case_.problems == 1) planner_->shift(plan_);
+  planner_->solve({dynamics_.get(), reward_.model.get(), value_.get()}, {kSeed, solves_++}, batch);
+}
+
+Timed PlanProblem::timed() {
+  return {[this] { solve(); }, solve_flops(case_), solve_evals(case_)};
+}
+
+void PlanProblem::check() const {
+  for (const PlanStatus status : status_) {
+    if (status != PlanStatus::ok) {
+      throw Error("bench: a plan of case " + case_.name + " has status " +
+                  softmpc::to_string(status));
+    }
+  }
+}
+
+}  // namespace softmpc::tools
