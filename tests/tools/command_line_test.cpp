@@ -41,7 +41,7 @@ TEST_P(BadCommandLine, IsOneLineAndSaysWhatIsRight) {
 const BadLine kBadLines[] = {
     {{}, 2, {"no subcommand", "train", "--help"}},
     {{"tran"}, 2, {"unknown subcommand 'tran'", "nearest is 'train'"}},
-    {{"bench"}, 2, {"unknown subcommand 'bench'"}},
+    {{"bnech"}, 2, {"unknown subcommand 'bnech'", "bench"}},
     {{"--verson"}, 2, {"unknown option '--verson'", "nearest is '--version'"}},
     {{"tasks", "extra"}, 2, {"unexpected argument 'extra'", "softmpc tasks --help"}},
     {{"train"}, 2, {"no TASK", "softmpc tasks"}},
