@@ -5,13 +5,16 @@
 #include "bench.h"
 #include "bench_problem.h"
 #include "console.h"
+#include "softmpc/error.h"
 
 namespace softmpc::tools {
 namespace {
 
 constexpr double kSeconds = 1;
 
-struct ScalingOptions : BenchOptions {};
+struct ScalingOptions : BenchOptions {
+  std::string sweeps = "rollouts,horizon,width,members,problems,threads";
+};
 
 /// One size that is varied from a case's own.
 struct Sweep {
@@ -20,7 +23,7 @@ struct Sweep {
   std::vector<int> values;
 };
 
-const std::vector<Sweep>& sweeps() {
+const std::vector<Sweep>& size_sweeps() {
   static const std::vector<Sweep> list = {
       {"rollouts", &PlanCase::rollouts, {16, 64, 256, 1024, 4096, 16384}},
       {"horizon", &PlanCase::horizon, {1, 2, 4, 8, 16, 32, 64}},
@@ -83,33 +86,50 @@ std::string as_text(const Json& result) {
                     result["precision"].get<std::string>().c_str());
 }
 
+const Sweep* find_sweep(const std::string& name) {
+  for (const Sweep& sweep : size_sweeps()) {
+    if (name == sweep.name) return &sweep;
+  }
+  if (name == "threads") return nullptr;
+  throw UsageError("--sweep: '" + name +
+                   "' must be one of rollouts, horizon, width, members, problems, threads");
+}
+
+Json sweep_size(const Sweep& sweep, Precision precision, ThreadPool& pool, Yardstick& yardstick,
+                const Budget& budget) {
+  Json points = Json::array();
+  for (const int value : sweep.values) {
+    PlanCase c = named_case("a");
+    c.*sweep.field = value;
+    Json point = {{"case", c.name}, {"value", value}};
+    point.update(measure_point(c, precision, pool, yardstick, budget));
+    points.push_back(std::move(point));
+  }
+  return points;
+}
+
 int run_scaling(const ScalingOptions& options) {
   const std::string device = resolve_device(options.device.empty() ? "cpu" : options.device);
   const Budget budget = options.budget(kSeconds);
+  const std::vector<std::string> names = comma_words(options.sweeps);
+  for (const std::string& name : names) find_sweep(name);
   ThreadPool pool(options.thread_count());
-  const PlanCase base = named_case("a");
   const Precision precision =
       resolve_precision(read_precision(options.precision.empty() ? "float32" : options.precision),
-                        random_nets(base).members.sizes);
+                        random_nets(named_case("a")).members.sizes);
   Yardstick yardstick(pool, precision);
-  Json sweeps_done = Json::object();
-  for (const Sweep& sweep : sweeps()) {
-    Json points = Json::array();
-    for (const int value : sweep.values) {
-      PlanCase c = base;
-      c.*sweep.field = value;
-      Json point = {{"case", base.name}, {"value", value}};
-      point.update(measure_point(c, precision, pool, yardstick, budget));
-      points.push_back(std::move(point));
-    }
-    sweeps_done[sweep.name] = std::move(points);
+  Json sweeps = Json::object();
+  for (const std::string& name : names) {
+    const Sweep* sweep = find_sweep(name);
+    sweeps[name] = sweep ? sweep_size(*sweep, precision, pool, yardstick, budget)
+                         : sweep_threads(precision, pool.threads(), budget);
   }
-  sweeps_done["threads"] = sweep_threads(precision, pool.threads(), budget);
+  if (yardstick.rate() == 0) yardstick.measure();  // only threads were asked for
   const Json result = {{"device", device},
                        {"precision", to_string(precision)},
                        {"threads", pool.threads()},
                        {"matrix", yardstick.as_json()},
-                       {"sweeps", sweeps_done}};
+                       {"sweeps", sweeps}};
   write_out(options.json ? result.dump() + '\n' : as_text(result));
   return 0;
 }
@@ -118,6 +138,7 @@ int run_scaling(const ScalingOptions& options) {
 
 Run add_bench_scaling(CLI::App& app) {
   auto options = std::make_shared<ScalingOptions>();
+  add_text(app, "--sweep", options->sweeps, "NAMES", "which, all if not given: " + options->sweeps);
   add_text(app, "--precision", options->precision, "P",
            "float32 (if not given), bfloat16 or auto, the faster one here");
   options->add_device(app);
