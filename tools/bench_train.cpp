@@ -2,7 +2,6 @@
 // softmpc bench train: environment steps per second of training, and their work.
 #include <algorithm>
 #include <memory>
-#include <optional>
 
 #include "bench.h"
 #include "bench_problem.h"
@@ -125,32 +124,20 @@ class StepTimer final : public TrainObserver {
   std::vector<double> rates_, products_;  // of each part
 };
 
-bool has_setting(const std::string& key) {
-  const std::vector<SettingInfo> settings = setting_list();
-  return std::any_of(settings.begin(), settings.end(),
-                     [&](const SettingInfo& setting) { return setting.key == key; });
-}
-
-/// The run that the command line asks for, `envs` included.
-TrainRequest resolve_bench(const TrainBenchOptions& options, std::int64_t steps, int envs) {
+/// The run that the command line asks for.
+TrainRequest resolve_bench(const TrainBenchOptions& options, std::int64_t steps) {
   TrainOptions train;
   train.task = options.task;
   train.preset = options.preset;
   train.threads = options.threads;
   train.device = options.device;
+  train.envs = options.envs;
   train.steps = std::to_string(steps);
   train.settings = options.settings;
   train.out = "none";
   if (!options.precision.empty()) {
     read_precision(options.precision);
     train.settings.push_back("planner.precision=" + options.precision);
-  }
-  if (envs != 1) {
-    if (!has_setting("trainer.envs")) {
-      throw UsageError("--envs: " + std::to_string(envs) +
-                       " must be 1: this trainer steps one environment");
-    }
-    train.settings.push_back("trainer.envs=" + std::to_string(envs));
   }
   TrainRequest request = resolve(train);
   request.config.trainer.eval_interval = 0;
@@ -177,9 +164,7 @@ int run_bench_train(const TrainBenchOptions& options) {
   };
   const std::int64_t steps = count("--steps", options.steps, kSteps);
   const std::int64_t warmup = count("--warmup", options.warmup, kWarmup);
-  const int envs =
-      options.envs.empty() ? 1 : static_cast<int>(whole_number("--envs", options.envs, 1, 1 << 16));
-  TrainRequest request = resolve_bench(options, warmup + steps, envs);
+  TrainRequest request = resolve_bench(options, warmup + steps);
   Config& config = request.config;
   const TaskSpec spec =
       find_task(request.task).spec({config.environment.positions, config.environment.time_limit});
@@ -196,7 +181,7 @@ int run_bench_train(const TrainBenchOptions& options) {
                        {"steps_per_second", timer.steps_per_second()},
                        {"precision", to_string(config.planner.precision)},
                        {"threads", pool.threads()},
-                       {"envs", envs},
+                       {"envs", config.trainer.envs},
                        {"warmup", warmup},
                        {"steps", timer.steps()},
                        {"flops_per_step", flops},
@@ -219,7 +204,7 @@ Run add_bench_train(CLI::App& app) {
            "environment steps to time, " + std::to_string(kSteps) + " if not given");
   add_text(app, "--warmup", options->warmup, "N",
            "steps before that, not timed, " + std::to_string(kWarmup) + " if not given");
-  add_text(app, "--envs", options->envs, "N", "environments stepped at once, 1 if not given");
+  add_text(app, "--envs", options->envs, "N", "environments stepped at once (trainer.envs)");
   add_text(app, "--precision", options->precision, "P",
            "planner.precision: float32, bfloat16 or auto");
   options->add_device(app);
