@@ -55,7 +55,8 @@ void weigh(const float* __restrict cost, int rollouts, float min_cost, float inv
   constexpr float kLargest = std::numeric_limits<float>::max();
   for (int k = 0; k < rollouts; ++k) {
     const float w = hd::weight(cost[k], min_cost, inverse_temperature);
-    weight[k] = (cost[k] >= -kLargest) & (cost[k] <= kLargest) ? w : 0.0f;
+    const bool finite = (cost[k] >= -kLargest) & (cost[k] <= kLargest);
+    weight[k] = finite ? w : 0.0f;
   }
 }
 
