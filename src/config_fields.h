@@ -49,7 +49,8 @@ inline constexpr Choice<MemberDraw> kMemberDraw[] = {
     {"per_rollout_step", MemberDraw::per_rollout_step},
     {"per_rollout", MemberDraw::per_rollout}};
 inline constexpr Choice<Precision> kPrecision[] = {{"float32", Precision::float32},
-                                                   {"auto", Precision::float32}};
+                                                   {"bfloat16", Precision::bfloat16},
+                                                   {"auto", Precision::automatic}};
 inline constexpr Choice<TargetSource> kTargetSource[] = {{"planner", TargetSource::planner},
                                                          {"policy", TargetSource::policy}};
 inline constexpr Choice<ModelSource> kModelSource[] = {{"learned", ModelSource::learned},
@@ -99,7 +100,7 @@ void visit_planner(C& c, const Visit& visit) {
   visit("handle_terminations", c.handle_terminations, Flag{},
         "count no reward and no critic after a predicted termination");
   visit("precision", c.precision, OneOf<Precision>{kPrecision},
-        "number format of the planner's networks");
+        "operands of the members' products; auto takes the faster, measured once");
 }
 
 template <class C, class Visit>

@@ -13,7 +13,8 @@ struct Controller::Impl {
   Impl(const Bundle& bundle, const RewardModel* reward, ControllerOptions options)
       : seed(options.seed),
         pool(options.threads),
-        dynamics(bundle.members, bundle.nx, bundle.nu, bundle.outputs),
+        dynamics(bundle.members, bundle.nx, bundle.nu, bundle.outputs,
+                 resolve_precision(bundle.config.planner.precision, bundle.members.sizes)),
         value(bundle.critics, bundle.nx, bundle.nu),
         planner(bundle.config.planner,
                 {bundle.nx, bundle.nu, bundle.action_low, bundle.action_high, 1}, &pool) {

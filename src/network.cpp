@@ -2,8 +2,11 @@
 #include "softmpc/network.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstring>
+#include <limits>
+#include <utility>
 
 #include "cpu/packed_mlp.h"
 #include "softmpc/error.h"
@@ -81,15 +84,47 @@ void MlpWeights::validate(const std::string& what) const {
     require(std > 0, what + ": input_std must be positive, or infinite to mask an input");
 }
 
-MlpDynamics::MlpDynamics(const MlpWeights& weights, int nx, int nu, MemberOutputs outputs)
+namespace {
+
+/// Seconds of one evaluation, the least of several.
+double time_of(const PackedMlp& net, int lanes) {
+  using Clock = std::chrono::steady_clock;
+  cpu::AlignedFloats scratch(net.scratch_floats(lanes), 0.5f);
+  double least = std::numeric_limits<double>::infinity();
+  for (int repeat = 0; repeat < 20; ++repeat) {
+    const auto begin = Clock::now();
+    for (int i = 0; i < 4; ++i) net.run(0, scratch.data(), lanes);
+    least = std::min(least, std::chrono::duration<double>(Clock::now() - begin).count());
+  }
+  return least;
+}
+
+}  // namespace
+
+Precision resolve_precision(Precision wanted, const std::vector<int>& sizes) {
+  if (wanted != Precision::automatic) return wanted;
+  const MlpWeights weights = MlpWeights::zeros(1, sizes);
+  const auto time = [&](Precision precision) {
+    return time_of(PackedMlp(weights, cpu::Activation::none, 0, precision), 3 * cpu::kLanes);
+  };
+  // float32 is exact: the other must be worth it
+  return time(Precision::bfloat16) < 0.9 * time(Precision::float32) ? Precision::bfloat16
+                                                                    : Precision::float32;
+}
+
+MlpDynamics::MlpDynamics(const MlpWeights& weights, int nx, int nu, MemberOutputs outputs,
+                         Precision precision)
     : nx_(nx), nu_(nu), outputs_(outputs) {
   weights.validate("members");
   const int wanted = nx + outputs.reward + outputs.termination;
   require(weights.inputs() == nx + nu && weights.outputs() >= wanted,
           "members: inputs and outputs do not fit nx " + std::to_string(nx) + ", nu " +
               std::to_string(nu));
-  net_ = std::make_unique<PackedMlp>(weights, cpu::Activation::none, wanted);
+  require(precision != Precision::automatic, "members: precision auto must be resolved first");
+  net_ = std::make_shared<PackedMlp>(weights, cpu::Activation::none, wanted, precision);
 }
+MlpDynamics::MlpDynamics(std::shared_ptr<PackedMlp> net, int nx, int nu, MemberOutputs outputs)
+    : nx_(nx), nu_(nu), outputs_(outputs), net_(std::move(net)) {}
 MlpDynamics::~MlpDynamics() = default;
 void MlpDynamics::update(const MlpWeights& weights) { net_->update(weights); }
 int MlpDynamics::members() const { return net_->stack(); }
@@ -120,8 +155,10 @@ MlpValue::MlpValue(const MlpWeights& weights, int nx, int nu, int index)
               std::to_string(nu));
   require(index >= 0 && index < weights.stack,
           "critics: there is no critic " + std::to_string(index));
-  net_ = std::make_unique<PackedMlp>(weights, cpu::Activation::none);
+  net_ = std::make_shared<PackedMlp>(weights, cpu::Activation::none);
 }
+MlpValue::MlpValue(std::shared_ptr<PackedMlp> net, int nx, int nu, int index)
+    : nx_(nx), nu_(nu), index_(index), net_(std::move(net)) {}
 MlpValue::~MlpValue() = default;
 void MlpValue::update(const MlpWeights& weights) { net_->update(weights); }
 std::size_t MlpValue::scratch_bytes(int count) const { return scratch_for(*net_, count); }

@@ -12,7 +12,6 @@
 
 namespace softmpc {
 
-enum class Precision { float32 };
 enum class Loss { mse, huber, gaussian_nll };
 enum class Pattern { online, model_per_episode, episodic };
 enum class Acting { planner, policy };

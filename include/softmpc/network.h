@@ -43,12 +43,20 @@ struct MemberOutputs {
   bool operator==(const MemberOutputs&) const = default;
 };
 
+/// `wanted` itself or, of `automatic`, the precision in which this CPU evaluates a net of these
+/// widths faster, measured now (some milliseconds).
+Precision resolve_precision(Precision wanted, const std::vector<int>& sizes);
+
 class PackedMlp;  // weights in the order that the kernels read; private to src/
 
 /// Learned dynamics x' = x + f_m(x, a).
 class MlpDynamics final : public DynamicsModel {
  public:
-  MlpDynamics(const MlpWeights& weights, int nx, int nu, MemberOutputs outputs = {});
+  /// `precision` must be resolved.
+  MlpDynamics(const MlpWeights& weights, int nx, int nu, MemberOutputs outputs = {},
+              Precision precision = Precision::float32);
+  /// Evaluates weights that a trainer changes in place.
+  MlpDynamics(std::shared_ptr<PackedMlp> net, int nx, int nu, MemberOutputs outputs);
   ~MlpDynamics() override;
   /// Copies new weights of the same shape; no allocation.
   void update(const MlpWeights& weights);
@@ -62,13 +70,15 @@ class MlpDynamics final : public DynamicsModel {
  private:
   int nx_, nu_;
   MemberOutputs outputs_;
-  std::unique_ptr<PackedMlp> net_;
+  std::shared_ptr<PackedMlp> net_;
 };
 
 /// Learned Q(x, a): critic `index` of a stack.
 class MlpValue final : public TerminalValue {
  public:
   MlpValue(const MlpWeights& weights, int nx, int nu, int index = 0);
+  /// Evaluates weights that a trainer changes in place.
+  MlpValue(std::shared_ptr<PackedMlp> net, int nx, int nu, int index);
   ~MlpValue() override;
   void update(const MlpWeights& weights);
   std::size_t scratch_bytes(int count) const override;
@@ -77,7 +87,7 @@ class MlpValue final : public TerminalValue {
 
  private:
   int nx_, nu_, index_;
-  std::unique_ptr<PackedMlp> net_;
+  std::shared_ptr<PackedMlp> net_;
 };
 
 /// mu(x) = mid + half-range * tanh(net(x)), component by component.

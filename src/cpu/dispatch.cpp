@@ -11,7 +11,8 @@ namespace {
 
 bool runs(const Kernels& table) {
 #if defined(__x86_64__)
-  if (&table == &kAvx512Kernels)
+  if (&table == &kAvx512Bf16Kernels && !__builtin_cpu_supports("avx512bf16")) return false;
+  if (&table == &kAvx512Kernels || &table == &kAvx512Bf16Kernels)
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("fma");
@@ -25,6 +26,7 @@ const Kernels& choose() {
   // best first
   static const Kernels* const tables[] = {
 #if defined(__x86_64__)
+    &kAvx512Bf16Kernels,
     &kAvx512Kernels,
     &kAvx2Kernels,
 #endif
@@ -38,7 +40,7 @@ const Kernels& choose() {
       throw UsageError("SOFTMPC_ISA: this CPU does not run " + std::string(wanted));
   }
   throw UsageError("SOFTMPC_ISA: " + std::string(wanted ? wanted : "") +
-                   " is not one of portable, avx2, avx512");
+                   " is not one of portable, avx2, avx512, avx512bf16");
 }
 
 }  // namespace

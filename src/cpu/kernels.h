@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "softmpc/hd/adam.h"
 #include "softmpc/hd/philox.h"
 
 namespace softmpc::cpu {
@@ -12,19 +13,38 @@ namespace softmpc::cpu {
 /// Column blocks are padded to a multiple of this many lanes (one AVX-512 register of floats).
 inline constexpr int kLanes = 16;
 /// Outputs of a layer are packed in groups of this many.
-inline constexpr int kGroup = 8;
+inline constexpr int kGroup = 16;
+/// Rows of a block are computed this many at a time; y needs room for whole ones.
+inline constexpr int kRows = 8;
 
 constexpr int pad_lanes(int count) { return (count + kLanes - 1) / kLanes * kLanes; }
+constexpr int pad_rows(int count) { return (count + kRows - 1) / kRows * kRows; }
+constexpr int groups_of(int outputs) { return (outputs + kGroup - 1) / kGroup; }
+
+/// Two consecutive components of one lane as bfloat16, the first in the low half.
+using Bf16Pair = std::uint32_t;
 
 enum class Activation { none, silu, tanh };
 
-/// One layer of one network, packed: weight [groups, in, kGroup], bias [groups, kGroup]; outputs
-/// beyond `out` are zero.
+/// One layer of one network, packed: weight [groups, in, kGroup], bias [groups, kGroup]; entries
+/// beyond `out` are zero. `pairs` [groups, ceil(in / 2), kGroup] is the weight in bfloat16.
 struct PackedLayer {
   const float* weight;
   const float* bias;
+  const Bf16Pair* pairs;
   int in, out;
   Activation activation;
+};
+
+/// One layer's gradient and Adam step. Parameters, their successors and the moments lie like a
+/// PackedLayer's weight with its bias behind it; `next` may be `now`.
+struct DescentJob {
+  int in, out, lanes;
+  const float* h;    ///< [in, lanes] the layer's input
+  const float* dz;   ///< [lanes, groups * kGroup] dL/dz, batch-major; zero in padding
+  const float* now;  ///< parameters
+  float *next, *mean, *variance;
+  hd::AdamStep step;
 };
 
 /// Which normals to draw: lane j gets those of (problem[j], rollout[j]).
@@ -36,26 +56,48 @@ struct NormalsKey {
   const std::uint32_t* rollout;
 };
 
+/// Blocks are [rows, lanes] with a stride from row to row; `lanes` is a multiple of kLanes.
 struct Kernels {
   const char* name;
-  /// y[o, :] = act(bias[o] + sum_i weight[o, i] x[i, :]) for `lanes` lanes, a multiple of kLanes.
-  /// y has room for whole groups of outputs. Each lane's sum runs over i in order, so its bits do
-  /// not depend on the other lanes.
+  /// True where the CPU multiplies bfloat16 itself; elsewhere the same products take longer.
+  bool native_bf16;
+  /// y[o, :] = act(bias[o] + sum_i weight[o, i] x[i, :]). Each lane's sum runs over i in order, so
+  /// its bits do not depend on the other lanes.
   void (*dense)(const PackedLayer& layer, const float* x, int x_stride, float* y, int y_stride,
                 int lanes);
-  /// out[i, j] = scale[i] * n_i, i < count <= 4, for `lanes` lanes, a multiple of kLanes.
+  /// The same with bfloat16 operands and float32 sums. x holds pairs of inputs; the result goes to
+  /// `y` as float32 or, where y is null, to `narrow` as pairs of outputs.
+  void (*dense_bf16)(const PackedLayer& layer, const Bf16Pair* x, int x_stride, float* y,
+                     Bf16Pair* narrow, int y_stride, int lanes);
+  /// Rounds rows to pairs of rows; an odd last row is paired with zeros.
+  void (*to_bf16)(const float* x, int rows, int x_stride, Bf16Pair* out, int out_stride, int lanes);
+  /// out[i, j] = scale[i] * n_i, i < count <= 4.
   void (*normals)(const NormalsKey& key, const float* scale, int count, float* out, int stride,
                   int lanes);
+
+  // training
+  /// dx[i, :] = sum_o weight[o, i] dz[o, :]; dx has whole kRows.
+  void (*dense_transposed)(const PackedLayer& layer, const float* dz, float* dx, int stride,
+                           int lanes);
+  /// h = silu(z)
+  void (*silu)(const float* z, float* h, std::int64_t count);
+  /// dz = dh silu'(z), in place of dh
+  void (*silu_backward)(const float* z, float* dh, std::int64_t count);
+  /// out[j, r] = x[r, j]; `rows` is a multiple of kRows.
+  void (*transpose)(const float* x, int rows, int x_stride, float* out, int out_stride, int lanes);
+  /// Gradient of one layer, then hd::adam on each of its parameters.
+  void (*descend)(const DescentJob& job);
 };
 
-/// The best table that this CPU runs; the environment variable SOFTMPC_ISA (portable, avx2, avx512)
-/// forces one. Throws UsageError if it is unknown or the CPU lacks it.
+/// The best table that this CPU runs; the environment variable SOFTMPC_ISA (portable, avx2, avx512,
+/// avx512bf16) forces one. Throws UsageError if it is unknown or the CPU lacks it.
 const Kernels& kernels();
 
 extern const Kernels kPortableKernels;
 #if defined(__x86_64__)
 extern const Kernels kAvx2Kernels;
 extern const Kernels kAvx512Kernels;
+extern const Kernels kAvx512Bf16Kernels;
 #endif
 
 }  // namespace softmpc::cpu

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Kernels for: avx2. Compiler flags in src/CMakeLists.txt.
-#include "cpu/kernels_impl.h"
+#include "cpu/kernels_train_impl.h"
 
 namespace softmpc::cpu {
-const Kernels kAvx2Kernels = {"avx2", dense, normals};
+const Kernels kAvx2Kernels = {"avx2",           false, dense,         dense_bf16, to_bf16, normals,
+                              dense_transposed, silu,  silu_backward, transpose,  descend};
 }

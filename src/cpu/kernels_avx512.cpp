@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Kernels for: avx512. Compiler flags in src/CMakeLists.txt.
-#include "cpu/kernels_impl.h"
+#include "cpu/kernels_train_impl.h"
 
 namespace softmpc::cpu {
-const Kernels kAvx512Kernels = {"avx512", dense, normals};
+const Kernels kAvx512Kernels = {
+    "avx512",         false, dense,         dense_bf16, to_bf16, normals,
+    dense_transposed, silu,  silu_backward, transpose,  descend};
 }

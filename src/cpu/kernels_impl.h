@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The kernels, included by one translation unit per instruction set. Only anonymous-namespace and
 // always-inlined code here: an out-of-line copy compiled for AVX-512 must not be linked elsewhere.
+#pragma once
+
 #if defined(__AVX2__)
 #include <immintrin.h>
 #endif
 
 #include "cpu/kernels.h"
+#include "softmpc/hd/bf16.h"
 #include "softmpc/hd/math.h"
 
 namespace softmpc::cpu {
@@ -13,13 +16,13 @@ namespace {
 
 #if defined(__AVX512F__)
 constexpr int kWidth = 16;
-constexpr int kTileGroup = 8;  // outputs x vectors of accumulators: 8 x 3 of 32 registers
+constexpr int kTile = 8;  // outputs x vectors of accumulators: 8 x 3 of 32 registers
 #elif defined(__AVX2__)
 constexpr int kWidth = 8;
-constexpr int kTileGroup = 4;  // 4 x 3 of 16 registers
+constexpr int kTile = 4;  // 4 x 3 of 16 registers
 #else
 constexpr int kWidth = 4;
-constexpr int kTileGroup = 4;
+constexpr int kTile = 4;
 #endif
 
 typedef float Vec __attribute__((vector_size(kWidth * sizeof(float))));
@@ -38,65 +41,176 @@ SOFTMPC_HD Vec multiply_add(float a, Vec b, Vec c) {
 #endif
 }
 
+using Long = std::int64_t;
+
+typedef std::int32_t IntVec __attribute__((vector_size(kWidth * sizeof(float))));
+typedef std::int32_t UnalignedIntVec
+    __attribute__((vector_size(kWidth * sizeof(float)), aligned(4)));
+
 template <float (*F)(float)>
 SOFTMPC_HD void map(float* y, int count) {
 #pragma GCC ivdep
   for (int j = 0; j < count; ++j) y[j] = F(y[j]);
 }
 
-/// kTileGroup outputs of V vectors of lanes.
-template <int V>
-SOFTMPC_HD void dense_tile(const float* weight, const float* bias, int in, const float* x,
-                           int x_stride, float* y, int y_stride) {
-  Vec sum[kTileGroup][V];
+SOFTMPC_HD void activate(Activation activation, float* y, int count) {
+  if (activation == Activation::silu) map<hd::silu>(y, count);
+  if (activation == Activation::tanh) map<hd::tanh>(y, count);
+}
+
+/// float32 operands: one input a step.
+struct Single {
+  using Element = float;
+  using Loaded = Vec;
+  SOFTMPC_HD static int steps(int in) { return in; }
+  SOFTMPC_HD static const float* weight(const PackedLayer& layer) { return layer.weight; }
+  SOFTMPC_HD static Vec load_inputs(const float* x) { return load(x); }
+  SOFTMPC_HD static Vec add(Vec sum, float w, Vec x) { return multiply_add(w, x, sum); }
+};
+
+/// bfloat16 operands: two inputs a step.
+struct Paired {
+  using Element = Bf16Pair;
+  SOFTMPC_HD static int steps(int in) { return (in + 1) / 2; }
+  SOFTMPC_HD static const Bf16Pair* weight(const PackedLayer& layer) { return layer.pairs; }
+#if defined(__AVX512BF16__)
+  using Loaded = __m512bh;
+  SOFTMPC_HD static Loaded load_inputs(const Bf16Pair* x) {
+    return (__m512bh)_mm512_loadu_si512(x);
+  }
+  SOFTMPC_HD static Vec add(Vec sum, Bf16Pair w, Loaded x) {
+    return _mm512_dpbf16_ps(sum, x, (__m512bh)_mm512_set1_epi32(static_cast<int>(w)));
+  }
+#else
+  struct Loaded {
+    Vec low, high;
+  };
+  SOFTMPC_HD static Loaded load_inputs(const Bf16Pair* x) {
+    const IntVec bits = *reinterpret_cast<const UnalignedIntVec*>(x);
+    return {(Vec)(bits << 16), (Vec)(bits & ~0xffff)};
+  }
+  SOFTMPC_HD static Vec add(Vec sum, Bf16Pair w, Loaded x) {
+    sum = multiply_add(hd::bits_to_float(w << 16), x.low, sum);
+    return multiply_add(hd::bits_to_float(w & 0xffff0000u), x.high, sum);
+  }
+#endif
+};
+
+/// kTile outputs of V vectors of lanes, from output `o` of a group.
+template <class Operand, int V>
+SOFTMPC_HD void dense_tile(const typename Operand::Element* weight, const float* bias, int in,
+                           const typename Operand::Element* x, int x_stride, float* y,
+                           int y_stride) {
+  Vec sum[kTile][V];
 #pragma GCC unroll 8
-  for (int o = 0; o < kTileGroup; ++o)
+  for (int o = 0; o < kTile; ++o)
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) sum[o][v] = Vec{} + bias[o];
-  for (int i = 0; i < in; ++i) {
-    Vec xi[V];
+  for (int i = Operand::steps(in); i > 0; --i) {
+    typename Operand::Loaded xi[V];
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) xi[v] = load(x + v * kWidth);
+    for (int v = 0; v < V; ++v) xi[v] = Operand::load_inputs(x + v * kWidth);
 #pragma GCC unroll 8
-    for (int o = 0; o < kTileGroup; ++o)
+    for (int o = 0; o < kTile; ++o)
 #pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) sum[o][v] = multiply_add(weight[o], xi[v], sum[o][v]);
+      for (int v = 0; v < V; ++v) sum[o][v] = Operand::add(sum[o][v], weight[o], xi[v]);
     x += x_stride;
     weight += kGroup;
   }
 #pragma GCC unroll 8
-  for (int o = 0; o < kTileGroup; ++o)
+  for (int o = 0; o < kTile; ++o)
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) store(y + o * y_stride + v * kWidth, sum[o][v]);
+    for (int v = 0; v < V; ++v) store(y + static_cast<Long>(o) * y_stride + v * kWidth, sum[o][v]);
 }
 
-template <int V>
-void dense_lanes(const PackedLayer& layer, const float* x, int x_stride, float* y, int y_stride) {
-  constexpr int kCount = V * kWidth;
-  const int groups = (layer.out + kGroup - 1) / kGroup;
-  for (int g = 0; g < groups; ++g) {
-    const float* weight = layer.weight + static_cast<long>(g) * layer.in * kGroup;
-    for (int o = 0; o < kGroup; o += kTileGroup)
-      dense_tile<V>(weight + o, layer.bias + g * kGroup + o, layer.in, x, x_stride,
-                    y + (g * kGroup + o) * static_cast<long>(y_stride), y_stride);
-    for (int o = 0; o < kGroup; ++o) {
-      float* row = y + (g * kGroup + o) * static_cast<long>(y_stride);
-      if (layer.activation == Activation::silu) map<hd::silu>(row, kCount);
-      if (layer.activation == Activation::tanh) map<hd::tanh>(row, kCount);
-    }
+/// kRows outputs from `row` on, before the activation.
+template <class Operand, int V>
+SOFTMPC_HD void dense_rows(const PackedLayer& layer, int row, const typename Operand::Element* x,
+                           int x_stride, float* y, int y_stride) {
+  const Long group = static_cast<Long>(row / kGroup) * Operand::steps(layer.in) * kGroup;
+  const auto* weight = Operand::weight(layer) + group + row % kGroup;
+  for (int o = 0; o < kRows; o += kTile)
+    dense_tile<Operand, V>(weight + o, layer.bias + row + o, layer.in, x, x_stride,
+                           y + static_cast<Long>(o) * y_stride, y_stride);
+}
+
+template <class Operand, int V>
+void dense_lanes(const PackedLayer& layer, const typename Operand::Element* x, int x_stride,
+                 float* y, int y_stride) {
+  for (int row = 0; row < layer.out; row += kRows) {
+    float* to = y + static_cast<Long>(row) * y_stride;
+    dense_rows<Operand, V>(layer, row, x, x_stride, to, y_stride);
+    for (int o = 0; o < kRows; ++o)
+      activate(layer.activation, to + static_cast<Long>(o) * y_stride, V * kWidth);
   }
+}
+
+/// Calls f<V>(first lane) over blocks of three, two and one vectors.
+template <class F>
+SOFTMPC_HD void over_lanes(int lanes, const F& f) {
+  int j = 0;
+  for (; j + 3 * kWidth <= lanes; j += 3 * kWidth) f.template operator()<3>(j);
+  if (j + 2 * kWidth <= lanes) {
+    f.template operator()<2>(j);
+    j += 2 * kWidth;
+  }
+  if (j < lanes) f.template operator()<1>(j);
 }
 
 void dense(const PackedLayer& layer, const float* x, int x_stride, float* y, int y_stride,
            int lanes) {
-  int j = 0;
-  for (; j + 3 * kWidth <= lanes; j += 3 * kWidth)
-    dense_lanes<3>(layer, x + j, x_stride, y + j, y_stride);
-  if (j + 2 * kWidth <= lanes) {
-    dense_lanes<2>(layer, x + j, x_stride, y + j, y_stride);
-    j += 2 * kWidth;
+  over_lanes(lanes, [&]<int V>(int j) {
+    dense_lanes<Single, V>(layer, x + j, x_stride, y + j, y_stride);
+  });
+}
+
+SOFTMPC_HD void narrow_rows(const float* low, const float* high, Bf16Pair* out, int count) {
+#if defined(__AVX512BF16__)
+  for (int j = 0; j < count; j += kWidth) {
+    const __m256i l = (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(low + j));
+    const __m256i h = (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(high + j));
+    const __m512i pair =
+        _mm512_or_si512(_mm512_cvtepu16_epi32(l), _mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
+    _mm512_storeu_si512(out + j, pair);
   }
-  if (j < lanes) dense_lanes<1>(layer, x + j, x_stride, y + j, y_stride);
+#else
+#pragma GCC ivdep
+  for (int j = 0; j < count; ++j) out[j] = hd::pair_bf16(low[j], high[j]);
+#endif
+}
+
+template <int V>
+void dense_bf16_lanes(const PackedLayer& layer, const Bf16Pair* x, int x_stride, Bf16Pair* y,
+                      int y_stride) {
+  constexpr int kCount = V * kWidth;
+  alignas(64) float rows[kRows * kCount];
+  for (int row = 0; row < layer.out; row += kRows) {
+    dense_rows<Paired, V>(layer, row, x, x_stride, rows, kCount);
+    activate(layer.activation, rows, kRows * kCount);
+    for (int o = 0; o < kRows; o += 2)
+      narrow_rows(rows + o * kCount, rows + (o + 1) * kCount,
+                  y + static_cast<Long>((row + o) / 2) * y_stride, kCount);
+  }
+}
+
+void dense_bf16(const PackedLayer& layer, const Bf16Pair* x, int x_stride, float* y,
+                Bf16Pair* narrow, int y_stride, int lanes) {
+  over_lanes(lanes, [&]<int V>(int j) {
+    if (y)
+      dense_lanes<Paired, V>(layer, x + j, x_stride, y + j, y_stride);
+    else
+      dense_bf16_lanes<V>(layer, x + j, x_stride, narrow + j, y_stride);
+  });
+}
+
+void to_bf16(const float* x, int rows, int x_stride, Bf16Pair* out, int out_stride, int lanes) {
+  alignas(64) const float zeros[kLanes] = {};
+  for (int i = 0; i < rows; i += 2)
+    for (int j = 0; j < lanes; j += kLanes) {
+      const float* low = x + static_cast<Long>(i) * x_stride + j;
+      narrow_rows(low, i + 1 < rows ? low + x_stride : zeros,
+                  out + static_cast<Long>(i / 2) * out_stride + j, kLanes);
+    }
 }
 
 void normals(const NormalsKey& key, const float* scale, int count, float* out, int stride,

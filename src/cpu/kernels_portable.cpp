@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Kernels for: portable. Compiler flags in src/CMakeLists.txt.
-#include "cpu/kernels_impl.h"
+#include "cpu/kernels_train_impl.h"
 
 namespace softmpc::cpu {
-const Kernels kPortableKernels = {"portable", dense, normals};
+const Kernels kPortableKernels = {
+    "portable",       false, dense,         dense_bf16, to_bf16, normals,
+    dense_transposed, silu,  silu_backward, transpose,  descend};
 }

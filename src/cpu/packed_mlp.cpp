@@ -4,13 +4,10 @@
 #include <algorithm>
 
 #include "softmpc/error.h"
+#include "softmpc/hd/bf16.h"
 
 namespace softmpc {
 namespace {
-
-constexpr int whole_groups(int outputs) {
-  return (outputs + cpu::kGroup - 1) / cpu::kGroup * cpu::kGroup;
-}
 
 bool all_equal(const std::vector<float>& values, float to) {
   return std::all_of(values.begin(), values.end(), [to](float v) { return v == to; });
@@ -18,24 +15,26 @@ bool all_equal(const std::vector<float>& values, float to) {
 
 }  // namespace
 
-PackedMlp::PackedMlp(const MlpWeights& weights, cpu::Activation output_activation, int outputs)
+PackedShape::PackedShape(const std::vector<int>& sizes) {
+  for (std::size_t l = 1; l < sizes.size(); ++l) {
+    const std::size_t in = sizes[l - 1], rows = cpu::groups_of(sizes[l]) * cpu::kGroup;
+    layers.push_back({sizes[l - 1], sizes[l], floats, floats + rows * in, pairs});
+    floats += rows * (in + 1);
+    pairs += rows * ((in + 1) / 2);
+  }
+}
+
+PackedMlp::PackedMlp(const MlpWeights& weights, cpu::Activation output_activation, int outputs,
+                     Precision precision)
     : stack_(weights.stack),
       outputs_(outputs > 0 ? outputs : weights.outputs()),
       sizes_(weights.sizes),
-      output_activation_(output_activation) {
-  widest_ = whole_groups(weights.inputs());
-  for (int l = 0; l < weights.layers(); ++l) {
-    Layer layer;
-    layer.in = sizes_[l];
-    layer.out = l + 1 == weights.layers() ? outputs_ : sizes_[l + 1];
-    const int out = whole_groups(layer.out);
-    layer.weight_size = static_cast<std::size_t>(out) * layer.in;
-    layer.bias_size = static_cast<std::size_t>(out);
-    layer.weight.resize(layer.weight_size * stack_);
-    layer.bias.resize(layer.bias_size * stack_);
-    widest_ = std::max(widest_, out);
-    layers_.push_back(std::move(layer));
-  }
+      output_activation_(output_activation),
+      precision_(precision),
+      shape_(weights.sizes) {
+  parameters_.resize(shape_.floats * stack_);
+  if (precision_ == Precision::bfloat16) pairs_.resize(shape_.pairs * stack_);
+  for (int size : sizes_) widest_ = std::max(widest_, cpu::pad_rows(size));
   update(weights);
 }
 
@@ -43,26 +42,27 @@ void PackedMlp::update(const MlpWeights& weights) {
   if (weights.stack != stack_ || weights.sizes != sizes_)
     throw Error("network update: the shape differs from the network's own");
   weights.validate_shape("network update");
-  for (std::size_t l = 0; l < layers_.size(); ++l) {
-    Layer& layer = layers_[l];
-    const int out = sizes_[l + 1];  // stored rows; layer.out of them are packed
+  for (std::size_t l = 0; l < shape_.layers.size(); ++l) {
+    const PackedShape::Layer& layer = shape_.layers[l];
     // an activation of the outputs acts on the normalised ones: scale and shift join the last layer
-    const bool fold = l + 1 == layers_.size() && output_activation_ != cpu::Activation::none;
+    const bool fold = l + 1 == shape_.layers.size() && output_activation_ != cpu::Activation::none;
     for (int e = 0; e < stack_; ++e) {
-      const float* from = weights.weight[l].data() + static_cast<std::size_t>(e) * out * layer.in;
-      float* to = layer.weight.data() + e * layer.weight_size;
+      const std::size_t first = static_cast<std::size_t>(e) * layer.out;
+      const float* from = weights.weight[l].data() + first * layer.in;
+      float* to = network(e);
       for (int o = 0; o < layer.out; ++o) {
-        float* group = to + static_cast<std::size_t>(o / cpu::kGroup) * layer.in * cpu::kGroup;
         const float scale = fold ? weights.output_std[o] : 1;
         const float shift = fold ? weights.output_mean[o] : 0;
-        for (int i = 0; i < layer.in; ++i)
-          group[i * cpu::kGroup + o % cpu::kGroup] =
-              scale * from[static_cast<std::size_t>(o) * layer.in + i];
-        layer.bias[e * layer.bias_size + o] =
-            scale * weights.bias[l][static_cast<std::size_t>(e) * out + o] + shift;
+        for (int i = 0; i < layer.in; ++i) to[PackedShape::at(layer, o, i)] = scale * *from++;
+        to[layer.bias + o] = scale * weights.bias[l][first + o] + shift;
       }
     }
   }
+  for (int e = 0; e < stack_; ++e) refresh(e);
+  set_normalisation(weights);
+}
+
+void PackedMlp::set_normalisation(const MlpWeights& weights) {
   input_mean_ = weights.input_mean;
   input_scale_.resize(weights.input_std.size());
   for (std::size_t i = 0; i < input_scale_.size(); ++i) input_scale_[i] = 1 / weights.input_std[i];
@@ -73,38 +73,93 @@ void PackedMlp::update(const MlpWeights& weights) {
                       (!all_equal(output_mean_, 0) || !all_equal(output_std_, 1));
 }
 
+void PackedMlp::read(MlpWeights& weights) const {
+  for (std::size_t l = 0; l < shape_.layers.size(); ++l) {
+    const PackedShape::Layer& layer = shape_.layers[l];
+    for (int e = 0; e < stack_; ++e) {
+      const std::size_t first = static_cast<std::size_t>(e) * layer.out;
+      const float* from = network(e);
+      for (int o = 0; o < layer.out; ++o) {
+        for (int i = 0; i < layer.in; ++i)
+          weights.weight[l][(first + o) * layer.in + i] = from[PackedShape::at(layer, o, i)];
+        weights.bias[l][first + o] = from[layer.bias + o];
+      }
+    }
+  }
+}
+
+void PackedMlp::refresh(int index) {
+  if (precision_ != Precision::bfloat16) return;
+  const float* from = network(index);
+  for (const PackedShape::Layer& layer : shape_.layers) {
+    cpu::Bf16Pair* to = pairs_.data() + index * shape_.pairs + layer.pairs;
+    for (int g = 0; g < cpu::groups_of(layer.out); ++g) {
+      const float* w = from + layer.weight + static_cast<std::size_t>(g) * layer.in * cpu::kGroup;
+      // rows of kGroup outputs, one an input: the same as lanes
+      cpu::kernels().to_bf16(w, layer.in, cpu::kGroup, to, cpu::kGroup, cpu::kGroup);
+      to += static_cast<std::size_t>((layer.in + 1) / 2) * cpu::kGroup;
+    }
+  }
+}
+
+cpu::PackedLayer PackedMlp::layer(int index, std::size_t l) const {
+  const PackedShape::Layer& layer = shape_.layers[l];
+  const bool last = l + 1 == shape_.layers.size();
+  return {network(index) + layer.weight,
+          network(index) + layer.bias,
+          pairs_.empty() ? nullptr : pairs_.data() + index * shape_.pairs + layer.pairs,
+          layer.in,
+          last ? outputs_ : layer.out,
+          last ? output_activation_ : cpu::Activation::silu};
+}
+
 std::size_t PackedMlp::scratch_floats(int lanes) const {
   return 2 * static_cast<std::size_t>(widest_) * lanes;
 }
 
-const float* PackedMlp::run(int index, float* scratch, int lanes) const {
-  const auto& kernels = cpu::kernels();
-  float* x = scratch;
-  float* y = scratch + static_cast<std::size_t>(widest_) * lanes;
-  if (normalise_input_)
-    for (int i = 0; i < inputs(); ++i) {
-      float* row = x + static_cast<std::size_t>(i) * lanes;
-      // a masked input (scale 0) must not turn an infinite observation into NaN
-      if (input_scale_[i] == 0)
-        std::fill(row, row + lanes, 0.0f);
-      else
-        for (int j = 0; j < lanes; ++j) row[j] = (row[j] - input_mean_[i]) * input_scale_[i];
-    }
-  for (std::size_t l = 0; l < layers_.size(); ++l) {
-    const Layer& layer = layers_[l];
-    const bool last = l + 1 == layers_.size();
-    const cpu::PackedLayer packed = {layer.weight.data() + index * layer.weight_size,
-                                     layer.bias.data() + index * layer.bias_size, layer.in,
-                                     layer.out, last ? output_activation_ : cpu::Activation::silu};
-    kernels.dense(packed, x, lanes, y, lanes, lanes);
+void PackedMlp::normalise(float* x, int lanes) const {
+  for (int i = 0; i < inputs(); ++i, x += lanes) {
+    // a masked input (scale 0) must not turn an infinite observation into NaN
+    if (input_scale_[i] == 0)
+      std::fill(x, x + lanes, 0.0f);
+    else
+      for (int j = 0; j < lanes; ++j) x[j] = (x[j] - input_mean_[i]) * input_scale_[i];
+  }
+}
+
+const float* PackedMlp::run_float32(int index, float* x, float* y, int lanes) const {
+  for (std::size_t l = 0; l < shape_.layers.size(); ++l) {
+    cpu::kernels().dense(layer(index, l), x, lanes, y, lanes, lanes);
     std::swap(x, y);
   }
-  if (normalise_output_)
-    for (int o = 0; o < outputs_; ++o) {
-      float* row = x + static_cast<std::size_t>(o) * lanes;
-      for (int j = 0; j < lanes; ++j) row[j] = output_mean_[o] + output_std_[o] * row[j];
-    }
   return x;
+}
+
+/// x holds the input and receives the result; y holds two blocks of pairs.
+const float* PackedMlp::run_bfloat16(int index, float* x, float* y, int lanes) const {
+  const auto& kernels = cpu::kernels();
+  auto* in = reinterpret_cast<cpu::Bf16Pair*>(y);
+  auto* out = in + static_cast<std::size_t>(widest_ / 2) * lanes;
+  kernels.to_bf16(x, inputs(), lanes, in, lanes, lanes);
+  for (std::size_t l = 0; l < shape_.layers.size(); ++l) {
+    const bool last = l + 1 == shape_.layers.size();
+    kernels.dense_bf16(layer(index, l), in, lanes, last ? x : nullptr, out, lanes, lanes);
+    std::swap(in, out);
+  }
+  return x;
+}
+
+const float* PackedMlp::run(int index, float* scratch, int lanes) const {
+  float* block = scratch + static_cast<std::size_t>(widest_) * lanes;
+  if (normalise_input_) normalise(scratch, lanes);
+  const bool narrow = precision_ == Precision::bfloat16;
+  const float* result = narrow ? run_bfloat16(index, scratch, block, lanes)
+                               : run_float32(index, scratch, block, lanes);
+  if (!normalise_output_) return result;
+  float* row = const_cast<float*>(result);  // inside scratch
+  for (int o = 0; o < outputs_; ++o, row += lanes)
+    for (int j = 0; j < lanes; ++j) row[j] = output_mean_[o] + output_std_[o] * row[j];
+  return result;
 }
 
 }  // namespace softmpc

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Weights of a stack of MLPs in the order that the dense kernel reads, and their evaluation.
+// Weights of a stack of MLPs in the order that the dense kernels read, and their evaluation. A
+// trainer keeps its parameters here too, so that nothing is copied between an update and a plan.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "cpu/aligned.h"
@@ -10,17 +12,49 @@
 
 namespace softmpc {
 
+/// Where the parameters of one network lie: layer by layer weight [groups, in, kGroup], then bias
+/// [groups, kGroup].
+struct PackedShape {
+  struct Layer {
+    int in, out;
+    std::size_t weight, bias;  ///< offsets
+    std::size_t pairs;         ///< offset of the weight in bfloat16
+  };
+  explicit PackedShape(const std::vector<int>& sizes);
+  std::vector<Layer> layers;
+  std::size_t floats = 0, pairs = 0;  ///< of one network
+
+  /// Offset of weight (o, i) of a layer.
+  static std::size_t at(const Layer& layer, int o, int i) {
+    return layer.weight + (static_cast<std::size_t>(o / cpu::kGroup) * layer.in + i) * cpu::kGroup +
+           o % cpu::kGroup;
+  }
+};
+
 class PackedMlp {
  public:
   /// `outputs`: how many of the last layer's outputs are wanted (the first ones); 0: all.
-  PackedMlp(const MlpWeights& weights, cpu::Activation output_activation, int outputs = 0);
+  PackedMlp(const MlpWeights& weights, cpu::Activation output_activation, int outputs = 0,
+            Precision precision = Precision::float32);
 
   /// Packs weights of the same shape; no allocation. Throws Error if the shape differs.
   void update(const MlpWeights& weights);
+  /// The mean and std fields of `weights`; no allocation.
+  void set_normalisation(const MlpWeights& weights);
+  /// Unpacks the weights, not the normalisation.
+  void read(MlpWeights& weights) const;
+
+  // for a trainer: parameters in place; refresh() after they changed
+  const PackedShape& shape() const { return shape_; }
+  float* network(int index) { return parameters_.data() + index * shape_.floats; }
+  const float* network(int index) const { return parameters_.data() + index * shape_.floats; }
+  void refresh(int index);
+  cpu::PackedLayer layer(int index, std::size_t l) const;
 
   int stack() const { return stack_; }
   int inputs() const { return sizes_.front(); }
   int outputs() const { return outputs_; }
+  Precision precision() const { return precision_; }
 
   /// Floats of scratch for a block of `lanes` lanes (a multiple of cpu::kLanes).
   std::size_t scratch_floats(int lanes) const;
@@ -31,17 +65,19 @@ class PackedMlp {
   const float* run(int index, float* scratch, int lanes) const;
 
  private:
-  struct Layer {
-    int in, out;
-    std::size_t weight_size, bias_size;  // packed floats of one network
-    cpu::AlignedFloats weight, bias;     // [stack, ...]
-  };
+  void normalise(float* x, int lanes) const;
+  const float* run_float32(int index, float* x, float* y, int lanes) const;
+  const float* run_bfloat16(int index, float* x, float* y, int lanes) const;
+
   int stack_;
   int outputs_;
   std::vector<int> sizes_;
   cpu::Activation output_activation_;
-  std::vector<Layer> layers_;
-  int widest_ = 0;  // rows of an activation block: the widest layer in whole groups
+  Precision precision_;
+  PackedShape shape_;
+  cpu::AlignedFloats parameters_;                                             // [stack, floats]
+  std::vector<cpu::Bf16Pair, cpu::CacheLineAllocator<cpu::Bf16Pair>> pairs_;  // [stack, pairs]
+  int widest_ = 0;  // rows of an activation block: the widest layer in whole cpu::kRows
   bool normalise_input_ = false, normalise_output_ = false;
   std::vector<float> input_mean_, input_scale_, output_mean_, output_std_;
 };

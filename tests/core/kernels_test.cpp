@@ -33,6 +33,10 @@ std::vector<const Kernels*> runnable() {
     tables.push_back(&kAvx512Kernels);
   else
     std::printf("skipped: this CPU has no AVX-512\n");
+  if (tables.back() == &kAvx512Kernels && __builtin_cpu_supports("avx512bf16"))
+    tables.push_back(&kAvx512Bf16Kernels);
+  else
+    std::printf("skipped: this CPU has no AVX512-BF16\n");
 #endif
   return tables;
 }
@@ -47,7 +51,7 @@ struct Layer {
   Layer(Random& random, int in_, int out_, Activation a) : in(in_), out(out_), activation(a) {
     plain = random.normals(static_cast<std::size_t>(in) * out, 1 / std::sqrt(in));
     bias = random.normals(static_cast<std::size_t>(out));
-    const int rows = (out + kGroup - 1) / kGroup * kGroup;
+    const int rows = groups_of(out) * kGroup;
     packed.resize(static_cast<std::size_t>(rows) * in);
     packed_bias.resize(static_cast<std::size_t>(rows));
     for (int o = 0; o < out; ++o) {
@@ -57,7 +61,9 @@ struct Layer {
             plain[static_cast<std::size_t>(o) * in + i];
     }
   }
-  PackedLayer view() const { return {packed.data(), packed_bias.data(), in, out, activation}; }
+  PackedLayer view() const {
+    return {packed.data(), packed_bias.data(), nullptr, in, out, activation};
+  }
   std::size_t rows() const { return packed_bias.size(); }
 };
 

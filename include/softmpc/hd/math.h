@@ -64,6 +64,12 @@ SOFTMPC_HD float exp(float x) {
 // silu(z) = z / (1 + e^-z)
 SOFTMPC_HD float silu(float z) { return z / (1.0f + exp(-z)); }
 
+// silu'(z) = s (1 + z (1 - s)), s = 1 / (1 + e^-z)
+SOFTMPC_HD float silu_derivative(float z) {
+  const float s = 1.0f / (1.0f + exp(-z));
+  return s * (1.0f + z * (1.0f - s));
+}
+
 // tanh(z) = 1 - 2 / (1 + e^2z); absolute error below 2e-7
 SOFTMPC_HD float tanh(float z) { return 1.0f - 2.0f / (1.0f + exp(2.0f * z)); }
 

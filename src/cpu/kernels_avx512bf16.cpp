@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+// Kernels for: avx512bf16. Compiler flags in src/CMakeLists.txt.
+#include "cpu/kernels_train_impl.h"
+
+namespace softmpc::cpu {
+const Kernels kAvx512Bf16Kernels = {
+    "avx512bf16",     true, dense,         dense_bf16, to_bf16, normals,
+    dense_transposed, silu, silu_backward, transpose,  descend};
+}
