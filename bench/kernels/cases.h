@@ -58,13 +58,14 @@ inline void report(benchmark::State& state, Work work, int rows, double sum_of_s
   state.counters["mean_size"] = sum_of_sizes / rows / layers(work).back().out;
 }
 
-/// Registers `run(state, work, rows)` for all cases as BASE/CASE/ROWS.
+/// Registers `run(state, work, rows)` as BASE/CASE/ROWS, for all cases or the net alone.
 template <class Run>
-void register_cases(const std::string& base, Run run) {
+void register_cases(const std::string& base, Run run, bool net_alone = false) {
   const std::pair<Work, const char*> works[] = {
       {Work::layer, "layer"}, {Work::layer_silu, "layer_silu"}, {Work::net, "net"}};
   for (const auto& [work, name] : works)
     for (int rows : {16, 48, 208, 640, 1024, 4096}) {
+      if (net_alone && work != Work::net) continue;
       const Work w = work;
       const std::string title = base + "/" + name + "/" + std::to_string(rows);
       benchmark::RegisterBenchmark(title.c_str(),

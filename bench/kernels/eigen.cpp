@@ -11,7 +11,7 @@ namespace {
 using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
 /// Rows per product: more than kTile, so that packing the weights is paid less often.
-constexpr int kRows = 256;
+constexpr int kRowsAtOnce = 256;
 
 void run(benchmark::State& state, Work work, int rows) {
   const std::vector<Shape> shapes = layers(work);
@@ -20,11 +20,12 @@ void run(benchmark::State& state, Work work, int rows) {
   for (std::size_t l = 0; l < shapes.size(); ++l)
     weights.push_back(
         Eigen::Map<const Matrix>(parameters[l].weight.data(), shapes[l].out, shapes[l].in));
-  run_tiles(state, work, rows, kRows, [&](std::size_t l, const float* in, int lanes, float* out) {
-    Eigen::Map<Matrix>(out, shapes[l].out, lanes).noalias() =
-        weights[l] * Eigen::Map<const Matrix>(in, shapes[l].in, lanes);
-    finish(shapes[l], parameters[l].bias.data(), lanes, out);
-  });
+  run_tiles(state, work, rows, kRowsAtOnce,
+            [&](std::size_t l, const float* in, int lanes, float* out) {
+              Eigen::Map<Matrix>(out, shapes[l].out, lanes).noalias() =
+                  weights[l] * Eigen::Map<const Matrix>(in, shapes[l].in, lanes);
+              finish(shapes[l], parameters[l].bias.data(), lanes, out);
+            });
 }
 
 const bool registered = (register_cases("eigen_f32", run), true);

@@ -25,7 +25,7 @@ using Dense = void (*)(const float*, const float*, int, int, bool, const float*,
 
 void run(benchmark::State& state, Dense dense, Work work, int rows) {
   std::vector<GroupedLayer> net;
-  for (const Shape& s : layers(work)) net.emplace_back(s);
+  for (const Shape& s : layers(work)) net.emplace_back(s, 8);
   run_tiles(state, work, rows, kTile, [&](std::size_t l, const float* in, int lanes, float* out) {
     const Shape& s = net[l].shape;
     dense(net[l].weight.data(), net[l].bias.data(), s.in, s.out, s.silu, in, out, lanes);

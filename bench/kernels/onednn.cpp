@@ -4,10 +4,8 @@
 #include <algorithm>
 #include <unordered_map>
 
-#include <omp.h>
-#include <oneapi/dnnl/dnnl.hpp>
-
 #include "cases.h"
+#include "onednn/dnnl_matmul.h"
 
 namespace softmpc::bench {
 namespace {
@@ -21,21 +19,7 @@ dnnl::matmul::primitive_desc describe(const dnnl::engine& engine, const Shape& s
       weight({s.in, s.out}, operands, memory::format_tag::any),
       bias({1, s.out}, Type::f32, memory::format_tag::ab),
       dst({rows, s.out}, result, memory::format_tag::ab);
-  dnnl::primitive_attr attr;
-  if (s.silu) {
-    dnnl::post_ops swish;
-#if DNNL_VERSION_MAJOR >= 3
-    swish.append_eltwise(dnnl::algorithm::eltwise_swish, 1, 0);
-#else
-    swish.append_eltwise(1, dnnl::algorithm::eltwise_swish, 1, 0);
-#endif
-    attr.set_post_ops(swish);
-  }
-#if DNNL_VERSION_MAJOR >= 3
-  return {engine, src, weight, bias, dst, attr};
-#else
-  return {dnnl::matmul::desc(src, weight, bias, dst), attr, engine};
-#endif
+  return onednn::describe(engine, {src, weight, bias, dst, s.silu}, false);
 }
 
 struct Layer {
@@ -57,7 +41,7 @@ memory filled(const dnnl::engine& engine, dnnl::stream& stream, const memory::de
 }
 
 void run(benchmark::State& state, Work work, int rows, Type operands) {
-  omp_set_num_threads(1);
+  const onednn::OneThread guard;
   const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
   dnnl::stream stream(engine);
   const std::vector<Shape> shapes = layers(work);

@@ -5,30 +5,37 @@
 #include <algorithm>
 
 #include "cases.h"
+#include "softmpc/hd/bf16.h"
 
 namespace softmpc::bench {
 
 /// The planner's widest tile without groups.
 inline constexpr int kTile = 48;
-/// Outputs are packed in groups of this many, as in cpu/kernels.h.
-inline constexpr int kGroup = 8;
+/// A block has room for whole ones of so many outputs.
+inline constexpr int kRows = 8;
 
-constexpr int whole_groups(int outputs) { return (outputs + kGroup - 1) / kGroup * kGroup; }
+constexpr int whole(int outputs, int unit) { return (outputs + unit - 1) / unit * unit; }
 
-/// A layer's weights as [groups, in, kGroup].
+/// A layer's weights as [groups, in, group], and in pairs of inputs as bfloat16.
 struct GroupedLayer {
   Shape shape;
   cpu::AlignedFloats weight, bias;
+  std::vector<std::uint32_t, cpu::CacheLineAllocator<std::uint32_t>> pairs;
 
-  explicit GroupedLayer(const Shape& s) : shape(s) {
+  GroupedLayer(const Shape& s, int group) : shape(s) {
     const Parameters p(s);
-    weight.resize(static_cast<std::size_t>(whole_groups(s.out)) * s.in);
-    bias.resize(static_cast<std::size_t>(whole_groups(s.out)));
+    const std::size_t rows = whole(s.out, group), half = (s.in + 1) / 2;
+    weight.resize(rows * s.in);
+    bias.resize(rows);
+    pairs.resize(rows * half);
     std::copy(p.bias.begin(), p.bias.end(), bias.begin());
     for (int o = 0; o < s.out; ++o)
-      for (int i = 0; i < s.in; ++i)
-        weight[(static_cast<std::size_t>(o / kGroup) * s.in + i) * kGroup + o % kGroup] =
-            p.weight[static_cast<std::size_t>(o) * s.in + i];
+      for (int i = 0; i < s.in; ++i) {
+        const float w = p.weight[static_cast<std::size_t>(o) * s.in + i];
+        const std::size_t g = o / group, r = o % group;
+        weight[(g * s.in + i) * group + r] = w;
+        pairs[(g * half + i / 2) * group + r] |= hd::to_bf16(w) << (i % 2 * 16);
+      }
   }
 };
 
@@ -38,7 +45,7 @@ template <class Dense>
 void run_tiles(benchmark::State& state, Work work, int rows, int tile, Dense dense) {
   const std::vector<Shape> shapes = layers(work);
   const int inputs = shapes.front().in, outputs = shapes.back().out;
-  const std::size_t padded = whole_groups(outputs);
+  const std::size_t padded = whole(outputs, kRows);
   const cpu::AlignedFloats source = input(rows, inputs);
   cpu::AlignedFloats x(source.size()), y(padded * rows), between[2];
   for (auto& b : between) b.resize(256 * static_cast<std::size_t>(tile));

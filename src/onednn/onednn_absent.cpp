@@ -1,9 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Linked where oneDNN was not asked for or not found.
+// Linked where oneDNN was not asked for.
 #include "onednn/onednn_mlp.h"
 #include "softmpc/error.h"
 
 namespace softmpc {
+namespace {
+
+[[noreturn]] void refuse() {
+  throw Error("this build has no oneDNN: configure with -DSOFTMPC_WITH_ONEDNN=ON");
+}
+
+}  // namespace
 
 struct OneDnnMlp::Impl {};
 
@@ -11,12 +18,9 @@ bool OneDnnMlp::built() { return false; }
 bool OneDnnMlp::usable() { return false; }
 bool OneDnnMlp::has_amx() { return false; }
 
-OneDnnMlp::OneDnnMlp(const MlpWeights&, cpu::Activation, int) {
-  throw Error("this build has no oneDNN: configure with -DSOFTMPC_WITH_ONEDNN=ON");
-}
+OneDnnMlp::OneDnnMlp(int, const std::vector<int>&, cpu::Activation) { refuse(); }
 OneDnnMlp::~OneDnnMlp() = default;
-void OneDnnMlp::update(const MlpWeights&) {}
-std::size_t OneDnnMlp::scratch_floats(int) const { return 0; }
-const float* OneDnnMlp::run(int, float* scratch, int) const { return scratch; }
+void OneDnnMlp::load(int, std::size_t, const cpu::PackedLayer&) { refuse(); }
+void OneDnnMlp::run(int, const float*, float*, int) const { refuse(); }
 
 }  // namespace softmpc

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -12,6 +11,7 @@
 #include "cpu/aligned.h"
 #include "onednn/dnnl_matmul.h"
 #include "softmpc/error.h"
+#include "softmpc/hd/bf16.h"
 #include "softmpc/hd/math.h"
 
 namespace softmpc {
@@ -60,21 +60,13 @@ const std::string& implementation() {
   return name;
 }
 
-float tanh_or_not(cpu::Activation a, float z) {
-  return a == cpu::Activation::tanh ? hd::tanh(z) : z;
-}
-
-std::uint16_t to_bf16(float value) {  // to nearest, ties to even; NaN stays NaN
-  const std::uint32_t bits = hd::float_to_bits(value);
-  if (value != value) return static_cast<std::uint16_t>(bits >> 16 | 0x40);
-  return static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
 struct Layer {
   int in, padded_in, out;
   memory::desc layout;         // of the weights, the same for all widths
   std::vector<memory> weight;  // [stack]
   std::vector<memory> bias;    // [stack]
+  memory staged;               // float32 [padded_in, out], a view of shared storage
+  dnnl::reorder pack;          // from staged to weight
   std::array<dnnl::matmul, kWidths> primitive;
   std::array<memory::desc, kWidths> scratchpad;
 };
@@ -82,7 +74,6 @@ struct Layer {
 /// What one call needs for itself. Its memory objects keep their addresses.
 struct Context {
   dnnl::stream stream{engine()};
-  memory input;                                             // bf16 [kWidest, padded_in]
   std::vector<std::array<memory, kWidths>> source, result;  // per layer, views of shared storage
   std::vector<std::array<memory, kWidths>> scratchpad;
   cpu::AlignedBytes pads;
@@ -92,21 +83,17 @@ struct Context {
 }  // namespace
 
 struct OneDnnMlp::Impl {
-  int stack, outputs;
-  std::vector<int> sizes;
   cpu::Activation output_activation;
   std::vector<Layer> layers;
-  std::vector<float> input_mean, input_scale, output_mean, output_std;
-  cpu::AlignedFloats staged;  // one layer's weights as float32
+  cpu::AlignedFloats staged;
   dnnl::stream stream{engine()};
 
   std::mutex mutex;  // guards `idle`
   std::vector<std::unique_ptr<Context>> idle;
 
-  Impl(const MlpWeights& weights, cpu::Activation activation, int wanted);
-  void add_layer(int in, int out, bool last);
-  void update(const MlpWeights& weights);
-  void pack(const MlpWeights& weights, std::size_t l, int e);
+  Impl(int stack, const std::vector<int>& sizes, cpu::Activation activation);
+  void add_layer(int stack, int in, int out, bool last);
+  void load(int index, Layer& layer, const cpu::PackedLayer& from);
   std::unique_ptr<Context> make_context() const;
   std::unique_ptr<Context> take();
   void give_back(std::unique_ptr<Context> context);
@@ -115,20 +102,22 @@ struct OneDnnMlp::Impl {
   void write_output(const float* from, int lanes, float* y, int stride) const;
 };
 
-OneDnnMlp::Impl::Impl(const MlpWeights& weights, cpu::Activation activation, int wanted)
-    : stack(weights.stack),
-      outputs(wanted > 0 ? wanted : weights.outputs()),
-      sizes(weights.sizes),
-      output_activation(activation) {
-  for (int l = 0; l < weights.layers(); ++l) {
-    const bool last = l + 1 == weights.layers();
-    add_layer(sizes[l], last ? outputs : sizes[l + 1], last);
+OneDnnMlp::Impl::Impl(int stack, const std::vector<int>& sizes, cpu::Activation activation)
+    : output_activation(activation) {
+  for (std::size_t l = 1; l < sizes.size(); ++l)
+    add_layer(stack, sizes[l - 1], sizes[l], l + 1 == sizes.size());
+  std::size_t most = 0;
+  for (const Layer& layer : layers)
+    most = std::max(most, static_cast<std::size_t>(layer.out) * layer.padded_in);
+  staged.resize(most);
+  for (Layer& layer : layers) {
+    layer.staged = memory(plain(layer.padded_in, layer.out, Type::f32), engine(), staged.data());
+    layer.pack = dnnl::reorder(layer.staged, layer.weight.front());
   }
-  update(weights);
   idle.push_back(make_context());
 }
 
-void OneDnnMlp::Impl::add_layer(int in, int out, bool last) {
+void OneDnnMlp::Impl::add_layer(int stack, int in, int out, bool last) {
   Layer layer;
   layer.in = in;
   layer.padded_in = layers.empty() ? (in + kInputs - 1) / kInputs * kInputs : in;
@@ -147,41 +136,26 @@ void OneDnnMlp::Impl::add_layer(int in, int out, bool last) {
     layer.weight.emplace_back(layer.layout, engine());
     layer.bias.emplace_back(plain(1, out, Type::f32), engine());
   }
-  staged.resize(std::max(staged.size(), static_cast<std::size_t>(out) * layer.padded_in));
   layers.push_back(std::move(layer));
 }
 
-void OneDnnMlp::Impl::pack(const MlpWeights& weights, std::size_t l, int e) {
-  Layer& layer = layers[l];
-  const std::size_t out = static_cast<std::size_t>(sizes[l + 1]);  // stored rows
-  const float* from = weights.weight[l].data() + e * out * layer.in;
-  float* bias = static_cast<float*>(layer.bias[e].get_data_handle());
-  // an activation of the outputs acts on the normalised ones: scale and shift join the last layer
-  const bool fold = l + 1 == layers.size() && output_activation != cpu::Activation::none;
-  std::fill(staged.begin(), staged.end(), 0.0f);
-  for (int o = 0; o < layer.out; ++o) {
-    const float scale = fold ? weights.output_std[o] : 1;
-    for (int i = 0; i < layer.in; ++i)
-      staged[static_cast<std::size_t>(o) * layer.padded_in + i] =
-          scale * from[static_cast<std::size_t>(o) * layer.in + i];
-    bias[o] = scale * weights.bias[l][e * out + o] + (fold ? weights.output_mean[o] : 0);
+void OneDnnMlp::Impl::load(int index, Layer& layer, const cpu::PackedLayer& from) {
+  for (int i = 0; i < layer.padded_in; ++i) {
+    float* row = staged.data() + static_cast<std::size_t>(i) * layer.out;
+    for (int o = 0; o < layer.out; o += cpu::kGroup) {
+      const float* group =
+          from.weight + (static_cast<std::size_t>(o / cpu::kGroup) * layer.in + i) * cpu::kGroup;
+      const int count = std::min(cpu::kGroup, layer.out - o);
+      if (i < layer.in)
+        std::copy(group, group + count, row + o);
+      else
+        std::fill(row + o, row + o + count, 0.0f);
+    }
   }
-  memory rows({{layer.padded_in, layer.out}, Type::f32, Tag::ba}, engine(), staged.data());
-  dnnl::reorder(rows, layer.weight[e]).execute(stream, rows, layer.weight[e]);
+  std::copy(from.bias, from.bias + layer.out,
+            static_cast<float*>(layer.bias[index].get_data_handle()));
+  layer.pack.execute(stream, layer.staged, layer.weight[index]);
   stream.wait();
-}
-
-void OneDnnMlp::Impl::update(const MlpWeights& weights) {
-  if (weights.stack != stack || weights.sizes != sizes)
-    throw Error("network update: the shape differs from the network's own");
-  weights.validate_shape("network update");
-  for (std::size_t l = 0; l < layers.size(); ++l)
-    for (int e = 0; e < stack; ++e) pack(weights, l, e);
-  input_mean = weights.input_mean;
-  input_scale.resize(weights.input_std.size());
-  for (std::size_t i = 0; i < input_scale.size(); ++i) input_scale[i] = 1 / weights.input_std[i];
-  output_mean = weights.output_mean;
-  output_std = weights.output_std;
 }
 
 std::unique_ptr<Context> OneDnnMlp::Impl::make_context() const {
@@ -229,15 +203,12 @@ void OneDnnMlp::Impl::give_back(std::unique_ptr<Context> context) {
   idle.push_back(std::move(context));
 }
 
-// normalises, rounds and turns [inputs, lanes] into [lanes, padded_in]
+// rounds and turns [inputs, lanes] into [lanes, padded_in]
 void OneDnnMlp::Impl::read_input(const float* x, int stride, int lanes, std::uint16_t* to) const {
   const int in = layers.front().in, padded = layers.front().padded_in;
   for (int j = 0; j < lanes; ++j, to += padded) {
-    for (int i = 0; i < in; ++i) {
-      const float value = x[static_cast<std::size_t>(i) * stride + j];
-      // a masked input (scale 0) must not turn an infinite observation into NaN
-      to[i] = input_scale[i] == 0 ? 0 : to_bf16((value - input_mean[i]) * input_scale[i]);
-    }
+    for (int i = 0; i < in; ++i)
+      to[i] = static_cast<std::uint16_t>(hd::to_bf16(x[static_cast<std::size_t>(i) * stride + j]));
     std::fill(to + in, to + padded, std::uint16_t{0});
   }
 }
@@ -258,70 +229,72 @@ void OneDnnMlp::Impl::execute(Context& context, int index, int lanes) const {
   context.stream.wait();
 }
 
-// activates or denormalises, and turns [lanes, outputs] into [outputs, lanes]
+// activates and turns [lanes, outputs] into [outputs, lanes]
 void OneDnnMlp::Impl::write_output(const float* from, int lanes, float* y, int stride) const {
-  const bool denormalise = output_activation == cpu::Activation::none;
-  for (int o = 0; o < outputs; ++o) {
-    const float mean = denormalise ? output_mean[o] : 0, std = denormalise ? output_std[o] : 1;
-    float* row = y + static_cast<std::size_t>(o) * stride;
+  const int outputs = layers.back().out;
+  for (int o = 0; o < outputs; ++o, y += stride)
     for (int j = 0; j < lanes; ++j) {
       const float z = from[static_cast<std::size_t>(j) * outputs + o];
-      row[j] = denormalise ? mean + std * z : tanh_or_not(output_activation, z);
+      switch (output_activation) {
+        case cpu::Activation::none:
+          y[j] = z;
+          break;
+        case cpu::Activation::silu:
+          y[j] = hd::silu(z);
+          break;
+        case cpu::Activation::tanh:
+          y[j] = hd::tanh(z);
+          break;
+      }
     }
+}
+
+namespace {
+
+/// Runs `work` on this thread alone; oneDNN's errors become ours.
+template <class Work>
+void guarded(Work work) {
+  const onednn::OneThread guard;
+  try {
+    work();
+  } catch (const dnnl::error& error) {
+    throw Error(std::string("oneDNN: ") + error.what());
   }
 }
+
+}  // namespace
 
 bool OneDnnMlp::built() { return true; }
 bool OneDnnMlp::usable() { return !implementation().empty(); }
 bool OneDnnMlp::has_amx() { return implementation().find("amx") != std::string::npos; }
 
-OneDnnMlp::OneDnnMlp(const MlpWeights& weights, cpu::Activation output_activation, int outputs) {
+OneDnnMlp::OneDnnMlp(int stack, const std::vector<int>& sizes, cpu::Activation output_activation) {
   if (!usable())
     throw Error(
-        "oneDNN has no bfloat16 products for this CPU (they need AVX-512), or was built "
-        "with another threading than OpenMP");
-  const onednn::OneThread guard;
-  try {
-    impl_ = std::make_unique<Impl>(weights, output_activation, outputs);
-  } catch (const dnnl::error& error) {
-    throw Error(std::string("oneDNN: ") + error.what());
-  }
+        "oneDNN has no bfloat16 products for this CPU (they need AVX-512), or was built with "
+        "another threading than OpenMP");
+  guarded([&] { impl_ = std::make_unique<Impl>(stack, sizes, output_activation); });
 }
 OneDnnMlp::~OneDnnMlp() = default;
 
-void OneDnnMlp::update(const MlpWeights& weights) {
-  const onednn::OneThread guard;
-  try {
-    impl_->update(weights);
-  } catch (const dnnl::error& error) {
-    throw Error(std::string("oneDNN: ") + error.what());
-  }
+void OneDnnMlp::load(int index, std::size_t l, const cpu::PackedLayer& layer) {
+  guarded([&] { impl_->load(index, impl_->layers[l], layer); });
 }
 
-std::size_t OneDnnMlp::scratch_floats(int lanes) const {
-  return static_cast<std::size_t>(impl_->sizes.front() + impl_->outputs) * lanes;
-}
-
-const float* OneDnnMlp::run(int index, float* scratch, int lanes) const {
-  const onednn::OneThread guard;
-  Impl& impl = *impl_;
-  float* y = scratch + static_cast<std::size_t>(impl.sizes.front()) * lanes;
-  try {
-    auto context = impl.take();
-    const std::size_t last = impl.layers.size() % 2;
+void OneDnnMlp::run(int index, const float* x, float* y, int lanes) const {
+  guarded([&] {
+    auto context = impl_->take();
+    auto* in = reinterpret_cast<std::uint16_t*>(context->blocks[0].data());
+    const auto* out =
+        reinterpret_cast<const float*>(context->blocks[impl_->layers.size() % 2].data());
     for (int begin = 0; begin < lanes; begin += kWidest) {
       const int width = std::min(kWidest, lanes - begin);
-      impl.read_input(scratch + begin, lanes, width,
-                      reinterpret_cast<std::uint16_t*>(context->blocks[0].data()));
-      impl.execute(*context, index, width);
-      impl.write_output(reinterpret_cast<const float*>(context->blocks[last].data()), width,
-                        y + begin, lanes);
+      impl_->read_input(x + begin, lanes, width, in);
+      impl_->execute(*context, index, width);
+      impl_->write_output(out, width, y + begin, lanes);
     }
-    impl.give_back(std::move(context));
-  } catch (const dnnl::error& error) {
-    throw Error(std::string("oneDNN: ") + error.what());
-  }
-  return y;
+    impl_->give_back(std::move(context));
+  });
 }
 
 }  // namespace softmpc

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// A stack of MLPs through oneDNN's bfloat16 products, which reach the AMX tiles where the CPU has
-// them. Same blocks and results as PackedMlp in bfloat16. A build without oneDNN links
+// The products of a stack of MLPs through oneDNN's bfloat16, which reaches the AMX tiles where the
+// CPU has them; PackedMlp hands it its parameters and blocks. A build without oneDNN links
 // onednn_absent.cpp, whose constructor says so.
 #pragma once
 
 #include <cstddef>
 #include <memory>
+#include <vector>
 
 #include "cpu/kernels.h"
-#include "softmpc/network.h"
 
 namespace softmpc {
 
@@ -16,26 +16,24 @@ class OneDnnMlp {
  public:
   /// True if this build links oneDNN.
   static bool built();
-  /// True if oneDNN multiplies bfloat16 on this CPU (AVX-512 at least).
+  /// True if oneDNN multiplies bfloat16 on this CPU (from AVX-512 on).
   static bool usable();
   /// True if it does so with AMX, which our own kernels do not use.
   static bool has_amx();
-  /// The block width that runs fastest; wider blocks are cut into it.
+  /// Wider blocks are cut into pieces of this width, which runs fastest.
   static constexpr int preferred_lanes() { return 64; }
 
-  /// As PackedMlp. Throws Error where not usable().
-  OneDnnMlp(const MlpWeights& weights, cpu::Activation output_activation, int outputs = 0);
+  /// SiLU between layers. Throws Error where not usable().
+  OneDnnMlp(int stack, const std::vector<int>& sizes, cpu::Activation output_activation);
   ~OneDnnMlp();
   OneDnnMlp(const OneDnnMlp&) = delete;
   OneDnnMlp& operator=(const OneDnnMlp&) = delete;
 
-  /// Packs weights of the same shape, while nothing runs. Throws Error if the shape differs.
-  void update(const MlpWeights& weights);
-  std::size_t scratch_floats(int lanes) const;
-  /// Evaluates network `index` on the block [inputs, lanes] at the start of `scratch`; returns
-  /// [outputs, lanes] inside it. Several threads may run at once, each with its own scratch. oneDNN
-  /// itself allocates a little at each call.
-  const float* run(int index, float* scratch, int lanes) const;
+  /// Takes over layer `l` of network `index`, while nothing runs.
+  void load(int index, std::size_t l, const cpu::PackedLayer& layer);
+  /// Evaluates network `index`: x is [inputs, lanes], y [outputs, lanes]. Several threads may do so
+  /// at once. oneDNN itself allocates at each call: eight blocks, 300 bytes, a product in its 2.6.
+  void run(int index, const float* x, float* y, int lanes) const;
 
  private:
   struct Impl;

@@ -15,6 +15,7 @@
 #include <gtest/gtest.h>
 
 #include "cpu/aligned.h"
+#include "cpu/packed_mlp.h"
 #include "random_models.h"
 #include "softmpc/error.h"
 
@@ -37,37 +38,45 @@ double bf16(double value) {  // float32, then 8 bits of mantissa, ties to even
   return rounded;
 }
 
-struct Case {
+/// Weights and the same in the kernels' order, which OneDnnMlp reads.
+struct Net {
   MlpWeights weights;
   cpu::Activation activation;
-  int outputs;
+  PackedMlp packed;
+  OneDnnMlp net;
+
+  Net(const MlpWeights& w, cpu::Activation a)
+      : weights(w), activation(a), packed(w, a), net(w.stack, w.sizes, a) {
+    load();
+  }
+  void load() {
+    for (int e = 0; e < weights.stack; ++e)
+      for (int l = 0; l < weights.layers(); ++l) net.load(e, l, packed.layer(e, l));
+  }
+  int inputs() const { return weights.inputs(); }
+  int outputs() const { return weights.outputs(); }
 };
 
-Case random_case(Random& random) {
+MlpWeights random_weights(Random& random) {
   std::vector<int> sizes = {random.whole(1, 40)};
   for (int l = random.whole(0, 3); l > 0; --l) sizes.push_back(random.whole(1, 300));
   sizes.push_back(random.whole(1, 30));
-  const int outputs = random.whole(1, sizes.back());
-  return {testing::random_weights(random, random.whole(1, 3), sizes, 1.2, random.coin()),
-          random.coin() ? cpu::Activation::none : cpu::Activation::tanh, outputs};
+  return testing::random_weights(random, random.whole(1, 3), sizes);
 }
 
-std::vector<double> oracle(const Case& c, int index, const std::vector<double>& input) {
-  const MlpWeights& w = c.weights;
-  std::vector<double> x(input.size());
-  for (std::size_t i = 0; i < x.size(); ++i) x[i] = (input[i] - w.input_mean[i]) / w.input_std[i];
+std::vector<double> oracle(const Net& net, int index, std::vector<double> x) {
+  const MlpWeights& w = net.weights;
   for (int l = 0; l < w.layers(); ++l) {
-    const bool last = l + 1 == w.layers(), tanh = last && c.activation == cpu::Activation::tanh;
     const std::size_t in = w.sizes[l], out = w.sizes[l + 1];
-    std::vector<double> y(last ? c.outputs : out);
-    for (std::size_t o = 0; o < y.size(); ++o) {
-      const float scale = tanh ? w.output_std[o] : 1;
-      y[o] = scale * w.bias[l][index * out + o] + (tanh ? w.output_mean[o] : 0);
+    std::vector<double> y(out);
+    for (std::size_t o = 0; o < out; ++o) {
+      y[o] = w.bias[l][index * out + o];
       for (std::size_t i = 0; i < in; ++i)
-        y[o] += bf16(scale * w.weight[l][(index * out + o) * in + i]) * bf16(x[i]);
-      if (!last) y[o] /= 1 + std::exp(-y[o]);
-      if (tanh) y[o] = std::tanh(y[o]);
-      if (last && !tanh) y[o] = w.output_mean[o] + w.output_std[o] * y[o];
+        y[o] += bf16(w.weight[l][(index * out + o) * in + i]) * bf16(x[i]);
+      if (l + 1 < w.layers())
+        y[o] /= 1 + std::exp(-y[o]);
+      else if (net.activation == cpu::Activation::tanh)
+        y[o] = std::tanh(y[o]);
     }
     x = std::move(y);
   }
@@ -81,33 +90,37 @@ cpu::AlignedFloats random_block(Random& random, int rows, int lanes) {
 }
 
 /// [outputs, lanes] of network `index`.
-std::vector<float> run(const OneDnnMlp& net, int outputs, int index, const cpu::AlignedFloats& x,
-                       int lanes) {
-  cpu::AlignedFloats scratch(net.scratch_floats(lanes));
-  std::copy(x.begin(), x.end(), scratch.begin());
-  const float* y = net.run(index, scratch.data(), lanes);
-  return {y, y + static_cast<std::size_t>(outputs) * lanes};
+std::vector<float> run(const Net& net, int index, const cpu::AlignedFloats& x, int lanes) {
+  std::vector<float> y(static_cast<std::size_t>(net.outputs()) * lanes, std::nanf(""));
+  net.net.run(index, x.data(), y.data(), lanes);
+  return y;
 }
 
 void compare(std::uint64_t seed) {
   SCOPED_TRACE("seed " + std::to_string(seed));
   Random random(seed);
-  const Case c = random_case(random);
-  const int lanes = cpu::kLanes * random.whole(1, 13), in = c.weights.inputs();
-  const OneDnnMlp net(c.weights, c.activation, c.outputs);
+  const Net net(random_weights(random),
+                random.coin() ? cpu::Activation::none : cpu::Activation::tanh);
+  const int lanes = cpu::kLanes * random.whole(1, 13), in = net.inputs(), out = net.outputs();
   const cpu::AlignedFloats x = random_block(random, in, lanes);
-  for (int e = 0; e < c.weights.stack; ++e) {
-    const std::vector<float> y = run(net, c.outputs, e, x, lanes);
+  double squares = 0;
+  int count = 0;
+  for (int e = 0; e < net.weights.stack; ++e) {
+    const std::vector<float> y = run(net, e, x, lanes);
     for (int j = 0; j < lanes; j += 1 + lanes / 20) {
       std::vector<double> input;
       for (int i = 0; i < in; ++i) input.push_back(x[static_cast<std::size_t>(i) * lanes + j]);
-      const std::vector<double> exact = oracle(c, e, input);
-      // float32 sums may tip the rounding of a hidden output: one bfloat16 step of one term
-      for (int o = 0; o < c.outputs; ++o)
-        ASSERT_NEAR(y[static_cast<std::size_t>(o) * lanes + j], exact[o], 4e-3)
-            << "network " << e << ", lane " << j << ", output " << o;
+      const std::vector<double> exact = oracle(net, e, input);
+      for (int o = 0; o < out; ++o, ++count) {
+        const double error = y[static_cast<std::size_t>(o) * lanes + j] - exact[o];
+        squares += error * error;
+        // a float32 sum may tip the rounding of a hidden output: a bfloat16 step in a few terms
+        ASSERT_LT(std::abs(error), 4e-3) << "network " << e << ", lane " << j << ", output " << o;
+      }
     }
   }
+  // seldom: operands that are rounded otherwise err tenfold
+  EXPECT_LT(std::sqrt(squares / count), 2e-4);
 }
 
 TEST(OneDnnMlp, AgreesWithDoubleOfRoundedOperands) {
@@ -121,11 +134,10 @@ TEST(OneDnnMlp, BitsDoNotDependOnThePlace) {
   Random random(5);
   for (const std::vector<int>& sizes :
        std::vector<std::vector<int>>{{15, 256, 256, 12}, {37, 130, 21}, {7, 513, 64, 1}}) {
-    const MlpWeights w = testing::random_weights(random, 1, sizes);
-    const OneDnnMlp net(w, cpu::Activation::none);
-    const int wide = 13 * cpu::kLanes, in = w.inputs(), out = w.outputs();
+    const Net net(testing::random_weights(random, 1, sizes), cpu::Activation::none);
+    const int wide = 13 * cpu::kLanes, in = net.inputs(), out = net.outputs();
     const cpu::AlignedFloats x = random_block(random, in, wide);
-    const std::vector<float> y = run(net, out, 0, x, wide);
+    const std::vector<float> y = run(net, 0, x, wide);
     for (int lanes = cpu::kLanes; lanes < wide; lanes += cpu::kLanes) {
       const int shift = random.whole(0, wide - 1);
       cpu::AlignedFloats turned(static_cast<std::size_t>(in) * lanes);
@@ -133,7 +145,7 @@ TEST(OneDnnMlp, BitsDoNotDependOnThePlace) {
         for (int j = 0; j < lanes; ++j)
           turned[static_cast<std::size_t>(i) * lanes + j] =
               x[static_cast<std::size_t>(i) * wide + (j + shift) % wide];
-      const std::vector<float> z = run(net, out, 0, turned, lanes);
+      const std::vector<float> z = run(net, 0, turned, lanes);
       for (int o = 0; o < out; ++o)
         for (int j = 0; j < lanes; ++j)
           ASSERT_EQ(z[static_cast<std::size_t>(o) * lanes + j],
@@ -146,53 +158,72 @@ TEST(OneDnnMlp, BitsDoNotDependOnThePlace) {
 TEST(OneDnnMlp, ThreadsRunAtOnceWithTheSameBits) {
   SKIP_WITHOUT_ONEDNN();
   Random random(6);
-  const MlpWeights w = testing::random_weights(random, 3, {15, 256, 256, 12});
-  const OneDnnMlp net(w, cpu::Activation::none);
+  const Net net(testing::random_weights(random, 3, {15, 256, 256, 12}), cpu::Activation::none);
   const int lanes = 48;
-  const cpu::AlignedFloats x = random_block(random, w.inputs(), lanes);
+  const cpu::AlignedFloats x = random_block(random, net.inputs(), lanes);
   std::vector<std::vector<float>> expected;
-  for (int e = 0; e < 3; ++e) expected.push_back(run(net, 12, e, x, lanes));
+  for (int e = 0; e < 3; ++e) expected.push_back(run(net, e, x, lanes));
   std::vector<int> wrong(4);
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t)
     threads.emplace_back([&, t] {
-      for (int k = 0; k < 60; ++k)
-        wrong[t] += run(net, 12, (k + t) % 3, x, lanes) != expected[(k + t) % 3];
+      for (int k = t; k < t + 60; ++k) wrong[t] += run(net, k % 3, x, lanes) != expected[k % 3];
     });
   for (auto& thread : threads) thread.join();
   EXPECT_EQ(wrong, std::vector<int>(4));
 }
 
-TEST(OneDnnMlp, UpdateGivesTheSameAsANewNetwork) {
+TEST(OneDnnMlp, LoadsNewWeights) {
   SKIP_WITHOUT_ONEDNN();
   Random random(8);
-  const MlpWeights before = testing::random_weights(random, 2, {5, 40, 40, 6}, 1.2, true);
-  const MlpWeights after = testing::random_weights(random, 2, {5, 40, 40, 6}, 1.2, true);
-  OneDnnMlp net(before, cpu::Activation::none, 4);
-  const OneDnnMlp fresh(after, cpu::Activation::none, 4);
-  net.update(after);
+  const MlpWeights after = testing::random_weights(random, 2, {5, 40, 40, 6});
+  Net net(testing::random_weights(random, 2, {5, 40, 40, 6}), cpu::Activation::none);
+  const Net fresh(after, cpu::Activation::none);
+  net.packed.update(after);
+  net.load();
   const cpu::AlignedFloats x = random_block(random, 5, 32);
-  for (int e = 0; e < 2; ++e) EXPECT_EQ(run(net, 4, e, x, 32), run(fresh, 4, e, x, 32));
-  EXPECT_THROW(net.update(testing::random_weights(random, 2, {5, 41, 40, 6})), Error);
+  for (int e = 0; e < 2; ++e) EXPECT_EQ(run(net, e, x, 32), run(fresh, e, x, 32));
 }
 
-// A masked input may hold anything; a bad lane stays a bad lane.
-TEST(OneDnnMlp, MaskedInputsAndBadLanes) {
+TEST(OneDnnMlp, ABadLaneStaysABadLane) {
   SKIP_WITHOUT_ONEDNN();
   Random random(9);
-  MlpWeights w = testing::random_weights(random, 1, {3, 20, 2});
-  w.input_std[1] = std::numeric_limits<float>::infinity();
-  const OneDnnMlp net(w, cpu::Activation::none);
+  const Net net(testing::random_weights(random, 1, {3, 20, 2}), cpu::Activation::none);
   cpu::AlignedFloats x = random_block(random, 3, 16);
-  const std::vector<float> y = run(net, 2, 0, x, 16);
-  for (int j = 0; j < 16; ++j) x[16 + j] = std::nanf("");
-  EXPECT_EQ(run(net, 2, 0, x, 16), y);
+  const std::vector<float> y = run(net, 0, x, 16);
   x[5] = std::nanf("");
-  const std::vector<float> z = run(net, 2, 0, x, 16);
+  const std::vector<float> z = run(net, 0, x, 16);
   for (int k = 0; k < 32; ++k) {
     EXPECT_EQ(std::isnan(z[k]), k % 16 == 5);
     if (k % 16 != 5) {
       EXPECT_EQ(z[k], y[k]);
+    }
+  }
+}
+
+// With SOFTMPC_ISA=onednn, or on a CPU with AMX: normalisation, wanted outputs and updates are the
+// same as without oneDNN.
+TEST(OneDnnMlp, PackedMlpEvaluatesThroughIt) {
+  SKIP_WITHOUT_ONEDNN();
+  if (!cpu::through_onednn()) GTEST_SKIP() << "SOFTMPC_ISA=onednn is not set";
+  Random random(11);
+  const std::vector<int> sizes = {5, 64, 64, 7};
+  for (cpu::Activation a : {cpu::Activation::none, cpu::Activation::tanh}) {
+    MlpWeights w = testing::random_weights(random, 2, sizes, 1.2, true);
+    PackedMlp narrow(w, a, 6, Precision::bfloat16), exact(w, a, 6);
+    w = testing::random_weights(random, 2, sizes, 1.2, true);
+    w.input_std[2] = std::numeric_limits<float>::infinity();
+    narrow.update(w);
+    exact.update(w);
+    const int lanes = 80;
+    cpu::AlignedFloats x = random_block(random, 5, lanes);
+    x[2 * lanes] = std::nanf("");  // masked
+    for (int e = 0; e < 2; ++e) {
+      cpu::AlignedFloats s(narrow.scratch_floats(lanes)), t(exact.scratch_floats(lanes));
+      std::copy(x.begin(), x.end(), s.begin());
+      std::copy(x.begin(), x.end(), t.begin());
+      const float *y = narrow.run(e, s.data(), lanes), *z = exact.run(e, t.data(), lanes);
+      for (int k = 0; k < 6 * lanes; ++k) ASSERT_NEAR(y[k], z[k], 0.05) << k;
     }
   }
 }
@@ -202,7 +233,7 @@ TEST(OneDnnMlp, ABuildWithoutItSaysSo) {
   EXPECT_FALSE(OneDnnMlp::usable());
   EXPECT_FALSE(OneDnnMlp::has_amx());
   try {
-    const OneDnnMlp net(MlpWeights::zeros(1, {1, 1}), cpu::Activation::none);
+    const OneDnnMlp net(1, {1, 1}, cpu::Activation::none);
     FAIL();
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find("SOFTMPC_WITH_ONEDNN"), std::string::npos);
