@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <limits>
 #include <string>
 #include <thread>
@@ -171,6 +172,22 @@ TEST(OneDnnMlp, ThreadsRunAtOnceWithTheSameBits) {
     });
   for (auto& thread : threads) thread.join();
   EXPECT_EQ(wrong, std::vector<int>(4));
+}
+
+// Bits and timing must not depend on a team that oneDNN would start.
+TEST(OneDnnMlp, StartsNoThread) {
+  SKIP_WITHOUT_ONEDNN();
+  const auto threads = [] {
+    int count = 0;
+    for (const auto& entry : std::filesystem::directory_iterator("/proc/self/task"))
+      count += entry.is_directory();
+    return count;
+  };
+  Random random(7);
+  const int before = threads();
+  const Net net(testing::random_weights(random, 1, {15, 256, 256, 12}), cpu::Activation::none);
+  run(net, 0, random_block(random, 15, 192), 192);
+  EXPECT_EQ(threads(), before);
 }
 
 TEST(OneDnnMlp, LoadsNewWeights) {

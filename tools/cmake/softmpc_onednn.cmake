@@ -1,6 +1,7 @@
 # softmpc_find_onednn(FOUND): defines softmpc::onednn where oneDNN and OpenMP are found, else sets FOUND to
 # OFF and the reason to FOUND_reason. Looked for by header and library: Debian's own package file stops the
 # configuration where the OpenCL headers are missing, which nothing here uses.
+# Also installed: the package file of softmpc reads it.
 set(SOFTMPC_ONEDNN_MINIMUM 2.5)
 
 function(softmpc_find_onednn found)
