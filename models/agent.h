@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -11,6 +12,8 @@
 
 #include "learners.h"
 #include "normaliser.h"
+#include "planner_targets.h"
+#include "policy_learner.h"
 #include "replay.h"
 #include "safetensors.h"
 #include "softmpc/bundle.h"
@@ -27,46 +30,61 @@ struct UpdateSums {
   std::int64_t critic_updates = 0, model_updates = 0;
 };
 
+/// Environment steps that may run beside an update which does not need them. The result is that of
+/// simulating and storing first.
+struct Simulation {
+  int environments = 0;
+  std::function<void(int environment)> step;  ///< on any thread
+  std::function<void()> store;                ///< after all steps: one transition each
+};
+
 class Agent {
  public:
+  /// `config.planner.precision` must be resolved.
   Agent(const Config& config, const Task& task, ThreadPool& pool);
 
-  // acting
+  // acting, for config.trainer.envs environments side by side
   /// Draws the plan that an episode starts from.
-  void start_episode(std::uint32_t episode);
-  /// Chooses the action for x [nx]; `step` keys the exploration noise. Throws Error if the planner
-  /// finds no finite rollout: the networks have diverged.
+  void start_episode(int environment, std::uint32_t episode);
+  /// Chooses actions [N, nu] for x [N, nx]; `step` keys the exploration noise. Throws Error if the
+  /// planner finds no finite rollout: the networks have diverged.
   std::span<const float> act(std::span<const float> x, std::int64_t step);
-  double value() const { return value_; }  ///< soft value of the last act()
-  double effective_samples() const { return effective_samples_; }
+  double value() const;              ///< mean soft value of the last act()
+  double effective_samples() const;  ///< its mean over environments
 
   // learning
-  /// Stores a transition with the plan of the last act().
-  void store(std::span<const float> x, std::span<const float> next, float reward, bool terminated);
+  /// Stores a transition with the action and plan of the last act().
+  void store(int environment, std::span<const float> x, std::span<const float> next, float reward,
+             bool terminated);
   /// `count` rounds of critic and model updates, as the settings say; each flag turns one off.
   void update(std::int64_t count, bool critic, bool model, UpdateSums& sums);
+  /// The same after `simulation`, or beside it.
+  void simulate_and_update(const Simulation& simulation, std::int64_t count, UpdateSums& sums);
+  /// Steps all environments on all threads, then stores.
+  void simulate(const Simulation& simulation);
   const Replay& replay() const { return replay_; }
   Replay& replay() { return replay_; }
 
   Bundle bundle() const;
   /// Every tensor, counter and statistic that decides what follows, the replay apart.
-  void save(TensorFile& file);
+  void save(TensorFile& file) const;
   /// Throws Error where `file` lacks something or has it in another shape.
   void load(const TensorFile& file);
 
  private:
+  struct Round {
+    bool critic, model;
+  };
+  Round round(int index, bool critic, bool model) const;
+  void draw_batches(Round round, std::int64_t pending);
+  bool draws_pending(Round round, std::int64_t pending) const;
+  void learn(Round round, UpdateSums& sums);
   void critic_update(UpdateSums& sums);
-  void model_update(UpdateSums& sums);
+  void start_model_update();
   void compute_targets(const ReplayBatch& batch);
-  void planner_targets(const ReplayBatch& batch);
-  void start_plans(const ReplayBatch& batch, std::uint32_t solve);
-  void write_back(const ReplayBatch& batch);
-  void solve(Planner& planner, const Models& models, std::uint32_t solve, int problems,
-             std::span<const float> x, std::span<float> plan, std::span<float> action,
-             std::span<double> value);
   void refresh_normalisation();
-  void pack_critics(bool target);
-  void visit(const TensorVisitor& visitor);
+  void publish_critics();
+  bool normalises() const;
   Models models(bool target, int critic) const;
 
   Config config_;
@@ -81,24 +99,23 @@ class Agent {
   Replay replay_;
   RunningStatistics input_statistics_, output_statistics_;  // of [x, a]; of [x' - x, r]
 
-  // the planner's copies; of the dynamics there are two, so that one can be packed while the other
-  // is planned with
-  std::unique_ptr<MlpDynamics> dynamics_[2];
-  int active_ = 0;
+  // planners' views of the networks above
+  std::unique_ptr<MlpDynamics> dynamics_[2];  // of the ensemble's two copies
   std::vector<std::unique_ptr<MlpValue>> online_value_, target_value_;
   std::unique_ptr<MlpPolicy> online_policy_, target_policy_;
-  Planner planner_, target_planner_;
+  Planner planner_;
+  PlannerTargets planner_targets_;
 
-  std::uint32_t solves_ = 0;          // keys of solves
-  std::uint64_t draws_ = 0;           // keys of replay samples
-  std::vector<float> plan_, action_;  // of the last act()
-  double value_ = 0, effective_samples_ = 0;
+  std::uint32_t solves_ = 0;             // keys of solves
+  std::uint64_t draws_ = 0;              // keys of replay samples
+  std::vector<float> plan_, action_;     // of the last act(): [N, H+1, nu], [N, nu]
+  std::vector<double> value_, samples_;  // [N]
+  std::vector<PlanStatus> status_;       // [N]
 
   // scratch of an update
   ReplayBatch critic_batch_, model_batch_;
-  std::vector<float> targets_, start_plan_, target_plan_, refined_plan_;
-  std::vector<double> target_value_of_plan_, least_value_;
-  std::vector<PlanStatus> status_;
+  std::vector<float> targets_;
+  std::vector<TrainScratch> scratch_;  // per worker
 };
 
 }  // namespace softmpc

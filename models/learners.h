@@ -1,51 +1,53 @@
 // SPDX-License-Identifier: Apache-2.0
-// The networks that are trained, each with its optimiser and its plain-array form for the planner:
-// dynamics ensemble, critics with targets, policy with target.
+// The dynamics ensemble and the critics: networks with their losses, optimisers and targets.
 #pragma once
 
-#include <ATen/ATen.h>
-
 #include <cstdint>
-#include <functional>
-#include <map>
-#include <string>
+#include <memory>
 #include <vector>
 
+#include "fused_mlp.h"
 #include "replay.h"
 #include "softmpc/config.h"
 #include "softmpc/network.h"
-#include "stacked_mlp.h"
 
 namespace softmpc {
 
-/// Visits every tensor that a checkpoint must hold.
-using TensorVisitor = std::function<void(const std::string& name, at::Tensor& tensor)>;
+/// Rows of [x, a] as columns, normalised as `net` says.
+void network_input(const MlpWeights& net, const std::vector<float>& x, const std::vector<float>& a,
+                   int count, TrainBlock& block);
 
-/// Input rows [x, a] of a batch, normalised as `net` says: [1, N, nx + nu].
-at::Tensor network_input(const MlpWeights& net, const std::vector<float>& x,
-                         const std::vector<float>& a, int rows);
-
-/// E models of the state change, and of reward and termination where they are learned.
+/// E models of the state change, and of reward and termination where they are learned. One update
+/// is prepare(), then update_member() for every member in any order and on any thread, then
+/// finish(); planners read the old weights until then.
 class EnsembleLearner {
  public:
   EnsembleLearner(const ModelConfig& config, int nx, int nu, MemberOutputs outputs,
-                  std::uint64_t seed);
-  /// One gradient step on a batch that all members share; returns the loss before it.
-  double update(const ReplayBatch& batch);
-  /// The weights as the planner reads them; its normalisation fields are the caller's to set.
-  MlpWeights& exported() { return exported_; }
-  const MlpWeights& exported() const { return exported_; }
-  void export_weights() { net_.export_to(exported_); }
+                  Precision precision, std::uint64_t seed);
+
+  void prepare(const ReplayBatch& batch);
+  void update_member(int member, TrainScratch& scratch);
+  /// Returns the loss before the update: the mean over batch, components and members.
+  double finish();
+
+  int members() const { return net_.stack(); }
   MemberOutputs outputs() const { return outputs_; }
-  void visit(const TensorVisitor& visitor);
+  const std::shared_ptr<PackedMlp>& net(int copy) const { return net_.net(copy); }
+  int active() const { return net_.active(); }
+  /// Its mean and std fields are the caller's to set.
+  MlpWeights& normalisation() { return normalisation_; }
+  MlpWeights weights() const;
+  void save(TensorFile& file) const { net_.save(file, "members"); }
+  void load(const TensorFile& file);
 
  private:
   ModelConfig config_;
   int nx_, nu_;
   MemberOutputs outputs_;
-  StackedMlp net_;
-  Adam adam_;
-  MlpWeights exported_;
+  FusedMlp net_;
+  MlpWeights normalisation_;
+  TrainBlock input_, target_, terminated_;
+  std::vector<double> loss_;  // [E] sums
 };
 
 /// Critics Q(x, a) and their Polyak-averaged targets.
@@ -55,59 +57,34 @@ class CriticLearner {
   /// One step towards targets y [N]; every target_interval-th also moves the target critics.
   /// Returns the loss before it; `mean_value` receives the mean of Q.
   double update(const ReplayBatch& batch, const std::vector<float>& y, double& mean_value);
-  /// True if the last update moved the target critics.
-  bool target_moved() const { return updates_ % config_.target_interval == 0; }
-  std::int64_t updates() const { return updates_; }
-  void set_updates(std::int64_t updates) { updates_ = updates; }
 
   /// dQ/da [N, nu] of the first critic at actions a, for the policy.
-  at::Tensor action_gradient(const std::vector<float>& x, const std::vector<float>& a, int rows);
+  std::vector<float> action_gradient(const std::vector<float>& x, const std::vector<float>& a,
+                                     int count);
   /// min over target critics of Q_target(x, a) [N].
-  at::Tensor target_value(const std::vector<float>& x, const std::vector<float>& a, int rows);
+  std::vector<float> target_value(const std::vector<float>& x, const std::vector<float>& a,
+                                  int count);
 
-  MlpWeights& exported() { return exported_; }
-  const MlpWeights& exported() const { return exported_; }
-  MlpWeights& exported_target() { return exported_target_; }
-  void export_weights() { net_.export_to(exported_); }
-  void export_target() { target_.export_to(exported_target_); }
-  void visit(const TensorVisitor& visitor);
+  std::int64_t updates() const { return updates_; }
+  const std::shared_ptr<PackedMlp>& net() const { return net_.net(); }
+  const std::shared_ptr<PackedMlp>& target() const { return target_.net(); }
+  /// Its mean and std fields are the caller's to set, of critics and targets alike.
+  MlpWeights& normalisation() { return normalisation_; }
+  const MlpWeights& normalisation() const { return normalisation_; }
+  /// Hands the normalisation to the planners' critics.
+  void publish();
+  MlpWeights weights() const;
+  void save(TensorFile& file) const;
+  void load(const TensorFile& file);
 
  private:
   CriticConfig config_;
   int nx_, nu_;
-  StackedMlp net_, target_;
-  Adam adam_;
+  FusedMlp net_, target_;
+  MlpWeights normalisation_;
   std::int64_t updates_ = 0;
-  MlpWeights exported_, exported_target_;
-};
-
-/// Deterministic policy mu(x) = mid + half tanh(net(x)), trained by the deterministic policy
-/// gradient (Silver et al. 2014) on -Q.
-class PolicyLearner {
- public:
-  PolicyLearner(const PolicyConfig& config, int nx, std::vector<float> low, std::vector<float> high,
-                std::uint64_t seed);
-  /// One gradient step; moves the target policy.
-  void update(const ReplayBatch& batch, CriticLearner& critic);
-  /// mu(x) or mu_target(x) for `rows` states: [N, nu].
-  std::vector<float> act(const std::vector<float>& x, int rows, bool target);
-
-  MlpWeights& exported() { return exported_; }
-  const MlpWeights& exported() const { return exported_; }
-  MlpWeights& exported_target() { return exported_target_; }
-  void export_weights();
-  void visit(const TensorVisitor& visitor);
-
- private:
-  at::Tensor squash(const at::Tensor& tanh_output) const;
-
-  PolicyConfig config_;
-  int nx_;
-  std::vector<float> low_, high_;
-  at::Tensor mid_, half_;  // [nu]
-  StackedMlp net_, target_;
-  Adam adam_;
-  MlpWeights exported_, exported_target_;
+  TrainBlock input_, y_;
+  TrainScratch scratch_;
 };
 
 }  // namespace softmpc

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <memory>
 
+#include "episodes.h"
 #include "softmpc/controller.h"
 #include "softmpc/error.h"
-#include "softmpc/hd/philox.h"
 #include "softmpc/train/trainer.h"
 
 namespace softmpc {
@@ -63,10 +63,8 @@ std::vector<double> play(const Bundle& bundle, const Task& task, const PlayOptio
   std::vector<double> observation(spec.nx), returns;
   std::vector<float> x(spec.nx);
   for (int episode = 0; episode < options.episodes; ++episode) {
-    const hd::Philox4 bits = hd::philox(
-        {static_cast<std::uint32_t>(episode), hd::draw_word(hd::Stream::reset, 0, 0, 0), 1, 0},
-        options.seed);
-    environment->reset(static_cast<std::uint64_t>(bits.x) << 32 | bits.y, observation);
+    environment->reset(reset_seed(options.seed, static_cast<std::uint32_t>(episode), 1),
+                       observation);
     actor.start_episode();
     double total = 0;
     int length = 0;

@@ -73,32 +73,45 @@ void Replay::restore_plan(std::int64_t slot, std::span<const float> plan) {
   std::copy(plan.begin(), plan.end(), slot_of(plans_, plan_size_, slot).begin());
 }
 
-void Replay::sample(std::uint64_t seed, std::uint64_t draw, int n, ReplayBatch& batch) const {
+void Replay::draw(std::uint64_t seed, std::uint64_t draw, int n, std::int64_t pending,
+                  ReplayBatch& batch) const {
+  const auto size = static_cast<std::uint32_t>(std::min(added_ + pending, capacity_));
   batch.size = n;
   batch.slot.resize(n);
+  for (int i = 0; i < n; ++i) {
+    const hd::Philox4 bits =
+        hd::philox({static_cast<std::uint32_t>(draw), hd::draw_word(hd::Stream::replay, 0, 0, 0),
+                    static_cast<std::uint32_t>(draw >> 32), static_cast<std::uint32_t>(i)},
+                   seed);
+    batch.slot[i] = hd::uniform_index(bits.x, size);
+  }
+}
+
+bool Replay::draws_pending(const ReplayBatch& batch, std::int64_t pending) const {
+  return std::any_of(batch.slot.begin(), batch.slot.end(), [&](std::int64_t slot) {
+    // how far the slot lies ahead of the next one written
+    return (slot - added_ % capacity_ + capacity_) % capacity_ < pending;
+  });
+}
+
+void Replay::gather(ReplayBatch& batch) const {
+  const std::size_t n = batch.slot.size();
   for (auto [v, width] : {std::pair{&batch.x, nx_},
                           {&batch.a, nu_},
                           {&batch.next, nx_},
                           {&batch.reward, 1},
                           {&batch.terminated, 1},
                           {&batch.plan, plan_size_}})
-    v->resize(static_cast<std::size_t>(n) * width);
-  for (int i = 0; i < n; ++i) {
-    const hd::Philox4 bits =
-        hd::philox({static_cast<std::uint32_t>(draw), hd::draw_word(hd::Stream::replay, 0, 0, 0),
-                    static_cast<std::uint32_t>(draw >> 32), static_cast<std::uint32_t>(i)},
-                   seed);
-    const std::int64_t slot = hd::uniform_index(bits.x, static_cast<std::uint32_t>(size_));
-    batch.slot[i] = slot;
-    const float* from = record(slot).data();
-    std::copy_n(from, nx_, batch.x.begin() + static_cast<std::ptrdiff_t>(i) * nx_);
-    std::copy_n(from += nx_, nu_, batch.a.begin() + static_cast<std::ptrdiff_t>(i) * nu_);
-    std::copy_n(from += nu_, nx_, batch.next.begin() + static_cast<std::ptrdiff_t>(i) * nx_);
+    v->resize(n * width);
+  for (std::size_t i = 0; i < n; ++i) {
+    const float* from = record(batch.slot[i]).data();
+    std::copy_n(from, nx_, batch.x.data() + i * nx_);
+    std::copy_n(from += nx_, nu_, batch.a.data() + i * nu_);
+    std::copy_n(from += nu_, nx_, batch.next.data() + i * nx_);
     batch.reward[i] = from[nx_];
     batch.terminated[i] = from[nx_ + 1];
-    const auto stored = plan(slot);
-    std::copy(stored.begin(), stored.end(),
-              batch.plan.begin() + static_cast<std::ptrdiff_t>(i) * plan_size_);
+    const auto stored = plan(batch.slot[i]);
+    std::copy(stored.begin(), stored.end(), batch.plan.data() + i * plan_size_);
   }
 }
 

@@ -32,8 +32,14 @@ class Replay {
 
   void add(std::span<const float> x, std::span<const float> a, std::span<const float> next,
            float reward, bool terminated, std::span<const float> plan);
-  /// n slots with replacement, a function of (seed, draw). Requires size() > 0.
-  void sample(std::uint64_t seed, std::uint64_t draw, int n, ReplayBatch& batch) const;
+  /// n slots with replacement, a function of (seed, draw), out of those that are there once
+  /// `pending` more have been added. Requires at least one.
+  void draw(std::uint64_t seed, std::uint64_t draw, int n, std::int64_t pending,
+            ReplayBatch& batch) const;
+  /// True if a drawn slot is one that the next `pending` transitions go to.
+  bool draws_pending(const ReplayBatch& batch, std::int64_t pending) const;
+  /// Copies the drawn slots.
+  void gather(ReplayBatch& batch) const;
   /// Replaces the stored plan of a slot.
   void set_plan(std::int64_t slot, std::span<const float> plan);
 

@@ -4,27 +4,19 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
-#include <cstring>
+#include <type_traits>
 
 #include "agent.h"
 #include "checkpoint.h"
 #include "crc32c.h"
+#include "episodes.h"
 #include "softmpc/error.h"
-#include "softmpc/hd/philox.h"
 #include "tensor_state.h"
 
 namespace softmpc {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-/// The seed of an episode's reset.
-std::uint64_t reset_seed(std::uint64_t seed, std::uint32_t episode) {
-  const hd::Philox4 bits =
-      hd::philox({episode, hd::draw_word(hd::Stream::reset, 0, 0, 0), 0, 0}, seed);
-  return static_cast<std::uint64_t>(bits.x) << 32 | bits.y;
-}
 
 /// Settings without those that may change between parts of a run.
 Config fixed_settings(Config c) {
@@ -35,14 +27,26 @@ Config fixed_settings(Config c) {
   return c;
 }
 
-std::vector<double> double_bits(const UpdateSums& s) {
-  return {s.critic_loss,
-          s.model_loss,
-          s.q,
-          s.target,
-          static_cast<double>(s.critic_updates),
-          static_cast<double>(s.model_updates)};
-}
+/// Means of the present "train" line, as they are summed up.
+struct Pending {
+  UpdateSums updates;
+  double value = 0, samples = 0;  // over environment steps
+  std::int64_t steps = 0;
+
+  /// The fields in the order of a checkpoint; f(field) for each.
+  template <class F>
+  void visit(const F& f) {
+    f(updates.critic_loss);
+    f(updates.model_loss);
+    f(updates.q);
+    f(updates.target);
+    f(updates.critic_updates);
+    f(updates.model_updates);
+    f(value);
+    f(samples);
+    f(steps);
+  }
+};
 
 }  // namespace
 
@@ -51,76 +55,46 @@ struct Trainer::Impl {
   const Task& task;
   ThreadPool pool;
   Agent agent;
-  std::unique_ptr<Environment> environment;
+  Episodes episodes;
 
-  // of the run
-  std::int64_t step = 0;
-  // of the episode
-  std::uint32_t episode = 0;
-  bool fresh = true;  // the next step starts an episode
-  double episode_return = 0;
-  std::int64_t length = 0, update_debt = 0;  // debt: steps whose updates wait for the episode's end
-  std::vector<double> observation;
-  std::vector<float> x, next;
-  // of the present "train" line
-  UpdateSums sums;
-  double value_sum = 0, samples_sum = 0;
+  std::int64_t step = 0;         // environment steps, over all environments
+  std::int64_t update_debt = 0;  // steps whose updates wait for an episode's end
+  Pending pending;
   Clock::time_point report_time = Clock::now();
   std::int64_t report_step = 0;
 
   Impl(const Config& c, const Task& t)
-      : config(c),
-        task(t),
-        pool(c.trainer.threads),
-        agent(c, t, pool),
-        environment(t.make_environment({c.environment.positions, c.environment.time_limit})) {
-    observation.resize(environment->observation_size());
-    x.resize(observation.size());
-    next.resize(observation.size());
-  }
+      : config(c), task(t), pool(c.trainer.threads), agent(c, t, pool), episodes(c, t) {}
 
-  void begin_episode() {
-    environment->reset(reset_seed(config.trainer.seed, episode), observation);
-    std::copy(observation.begin(), observation.end(), x.begin());
-    agent.start_episode(episode);
-    ++episode;
-    episode_return = 0;
-    length = 0;
-    fresh = false;
-  }
-
-  /// One environment step and the updates that belong to it.
+  /// One step of every environment and the updates that belong to it.
   void advance(TrainObserver& observer) {
-    if (fresh) begin_episode();
-    const std::span<const float> action = agent.act(x, step);
-    value_sum += agent.value();
-    samples_sum += agent.effective_samples();
-    const Transition t = environment->step(action, observation);
-    std::copy(observation.begin(), observation.end(), next.begin());
-    agent.store(x, next, static_cast<float>(t.reward), t.terminated);
-    x.swap(next);
-    ++step;
-    ++length;
-    episode_return += t.reward;
-    const bool ended = t.terminated || t.truncated;
-    learn(ended);
-    if (ended) {
-      observer.on_episode({step, episode_return, static_cast<int>(length)});
-      fresh = true;
+    const int n = episodes.count();
+    episodes.begin(agent);
+    const std::span<const float> actions = agent.act(episodes.observations(), step);
+    pending.value += n * agent.value();
+    pending.samples += n * agent.effective_samples();
+    pending.steps += n;
+    bool ended = false;
+    const Simulation simulation = {n, [&](int e) { episodes.step(e, actions); },
+                                   [&] { ended = episodes.store(agent, step, observer); }};
+    if (agent.replay().added() + n < config.trainer.learning_starts) {
+      agent.simulate(simulation);
+    } else if (config.trainer.pattern == Pattern::online) {
+      agent.simulate_and_update(simulation, n, pending.updates);
+    } else {
+      agent.simulate(simulation);
+      learn_by_episode(n, ended);
     }
+    step += n;
   }
 
-  void learn(bool ended) {
-    if (agent.replay().added() < config.trainer.learning_starts) return;
-    const Pattern pattern = config.trainer.pattern;
-    ++update_debt;
-    if (pattern != Pattern::episodic) agent.update(1, true, pattern == Pattern::online, sums);
-    if (pattern == Pattern::online) {
-      update_debt = 0;
-    } else if (ended) {
-      agent.update(update_debt, pattern == Pattern::episodic, true, sums);
-      update_debt = 0;
-    }
+  void learn_by_episode(int steps, bool ended) {
+    const bool episodic = config.trainer.pattern == Pattern::episodic;
+    update_debt += steps;
+    if (!episodic) agent.update(steps, true, false, pending.updates);
+    if (!ended) return;
+    agent.update(update_debt, episodic, true, pending.updates);
+    update_debt = 0;
   }
 
   void report(TrainObserver& observer) {
@@ -129,12 +103,12 @@ struct Trainer::Impl {
     TrainReport r;
     r.step = step;
     r.steps_per_second = static_cast<double>(step - report_step) / seconds;
-    const double n = static_cast<double>(config.trainer.log_interval);
     const auto mean = [](double sum, std::int64_t count) {
       return sum / static_cast<double>(std::max<std::int64_t>(count, 1));
     };
-    r.values["value"] = value_sum / n;
-    r.values["effective_samples"] = samples_sum / n;
+    const UpdateSums& sums = pending.updates;
+    r.values["value"] = mean(pending.value, pending.steps);
+    r.values["effective_samples"] = mean(pending.samples, pending.steps);
     if (sums.critic_updates > 0) {
       r.values["critic_loss"] = mean(sums.critic_loss, sums.critic_updates);
       r.values["q"] = mean(sums.q, sums.critic_updates);
@@ -142,8 +116,7 @@ struct Trainer::Impl {
     }
     if (sums.model_updates > 0) r.values["model_loss"] = mean(sums.model_loss, sums.model_updates);
     observer.on_train(r);
-    sums = {};
-    value_sum = samples_sum = 0;
+    pending = {};
     report_time = now;
     report_step = step;
   }
@@ -163,45 +136,27 @@ struct Trainer::Impl {
     file.metadata["config"] = to_json(fixed_settings(config), 0);
     file.metadata["task"] = task.name();
     agent.save(file);
-    const std::vector<std::int64_t> counters = {step, episode, fresh, length, update_debt};
-    put(file, "trainer.counters", counters);
-    put<double>(file, "trainer.episode_return", {episode_return});
-    put(file, "trainer.observation", observation);
-    std::vector<double> pending = double_bits(sums);
-    pending.push_back(value_sum);
-    pending.push_back(samples_sum);
-    put(file, "trainer.report", pending);
-    const std::vector<std::byte> state = environment->save();
-    const auto* bytes = reinterpret_cast<const std::uint8_t*>(state.data());
-    put(file, "trainer.environment", std::vector<std::uint8_t>(bytes, bytes + state.size()));
+    episodes.save(file);
+    put<std::int64_t>(file, "trainer.counters", {step, update_debt});
+    std::vector<double> fields;
+    pending.visit([&](auto& field) { fields.push_back(static_cast<double>(field)); });
+    put(file, "trainer.report", fields);
     folder.write(step, file, agent.replay());
   }
 
   void load(const TensorFile& file, CheckpointFolder& folder) {
     agent.load(file);
     folder.read_replay(agent.replay());
-    const auto counters = get<std::int64_t>(file, "trainer.counters", 5);
+    episodes.load(file);
+    const auto counters = get<std::int64_t>(file, "trainer.counters", 2);
     step = counters[0];
-    episode = static_cast<std::uint32_t>(counters[1]);
-    fresh = counters[2] != 0;
-    length = counters[3];
-    update_debt = counters[4];
-    episode_return = get<double>(file, "trainer.episode_return", 1)[0];
-    observation = get<double>(file, "trainer.observation", observation.size());
-    std::copy(observation.begin(), observation.end(), x.begin());
-    const auto pending = get<double>(file, "trainer.report", 8);
-    sums = {pending[0],
-            pending[1],
-            pending[2],
-            pending[3],
-            static_cast<std::int64_t>(pending[4]),
-            static_cast<std::int64_t>(pending[5])};
-    value_sum = pending[6];
-    samples_sum = pending[7];
-    const auto found = file.tensors.find("trainer.environment");
-    if (found == file.tensors.end()) throw Error("has no entry 'trainer.environment'");
-    // an episode that is over needs no simulator state: the next step resets
-    if (!fresh) environment->load(found->second.bytes);
+    update_debt = counters[1];
+    std::size_t count = 0;
+    pending.visit([&](auto&) { ++count; });
+    const std::vector<double> fields = get<double>(file, "trainer.report", count);
+    auto from = fields.begin();
+    pending.visit(
+        [&](auto& field) { field = static_cast<std::decay_t<decltype(field)>>(*from++); });
     report_step = step;
     report_time = Clock::now();
   }
@@ -211,7 +166,13 @@ Trainer::Trainer(const Config& config, const Task& task) {
   validate(config);
   if (config.trainer.device == "cuda")
     throw Error("trainer.device: this build has no CUDA backend; use cpu or auto");
-  impl_ = std::make_unique<Impl>(config, task);
+  Config resolved = config;
+  const TaskSpec spec =
+      task.spec({config.environment.positions, config.environment.time_limit});
+  resolved.planner.precision = resolve_precision(
+      config.planner.precision,
+      layer_sizes(spec.nx + spec.nu, config.model.width, config.model.layers, spec.nx));
+  impl_ = std::make_unique<Impl>(resolved, task);
 }
 Trainer::~Trainer() = default;
 
@@ -242,7 +203,10 @@ void Trainer::run(TrainObserver& observer, const std::string& checkpoint_dir,
   Impl& t = *impl_;
   const TrainerConfig& c = t.config.trainer;
   CheckpointFolder folder(checkpoint_dir);
-  const auto every = [&](std::int64_t interval) { return interval > 0 && t.step % interval == 0; };
+  // the last step of all environments reached or passed a multiple
+  const auto every = [&](std::int64_t interval) {
+    return interval > 0 && t.step / interval > (t.step - t.episodes.count()) / interval;
+  };
   std::int64_t saved = -1;
   t.report_time = Clock::now();
   t.report_step = t.step;

@@ -166,7 +166,10 @@ void visit_policy(C& c, const Visit& visit) {
 
 template <class C, class Visit>
 void visit_trainer(C& c, const Visit& visit) {
-  visit("steps", c.steps, Whole<std::int64_t>{1, kMostSteps}, "environment steps");
+  visit("envs", c.envs, Whole<int>{1, 4096},
+        "environments side by side; updates_per_step counts per step of each");
+  visit("steps", c.steps, Whole<std::int64_t>{1, kMostSteps},
+        "environment steps, over all environments");
   visit("seed", c.seed, Whole<std::uint64_t>{0, std::numeric_limits<std::uint64_t>::max()},
         "equal seeds and settings give equal runs");
   visit("pattern", c.pattern, OneOf<Pattern>{kPattern},

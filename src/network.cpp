@@ -33,6 +33,13 @@ void require(bool ok, const std::string& what) {
 
 }  // namespace
 
+std::vector<int> layer_sizes(int in, int width, int layers, int out) {
+  std::vector<int> sizes = {in};
+  sizes.insert(sizes.end(), layers, width);
+  sizes.push_back(out);
+  return sizes;
+}
+
 MlpWeights MlpWeights::zeros(int stack, std::vector<int> sizes) {
   require(stack > 0, "network: a stack of " + std::to_string(stack) + " networks is not possible");
   require(sizes.size() >= 2, "network: needs an input and an output size");

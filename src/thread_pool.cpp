@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <deque>
 #include <exception>
 #include <mutex>
 #include <string>
@@ -39,8 +40,8 @@ struct ThreadPool::Impl {
   int active = 0;  // workers inside the present run
   std::uint64_t generation = 0;
 
-  std::function<void()> job;  // waiting to be taken
-  bool job_running = false;
+  std::deque<std::function<void(int)>> jobs;  // waiting to be taken
+  int jobs_running = 0;
   std::exception_ptr task_error, job_error;
 
   /// The run's task and count are arguments, read under the lock: run() takes `task` back while
@@ -56,31 +57,31 @@ struct ThreadPool::Impl {
     }
   }
 
-  void take_job(std::unique_lock<std::mutex>& lock) {
-    std::function<void()> mine = std::move(job);
-    job = nullptr;
-    job_running = true;
+  void take_job(std::unique_lock<std::mutex>& lock, int worker) {
+    const std::function<void(int)> mine = std::move(jobs.front());
+    jobs.pop_front();
+    ++jobs_running;
     lock.unlock();
     std::exception_ptr error;
     try {
-      mine();
+      mine(worker);
     } catch (...) {
       error = std::current_exception();
     }
     lock.lock();
-    job_error = error;
-    job_running = false;
-    done.notify_all();
+    if (error && !job_error) job_error = error;
+    if (--jobs_running == 0) done.notify_all();
   }
 
   void work(int worker) {
     std::unique_lock lock(mutex);
     std::uint64_t seen = 0;
     for (;;) {
-      wake.wait(lock, [&] { return stopping || job || (task && generation != seen); });
+      const auto has_task = [&] { return task && generation != seen; };
+      wake.wait(lock, [&] { return stopping || !jobs.empty() || has_task(); });
       if (stopping) return;
-      if (job) {
-        take_job(lock);
+      if (!has_task()) {
+        take_job(lock, worker);
         continue;
       }
       seen = generation;
@@ -137,11 +138,10 @@ void ThreadPool::run(int count, const std::function<void(int, int)>& task) {
   if (p.task_error) std::rethrow_exception(std::exchange(p.task_error, nullptr));
 }
 
-void ThreadPool::start(std::function<void()> job) {
+void ThreadPool::start(std::function<void(int)> job) {
   {
     std::lock_guard lock(impl_->mutex);
-    if (impl_->job || impl_->job_running) throw Error("thread pool: one started job at a time");
-    impl_->job = std::move(job);
+    impl_->jobs.push_back(std::move(job));
   }
   impl_->wake.notify_one();
 }
@@ -149,8 +149,8 @@ void ThreadPool::start(std::function<void()> job) {
 void ThreadPool::finish() {
   Impl& p = *impl_;
   std::unique_lock lock(p.mutex);
-  if (p.job) p.take_job(lock);
-  p.done.wait(lock, [&] { return !p.job_running; });
+  while (!p.jobs.empty()) p.take_job(lock, 0);
+  p.done.wait(lock, [&] { return p.jobs_running == 0; });
   if (p.job_error) std::rethrow_exception(std::exchange(p.job_error, nullptr));
 }
 

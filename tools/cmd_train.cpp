@@ -73,6 +73,7 @@ Json as_json(const TrainRequest& request, const TrainOutcome& outcome, const Met
   return {{"task", request.task},
           {"preset", request.preset},
           {"seed", request.config.trainer.seed},
+          {"precision", precision_of(request.config)},
           {"status", outcome.stopped ? "stopped" : "done"},
           {"steps", outcome.steps},
           {"episodes", metrics.episodes()},
@@ -109,8 +110,10 @@ int train_one(const TrainOptions& options) {
                                                             : ProgressStyle::lines;
   TrainProgress progress(style, request.config.trainer.steps);
   if (style != ProgressStyle::silent) {
-    write_out(text("training %s, preset %s, seed %llu, into %s; mean is of the last ten episodes\n",
+    write_out(text("training %s, preset %s, %s, seed %llu, into %s; mean is of the last ten "
+                   "episodes\n",
                    request.task.c_str(), request.preset.c_str(),
+                   precision_of(request.config).c_str(),
                    static_cast<unsigned long long>(request.config.trainer.seed),
                    request.out.c_str()));
   }
@@ -145,6 +148,8 @@ Run add_train(CLI::App& app) {
   add_text(app, "--device", options->device, "D", "cpu, cuda or auto (this build: cpu)");
   add_text(app, "--threads", options->threads, "N",
            "threads, 0 for all cores; the result does not depend on it");
+  add_text(app, "--envs", options->envs, "N",
+           "environments side by side (trainer.envs); each step of each has its updates");
   app.add_option("--set", options->settings, "change one setting; may be repeated")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);

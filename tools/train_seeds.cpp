@@ -116,6 +116,9 @@ SeedRunner::SeedRunner(const TrainOptions& options) : options_(options), out_(ou
                                                 : whole_number("--jobs", options.jobs, 1, 1024));
   for (std::uint64_t seed = range.first; seed <= range.last; ++seed) {
     runs_.emplace_back(seed, resolve(child_options(seed)));
+    // measured once for all seeds that begin now
+    Config& config = runs_.back().request.config;
+    if (!options.resume) config.planner.precision = runs_.front().request.config.planner.precision;
     std::error_code fault;
     if (!options.resume && fs::exists(runs_.back().request.out, fault)) {
       throw UsageError("--out: " + runs_.back().request.out +
@@ -146,8 +149,10 @@ std::vector<std::string> SeedRunner::child_arguments(const SeedRun& run) const {
   };
   add("--preset", child.preset);
   add("--steps", child.steps);
+  add("--envs", child.envs);
   add("--device", child.device);
   for (const std::string& setting : child.settings) add("--set", setting);
+  add("--set", "planner.precision=" + precision_of(run.request.config));
   if (child.resume) arguments.emplace_back("--resume");
   return arguments;
 }

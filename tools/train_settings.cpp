@@ -9,6 +9,7 @@
 
 #include "command.h"
 #include "softmpc/error.h"
+#include "softmpc/network.h"
 #include "softmpc/task.h"
 
 namespace softmpc::tools {
@@ -35,6 +36,9 @@ void apply_command_line(const TrainOptions& options, Config& config) {
   if (!options.seed.empty()) trainer.seed = seed_number("--seed", options.seed);
   if (!options.threads.empty()) {
     trainer.threads = static_cast<int>(whole_number("--threads", options.threads, 0, 1024));
+  }
+  if (!options.envs.empty()) {
+    trainer.envs = static_cast<int>(whole_number("--envs", options.envs, 1, 4096));
   }
   if (!options.device.empty()) trainer.device = options.device;
   trainer.device = resolve_device(trainer.device);
@@ -64,7 +68,19 @@ void refuse_changes(const Config& recorded, const Config& asked, const std::stri
   }
 }
 
-Config resolve_fresh(const TrainOptions& options) {
+/// Precision `auto` becomes what is faster here; the run keeps it.
+void measure_precision(const std::string& task, Config& config) {
+  if (config.planner.precision != Precision::automatic) return;
+  const TaskSpec spec =
+      find_task(task).spec({config.environment.positions, config.environment.time_limit});
+  const ModelConfig& model = config.model;
+  config.planner.precision =
+      resolve_precision(Precision::automatic,
+                        layer_sizes(spec.nx + spec.nu, model.width, model.layers, spec.nx));
+}
+
+/// All but what is measured.
+Config settings_of(const TrainOptions& options) {
   Config config;
   const std::string preset = preset_of(options);
   apply_settings(config, preset_text(preset, options.task), "preset " + preset);
@@ -85,6 +101,8 @@ TrainRequest resolve_resumed(const TrainOptions& options, const std::string& out
   }
   Config config = recorded.config;
   apply_command_line(options, config);
+  if (config.planner.precision == Precision::automatic)
+    config.planner.precision = recorded.config.planner.precision;
   refuse_changes(recorded.config, config, out);
   validate(config);
   return {recorded.task, recorded.preset, config, out, true};
@@ -110,7 +128,7 @@ std::string out_folder(const TrainOptions& options) {
   if (!options.out.empty()) return options.out;
   std::string folder = "runs/" + options.task + "-" + preset_of(options);
   if (!options.seeds.empty()) return folder;
-  return folder + "-seed" + std::to_string(resolve_fresh(options).trainer.seed);
+  return folder + "-seed" + std::to_string(settings_of(options).trainer.seed);
 }
 
 TrainRequest resolve(const TrainOptions& options) {
@@ -121,7 +139,13 @@ TrainRequest resolve(const TrainOptions& options) {
   if (options.resume && fs::exists(fs::path(out) / "config.json", fault)) {
     return resolve_resumed(options, out);
   }
-  return {options.task, preset_of(options), resolve_fresh(options), out, options.resume};
+  Config config = settings_of(options);
+  measure_precision(options.task, config);
+  return {options.task, preset_of(options), config, out, options.resume};
+}
+
+std::string precision_of(const Config& config) {
+  return flat(config).at("planner.precision").get<std::string>();
 }
 
 std::string shell_word(const std::string& word) {

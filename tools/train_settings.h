@@ -13,7 +13,7 @@ namespace softmpc::tools {
 
 /// The command line as typed; empty: not given.
 struct TrainOptions {
-  std::string task, preset, steps, seed, seeds, jobs, out, device, threads;
+  std::string task, preset, steps, seed, seeds, jobs, out, device, threads, envs;
   std::vector<std::string> settings;  ///< --set key.path=value
   bool resume = false, quiet = false, json = false, help_settings = false;
 };
@@ -34,6 +34,9 @@ std::string out_folder(const TrainOptions& options);
 /// which the command line may only confirm, but for the few settings that do not change the
 /// results. Throws UsageError naming key, value and rule.
 TrainRequest resolve(const TrainOptions& options);
+
+/// The word for a resolved run's planner.precision.
+std::string precision_of(const Config& config);
 
 /// The command that goes on with this run.
 std::string resume_command(const TrainOptions& options);

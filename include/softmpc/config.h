@@ -88,6 +88,7 @@ struct PolicyConfig {
 };
 
 struct TrainerConfig {
+  int envs = 1;  ///< environments stepped side by side; updates count per environment step
   std::int64_t steps = 50000;  ///< environment steps
   std::uint64_t seed = 1;
   Pattern pattern = Pattern::online;

@@ -43,6 +43,9 @@ struct MemberOutputs {
   bool operator==(const MemberOutputs&) const = default;
 };
 
+/// Widths of an MLP: in, `layers` hidden ones of `width`, out.
+std::vector<int> layer_sizes(int in, int width, int layers, int out);
+
 /// `wanted` itself or, of `automatic`, the precision in which this CPU evaluates a net of these
 /// widths faster, measured now (some milliseconds).
 Precision resolve_precision(Precision wanted, const std::vector<int>& sizes);

@@ -19,10 +19,10 @@ class ThreadPool {
   /// [0, threads). Returns when all are done; the first exception is rethrown. Not reentrant.
   void run(int count, const std::function<void(int index, int worker)>& task);
 
-  /// Starts a job of another kind beside the run() calls that follow; one at a time. A free worker
-  /// takes it; if none came until finish(), the calling thread does it there.
-  void start(std::function<void()> job);
-  /// Waits for the started job, if any; rethrows its exception.
+  /// Queues a job of another kind beside the run() calls that follow: a worker takes it when no
+  /// task of a run() is left.
+  void start(std::function<void(int worker)> job);
+  /// Takes part in the queued jobs and waits for all; rethrows the first exception.
   void finish();
 
  private:

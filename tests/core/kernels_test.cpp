@@ -14,6 +14,7 @@
 
 #include "cpu/aligned.h"
 #include "random_models.h"
+#include "softmpc/hd/bf16.h"
 #include "softmpc/hd/math.h"
 
 namespace softmpc::cpu {
@@ -47,6 +48,7 @@ struct Layer {
   Activation activation;
   std::vector<float> plain, bias;  // [out, in], [out]
   AlignedFloats packed, packed_bias;
+  std::vector<Bf16Pair> pairs;
 
   Layer(Random& random, int in_, int out_, Activation a) : in(in_), out(out_), activation(a) {
     plain = random.normals(static_cast<std::size_t>(in) * out, 1 / std::sqrt(in));
@@ -60,9 +62,16 @@ struct Layer {
         packed[(static_cast<std::size_t>(o / kGroup) * in + i) * kGroup + o % kGroup] =
             plain[static_cast<std::size_t>(o) * in + i];
     }
+    const int steps = (in + 1) / 2;
+    pairs.resize(static_cast<std::size_t>(rows) * steps);
+    for (int o = 0; o < out; ++o)
+      for (int i = 0; i < in; i += 2)
+        pairs[(static_cast<std::size_t>(o / kGroup) * steps + i / 2) * kGroup + o % kGroup] =
+            hd::pair_bf16(at(o, i), i + 1 < in ? at(o, i + 1) : 0);
   }
+  float at(int o, int i) const { return plain[static_cast<std::size_t>(o) * in + i]; }
   PackedLayer view() const {
-    return {packed.data(), packed_bias.data(), nullptr, in, out, activation};
+    return {packed.data(), packed_bias.data(), pairs.data(), in, out, activation};
   }
   std::size_t rows() const { return packed_bias.size(); }
 };
@@ -117,6 +126,125 @@ TEST(Kernels, DenseAgreesWithDouble) {
   for (const Kernels* kernels : runnable()) {
     Random random(seed);
     for (int i = 0; i < 25; ++i) compare_dense(*kernels, random);
+  }
+}
+
+double rounded(float value) { return hd::from_bf16(hd::to_bf16(value)); }
+
+void compare_dense_bf16(const Kernels& kernels, Random& random) {
+  const int lanes = kLanes * random.whole(1, 13);
+  const Layer layer(random, random.whole(1, 300), random.whole(1, 300),
+                    static_cast<Activation>(random.whole(0, 2)));
+  SCOPED_TRACE(std::string(kernels.name) + ", " + std::to_string(layer.in) + " -> " +
+               std::to_string(layer.out) + ", lanes " + std::to_string(lanes));
+  const AlignedFloats x = random_block(random, layer.in, lanes);
+  std::vector<Bf16Pair> in(static_cast<std::size_t>(layer.in + 1) / 2 * lanes);
+  std::vector<Bf16Pair> narrow(layer.rows() / 2 * lanes, 0xffffffffu);
+  AlignedFloats y(layer.rows() * lanes, std::nanf(""));
+  kernels.to_bf16(x.data(), layer.in, lanes, in.data(), lanes, lanes);
+  kernels.dense_bf16(layer.view(), in.data(), lanes, y.data(), nullptr, lanes, lanes);
+  kernels.dense_bf16(layer.view(), in.data(), lanes, nullptr, narrow.data(), lanes, lanes);
+  double worst = 0;
+  for (int o = 0; o < layer.out; ++o)
+    for (int j = 0; j < lanes; ++j) {
+      double sum = layer.bias[o], size = std::abs(sum);
+      for (int i = 0; i < layer.in; ++i) {
+        const double term =
+            rounded(layer.at(o, i)) * rounded(x[static_cast<std::size_t>(i) * lanes + j]);
+        sum += term;
+        size += std::abs(term);
+      }
+      const float got = y[static_cast<std::size_t>(o) * lanes + j];
+      const double error = std::abs(got - activate(layer.activation, sum));
+      worst = std::max(worst, error / (size * 6e-8 * (4 + std::sqrt(layer.in))));
+      const Bf16Pair pair = narrow[static_cast<std::size_t>(o / 2) * lanes + j];
+      ASSERT_EQ(hd::from_bf16((o % 2 ? pair >> 16 : pair) & 0xffffu), rounded(got));
+    }
+  EXPECT_LT(worst, 1);
+}
+
+TEST(Kernels, Bfloat16ProductsAreThoseOfRoundedOperands) {
+  const std::uint64_t seed = 20240603;
+  std::printf("seed %llu\n", static_cast<unsigned long long>(seed));
+  for (const Kernels* kernels : runnable()) {
+    Random random(seed);
+    for (int i = 0; i < 25; ++i) compare_dense_bf16(*kernels, random);
+  }
+}
+
+TEST(Kernels, TransposedProductAgreesWithDouble) {
+  for (const Kernels* kernels : runnable()) {
+    Random random(21);
+    for (int round = 0; round < 20; ++round) {
+      const int lanes = kLanes * random.whole(1, 7);
+      const Layer layer(random, random.whole(1, 90), random.whole(1, 90), Activation::none);
+      AlignedFloats dz = random_block(random, static_cast<int>(layer.rows()), lanes);
+      AlignedFloats dx(static_cast<std::size_t>(layer.in) * lanes, std::nanf(""));
+      kernels->dense_transposed(layer.view(), dz.data(), dx.data(), lanes, lanes);
+      for (int i = 0; i < layer.in; ++i)
+        for (int j = 0; j < lanes; ++j) {
+          double sum = 0, size = 0;
+          for (int o = 0; o < layer.out; ++o) {
+            const double term =
+                static_cast<double>(layer.at(o, i)) * dz[static_cast<std::size_t>(o) * lanes + j];
+            sum += term;
+            size += std::abs(term);
+          }
+          ASSERT_NEAR(dx[static_cast<std::size_t>(i) * lanes + j], sum, 1e-6 * size)
+              << kernels->name << ", " << layer.in << " -> " << layer.out;
+        }
+    }
+  }
+}
+
+// beta1 = beta2 = 0 leaves the gradient itself in the first moment.
+TEST(Kernels, DescentTakesTheGradientAndAnAdamStep) {
+  for (const Kernels* kernels : runnable()) {
+    Random random(22);
+    for (int round = 0; round < 20; ++round) {
+      const int in = random.whole(1, 60), out = random.whole(1, 60);
+      const int lanes = kLanes * random.whole(1, 4), width = groups_of(out) * kGroup;
+      const AlignedFloats h = random_block(random, in, lanes),
+                          dz = random_block(random, lanes, width);
+      const std::size_t floats = static_cast<std::size_t>(width) * (in + 1);
+      const AlignedFloats now(floats, 1.0f);
+      AlignedFloats next(floats), mean(floats), variance(floats);
+      const hd::AdamStep step = {0, 0, 1e-3f, 0.5f, 2};
+      kernels->descend({in, out, lanes, h.data(), dz.data(), now.data(), next.data(), mean.data(),
+                        variance.data(), step});
+      for (int o = 0; o < width; ++o)
+        for (int i = 0; i <= in; ++i) {
+          double gradient = 0, size = 0;
+          for (int b = 0; b < lanes; ++b) {
+            const double term = static_cast<double>(dz[static_cast<std::size_t>(b) * width + o]) *
+                                (i < in ? h[static_cast<std::size_t>(i) * lanes + b] : 1.0);
+            gradient += term;
+            size += std::abs(term);
+          }
+          const std::size_t at =
+              i < in ? (static_cast<std::size_t>(o / kGroup) * in + i) * kGroup + o % kGroup
+                     : static_cast<std::size_t>(width) * in + o;
+          ASSERT_NEAR(mean[at], gradient, 1e-6 * size) << kernels->name;
+          const double g = mean[at];
+          ASSERT_NEAR(variance[at], g * g, 1e-6 * g * g);
+          ASSERT_NEAR(next[at], 1 - 0.5 * g / (2 * std::abs(g) + 1e-3), 1e-6);
+        }
+    }
+  }
+}
+
+TEST(Kernels, SiluAndItsDerivativeAreThoseOfTheFormulas) {
+  Random random(23);
+  const AlignedFloats z = random_block(random, 7, 48);
+  for (const Kernels* kernels : runnable()) {
+    AlignedFloats h(z.size()), dh(z.size(), 2.0f);
+    kernels->silu(z.data(), h.data(), static_cast<std::int64_t>(z.size()));
+    kernels->silu_backward(z.data(), dh.data(), static_cast<std::int64_t>(z.size()));
+    for (std::size_t i = 0; i < z.size(); ++i) {
+      const double s = 1 / (1 + std::exp(-static_cast<double>(z[i])));
+      ASSERT_NEAR(h[i], z[i] * s, 1e-6 * (1 + std::abs(z[i])));
+      ASSERT_NEAR(dh[i], 2 * s * (1 + z[i] * (1 - s)), 4e-6);
+    }
   }
 }
 

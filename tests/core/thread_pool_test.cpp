@@ -70,7 +70,7 @@ TEST_P(ThreadPoolTest, AStartedJobIsDoneByFinish) {
   for (int round = 0; round < 200; ++round) {
     int result = 0;
     std::atomic<int> tasks{0};
-    pool.start([&] { result = round; });
+    pool.start([&](int) { result = round; });
     for (int i = 0; i < 3; ++i) pool.run(5, [&](int, int) { ++tasks; });
     pool.finish();
     ASSERT_EQ(result, round);
@@ -80,33 +80,39 @@ TEST_P(ThreadPoolTest, AStartedJobIsDoneByFinish) {
 }
 
 TEST_P(ThreadPoolTest, AJobsExceptionComesOutOfFinishOnce) {
-  pool.start([] { throw std::runtime_error("broken job"); });
+  pool.start([](int) { throw std::runtime_error("broken job"); });
   std::atomic<int> tasks{0};
   pool.run(5, [&](int, int) { ++tasks; });
   EXPECT_EQ(tasks, 5);
   EXPECT_THROW(pool.finish(), std::runtime_error);
   EXPECT_NO_THROW(pool.finish());
   int again = 0;
-  pool.start([&] { again = 1; });
+  pool.start([&](int) { again = 1; });
   pool.finish();
   EXPECT_EQ(again, 1);
 }
 
-TEST_P(ThreadPoolTest, OneJobAtATime) {
-  std::atomic<bool> release{false};
-  pool.start([&] {
-    while (!release) std::this_thread::yield();
-  });
-  EXPECT_THROW(pool.start([] {}), Error);
-  release = true;
+TEST_P(ThreadPoolTest, ManyJobsAllRunEachOnAWorkerOfItsOwn) {
+  std::vector<std::atomic<int>> inside(static_cast<std::size_t>(pool.threads()));
+  std::atomic<int> done{0}, clashes{0};
+  for (int i = 0; i < 50; ++i)
+    pool.start([&](int worker) {
+      if (inside[static_cast<std::size_t>(worker)]++ > 0) ++clashes;
+      std::this_thread::yield();
+      --inside[static_cast<std::size_t>(worker)];
+      ++done;
+    });
+  pool.run(20, [](int, int) {});
   pool.finish();
+  EXPECT_EQ(done, 50);
+  EXPECT_EQ(clashes, 0);
 }
 
 TEST_P(ThreadPoolTest, DestructionWaitsForARunningJob) {
   std::atomic<bool> began{false}, ended{false};
   {
     ThreadPool own(GetParam());
-    own.start([&] {
+    own.start([&](int) {
       began = true;
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
       ended = true;
@@ -123,7 +129,7 @@ TEST_P(ThreadPoolTest, Stress) {
   for (int round = 0; round < 500; ++round) {
     const int count = round % 13;
     const bool job = round % 3 == 0;
-    if (job) pool.start([&] { sum += 1000; });
+    if (job) pool.start([&](int) { sum += 1000; });
     pool.run(count, [&](int index, int) { sum += index; });
     if (job) pool.finish();
     expected += count * (count - 1) / 2 + (job ? 1000 : 0);

@@ -48,7 +48,8 @@ TEST(Replay, SamplesWholeTransitionsWithoutBias) {
   std::vector<int> count(10);
   ReplayBatch batch;
   for (std::uint64_t draw = 0; draw < 1000; ++draw) {
-    replay.sample(9, draw, 32, batch);
+    replay.draw(9, draw, 32, 0, batch);
+    replay.gather(batch);
     for (int i = 0; i < 32; ++i) {
       const float v = batch.x[2 * i];
       ++count[static_cast<int>(v)];
@@ -62,6 +63,27 @@ TEST(Replay, SamplesWholeTransitionsWithoutBias) {
   }
   // 3,200 expected each, standard deviation 54
   for (int n : count) EXPECT_NEAR(n, 3200, 5 * 54);
+}
+
+TEST(Replay, KnowsWhichDrawsWaitForTransitionsToCome) {
+  Replay replay(2, 1, 3, 10);
+  ReplayBatch early, late;
+  int waiting = 0;
+  for (int i = 0; i < 25; ++i) {
+    const std::int64_t pending = 1 + i % 3;
+    replay.draw(4, static_cast<std::uint64_t>(i), 2, pending, early);
+    const std::set<std::int64_t> drawn(early.slot.begin(), early.slot.end());
+    bool touched = false;
+    for (std::int64_t k = 0; k < pending; ++k)
+      touched |= drawn.count((replay.added() + k) % replay.capacity()) > 0;
+    EXPECT_EQ(replay.draws_pending(early, pending), touched);
+    waiting += touched;
+    for (std::int64_t k = 0; k < pending; ++k) add(replay, static_cast<float>(i));
+    replay.draw(4, static_cast<std::uint64_t>(i), 2, 0, late);
+    EXPECT_EQ(early.slot, late.slot);
+  }
+  EXPECT_GT(waiting, 0);
+  EXPECT_LT(waiting, 25);
 }
 
 TEST(Replay, ListsEachChangeOnce) {
