@@ -85,6 +85,8 @@ struct Context {
 struct OneDnnMlp::Impl {
   cpu::Activation output_activation;
   std::vector<Layer> layers;
+
+  std::mutex loading;  // guards the next two: a trainer refreshes several networks at once
   cpu::AlignedFloats staged;
   dnnl::stream stream{engine()};
 
@@ -140,6 +142,7 @@ void OneDnnMlp::Impl::add_layer(int stack, int in, int out, bool last) {
 }
 
 void OneDnnMlp::Impl::load(int index, Layer& layer, const cpu::PackedLayer& from) {
+  const std::lock_guard lock(loading);
   for (int i = 0; i < layer.padded_in; ++i) {
     float* row = staged.data() + static_cast<std::size_t>(i) * layer.out;
     for (int o = 0; o < layer.out; o += cpu::kGroup) {

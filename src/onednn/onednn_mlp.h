@@ -29,7 +29,7 @@ class OneDnnMlp {
   OneDnnMlp(const OneDnnMlp&) = delete;
   OneDnnMlp& operator=(const OneDnnMlp&) = delete;
 
-  /// Takes over layer `l` of network `index`, while nothing runs.
+  /// Takes over layer `l` of network `index`, which nothing runs; others may be loaded at once.
   void load(int index, std::size_t l, const cpu::PackedLayer& layer);
   /// Evaluates network `index`: x is [inputs, lanes], y [outputs, lanes]. Several threads may do so
   /// at once. oneDNN itself allocates at each call: eight blocks, 300 bytes, a product in its 2.6.

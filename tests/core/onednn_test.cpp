@@ -197,7 +197,13 @@ TEST(OneDnnMlp, LoadsNewWeights) {
   Net net(testing::random_weights(random, 2, {5, 40, 40, 6}), cpu::Activation::none);
   const Net fresh(after, cpu::Activation::none);
   net.packed.update(after);
-  net.load();
+  std::vector<std::thread> threads;  // as a trainer does
+  for (int e = 0; e < 2; ++e)
+    threads.emplace_back([&net, e] {
+      for (int k = 0; k < 50; ++k)
+        for (int l = 0; l < 3; ++l) net.net.load(e, l, net.packed.layer(e, l));
+    });
+  for (auto& thread : threads) thread.join();
   const cpu::AlignedFloats x = random_block(random, 5, 32);
   for (int e = 0; e < 2; ++e) EXPECT_EQ(run(net, e, x, 32), run(fresh, e, x, 32));
 }
