@@ -111,11 +111,11 @@ double time_of(const PackedMlp& net, int lanes) {
 Precision resolve_precision(Precision wanted, const std::vector<int>& sizes) {
   if (wanted != Precision::automatic) return wanted;
   const MlpWeights weights = MlpWeights::zeros(1, sizes);
-  const auto time = [&](Precision precision) {
+  const auto seconds = [&](Precision precision) {
     return time_of(PackedMlp(weights, cpu::Activation::none, 0, precision), 3 * cpu::kLanes);
   };
   // float32 is exact: the other must be worth it
-  return time(Precision::bfloat16) < 0.9 * time(Precision::float32) ? Precision::bfloat16
+  return seconds(Precision::bfloat16) < 0.9 * seconds(Precision::float32) ? Precision::bfloat16
                                                                     : Precision::float32;
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "cpu/kernels.h"
+#include "onednn/onednn_mlp.h"
 #include "softmpc/error.h"
 
 namespace softmpc::cpu {
@@ -22,6 +23,20 @@ bool runs(const Kernels& table) {
   return &table == &kPortableKernels;
 }
 
+/// What SOFTMPC_ISA asks for; empty where it is not set.
+std::string wanted_isa() {
+  const char* wanted = std::getenv("SOFTMPC_ISA");
+  return wanted ? wanted : "";
+}
+
+void require_onednn() {
+  if (!OneDnnMlp::built())
+    throw UsageError(
+        "SOFTMPC_ISA: this build has no oneDNN; configure with -DSOFTMPC_WITH_ONEDNN=ON");
+  if (!OneDnnMlp::usable())
+    throw UsageError("SOFTMPC_ISA: oneDNN has no bfloat16 products for this CPU");
+}
+
 const Kernels& choose() {
   // best first
   static const Kernels* const tables[] = {
@@ -32,15 +47,22 @@ const Kernels& choose() {
 #endif
     &kPortableKernels
   };
-  const char* wanted = std::getenv("SOFTMPC_ISA");
+  const std::string wanted = wanted_isa();
+  if (wanted == "onednn") require_onednn();
+  const bool any = wanted.empty() || wanted == "onednn";
   for (const Kernels* table : tables) {
-    if (wanted && *wanted && std::string(wanted) != table->name) continue;
+    if (!any && wanted != table->name) continue;
     if (runs(*table)) return *table;
-    if (wanted && *wanted)
-      throw UsageError("SOFTMPC_ISA: this CPU does not run " + std::string(wanted));
+    if (!any) throw UsageError("SOFTMPC_ISA: this CPU does not run " + wanted);
   }
-  throw UsageError("SOFTMPC_ISA: " + std::string(wanted ? wanted : "") +
-                   " is not one of portable, avx2, avx512, avx512bf16");
+  throw UsageError("SOFTMPC_ISA: " + wanted +
+                   " is not one of portable, avx2, avx512, avx512bf16, onednn");
+}
+
+bool choose_onednn() {
+  kernels();  // whose complaints hold here too
+  const std::string wanted = wanted_isa();
+  return wanted == "onednn" || (wanted.empty() && OneDnnMlp::has_amx());
 }
 
 }  // namespace
@@ -48,6 +70,11 @@ const Kernels& choose() {
 const Kernels& kernels() {
   static const Kernels& table = choose();
   return table;
+}
+
+bool through_onednn() {
+  static const bool chosen = choose_onednn();
+  return chosen;
 }
 
 }  // namespace softmpc::cpu

@@ -90,8 +90,12 @@ struct Kernels {
 };
 
 /// The best table that this CPU runs; the environment variable SOFTMPC_ISA (portable, avx2, avx512,
-/// avx512bf16) forces one. Throws UsageError if it is unknown or the CPU lacks it.
+/// avx512bf16, onednn) forces one. Throws UsageError if it is unknown or the CPU lacks it.
 const Kernels& kernels();
+
+/// True if networks in bfloat16 are evaluated by oneDNN: with SOFTMPC_ISA=onednn or, where that is
+/// not set, on a CPU with AMX. All else is computed by the best table. Throws as kernels() does.
+bool through_onednn();
 
 extern const Kernels kPortableKernels;
 #if defined(__x86_64__)

@@ -96,53 +96,68 @@ struct Paired {
 #endif
 };
 
-/// kTile outputs of V vectors of lanes, from output `o` of a group.
-template <class Operand, int V>
+/// T outputs of V vectors of lanes, within a group.
+template <class Operand, int V, int T>
 SOFTMPC_HD void dense_tile(const typename Operand::Element* weight, const float* bias, int in,
                            const typename Operand::Element* x, int x_stride, float* y,
                            int y_stride) {
-  Vec sum[kTile][V];
-#pragma GCC unroll 8
-  for (int o = 0; o < kTile; ++o)
+  Vec sum[T][V];
+#pragma GCC unroll 16
+  for (int o = 0; o < T; ++o)
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) sum[o][v] = Vec{} + bias[o];
   for (int i = Operand::steps(in); i > 0; --i) {
     typename Operand::Loaded xi[V];
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) xi[v] = Operand::load_inputs(x + v * kWidth);
-#pragma GCC unroll 8
-    for (int o = 0; o < kTile; ++o)
+#pragma GCC unroll 16
+    for (int o = 0; o < T; ++o)
 #pragma GCC unroll 4
       for (int v = 0; v < V; ++v) sum[o][v] = Operand::add(sum[o][v], weight[o], xi[v]);
     x += x_stride;
     weight += kGroup;
   }
-#pragma GCC unroll 8
-  for (int o = 0; o < kTile; ++o)
+#pragma GCC unroll 16
+  for (int o = 0; o < T; ++o)
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) store(y + static_cast<Long>(o) * y_stride + v * kWidth, sum[o][v]);
 }
 
-/// kRows outputs from `row` on, before the activation.
-template <class Operand, int V>
+/// R outputs from `row` on, before the activation.
+template <class Operand, int V, int R>
 SOFTMPC_HD void dense_rows(const PackedLayer& layer, int row, const typename Operand::Element* x,
                            int x_stride, float* y, int y_stride) {
+  constexpr int kOutputs = R > kRows ? R : kTile;
   const Long group = static_cast<Long>(row / kGroup) * Operand::steps(layer.in) * kGroup;
   const auto* weight = Operand::weight(layer) + group + row % kGroup;
-  for (int o = 0; o < kRows; o += kTile)
-    dense_tile<Operand, V>(weight + o, layer.bias + row + o, layer.in, x, x_stride,
-                           y + static_cast<Long>(o) * y_stride, y_stride);
+  for (int o = 0; o < R; o += kOutputs)
+    dense_tile<Operand, V, kOutputs>(weight + o, layer.bias + row + o, layer.in, x, x_stride,
+                                     y + static_cast<Long>(o) * y_stride, y_stride);
+}
+
+/// Calls f<R>(first row) over blocks of kRows. One AVX-512 vector of lanes takes whole groups while
+/// it can: its eight sums would wait for each other.
+template <int V, class F>
+SOFTMPC_HD void over_rows(int out, const F& f) {
+  int row = 0;
+  if constexpr (V == 1 && kWidth == 16)
+    for (; row + kGroup <= pad_rows(out); row += kGroup) f.template operator()<kGroup>(row);
+  for (; row < out; row += kRows) f.template operator()<kRows>(row);
 }
 
 template <class Operand, int V>
 void dense_lanes(const PackedLayer& layer, const typename Operand::Element* x, int x_stride,
                  float* y, int y_stride) {
-  for (int row = 0; row < layer.out; row += kRows) {
+  over_rows<V>(layer.out, [&]<int R>(int row) {
     float* to = y + static_cast<Long>(row) * y_stride;
-    dense_rows<Operand, V>(layer, row, x, x_stride, to, y_stride);
-    for (int o = 0; o < kRows; ++o)
-      activate(layer.activation, to + static_cast<Long>(o) * y_stride, V * kWidth);
-  }
+    dense_rows<Operand, V, R>(layer, row, x, x_stride, to, y_stride);
+    constexpr int kCount = V * kWidth;
+    if (y_stride == kCount)
+      activate(layer.activation, to, R * kCount);
+    else
+      for (int o = 0; o < R; ++o)
+        activate(layer.activation, to + static_cast<Long>(o) * y_stride, kCount);
+  });
 }
 
 /// Calls f<V>(first lane) over blocks of three, two and one vectors.
@@ -183,14 +198,14 @@ template <int V>
 void dense_bf16_lanes(const PackedLayer& layer, const Bf16Pair* x, int x_stride, Bf16Pair* y,
                       int y_stride) {
   constexpr int kCount = V * kWidth;
-  alignas(64) float rows[kRows * kCount];
-  for (int row = 0; row < layer.out; row += kRows) {
-    dense_rows<Paired, V>(layer, row, x, x_stride, rows, kCount);
-    activate(layer.activation, rows, kRows * kCount);
-    for (int o = 0; o < kRows; o += 2)
+  alignas(64) float rows[kGroup * kCount];
+  over_rows<V>(layer.out, [&]<int R>(int row) {
+    dense_rows<Paired, V, R>(layer, row, x, x_stride, rows, kCount);
+    activate(layer.activation, rows, R * kCount);
+    for (int o = 0; o < R; o += 2)
       narrow_rows(rows + o * kCount, rows + (o + 1) * kCount,
                   y + static_cast<Long>((row + o) / 2) * y_stride, kCount);
-  }
+  });
 }
 
 void dense_bf16(const PackedLayer& layer, const Bf16Pair* x, int x_stride, float* y,

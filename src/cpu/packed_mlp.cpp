@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "onednn/onednn_mlp.h"
 #include "softmpc/error.h"
 #include "softmpc/hd/bf16.h"
 
@@ -33,10 +34,18 @@ PackedMlp::PackedMlp(const MlpWeights& weights, cpu::Activation output_activatio
       precision_(precision),
       shape_(weights.sizes) {
   parameters_.resize(shape_.floats * stack_);
-  if (precision_ == Precision::bfloat16) pairs_.resize(shape_.pairs * stack_);
   for (int size : sizes_) widest_ = std::max(widest_, cpu::pad_rows(size));
+  if (precision_ == Precision::bfloat16 && cpu::through_onednn()) {
+    std::vector<int> wanted = sizes_;
+    wanted.back() = outputs_;
+    onednn_ = std::make_unique<OneDnnMlp>(stack_, wanted, output_activation_);
+  } else if (precision_ == Precision::bfloat16) {
+    pairs_.resize(shape_.pairs * stack_);
+  }
   update(weights);
 }
+
+PackedMlp::~PackedMlp() = default;
 
 void PackedMlp::update(const MlpWeights& weights) {
   if (weights.stack != stack_ || weights.sizes != sizes_)
@@ -90,6 +99,10 @@ void PackedMlp::read(MlpWeights& weights) const {
 
 void PackedMlp::refresh(int index) {
   if (precision_ != Precision::bfloat16) return;
+  if (onednn_) {
+    for (std::size_t l = 0; l < shape_.layers.size(); ++l) onednn_->load(index, l, layer(index, l));
+    return;
+  }
   const float* from = network(index);
   for (const PackedShape::Layer& layer : shape_.layers) {
     cpu::Bf16Pair* to = pairs_.data() + index * shape_.pairs + layer.pairs;
@@ -137,6 +150,10 @@ const float* PackedMlp::run_float32(int index, float* x, float* y, int lanes) co
 
 /// x holds the input and receives the result; y holds two blocks of pairs.
 const float* PackedMlp::run_bfloat16(int index, float* x, float* y, int lanes) const {
+  if (onednn_) {
+    onednn_->run(index, x, y, lanes);
+    return y;
+  }
   const auto& kernels = cpu::kernels();
   auto* in = reinterpret_cast<cpu::Bf16Pair*>(y);
   auto* out = in + static_cast<std::size_t>(widest_ / 2) * lanes;

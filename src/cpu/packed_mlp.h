@@ -3,6 +3,7 @@
 // trainer keeps its parameters here too, so that nothing is copied between an update and a plan.
 #pragma once
 
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -11,6 +12,8 @@
 #include "softmpc/network.h"
 
 namespace softmpc {
+
+class OneDnnMlp;
 
 /// Where the parameters of one network lie: layer by layer weight [groups, in, kGroup], then bias
 /// [groups, kGroup].
@@ -36,6 +39,7 @@ class PackedMlp {
   /// `outputs`: how many of the last layer's outputs are wanted (the first ones); 0: all.
   PackedMlp(const MlpWeights& weights, cpu::Activation output_activation, int outputs = 0,
             Precision precision = Precision::float32);
+  ~PackedMlp();
 
   /// Packs weights of the same shape; no allocation. Throws Error if the shape differs.
   void update(const MlpWeights& weights);
@@ -77,6 +81,7 @@ class PackedMlp {
   PackedShape shape_;
   cpu::AlignedFloats parameters_;                                             // [stack, floats]
   std::vector<cpu::Bf16Pair, cpu::CacheLineAllocator<cpu::Bf16Pair>> pairs_;  // [stack, pairs]
+  std::unique_ptr<OneDnnMlp> onednn_;  // evaluates in place of the kernels where not null
   int widest_ = 0;  // rows of an activation block: the widest layer in whole cpu::kRows
   bool normalise_input_ = false, normalise_output_ = false;
   std::vector<float> input_mean_, input_scale_, output_mean_, output_std_;

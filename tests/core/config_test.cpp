@@ -134,8 +134,8 @@ TEST(Config, EveryNameOfAChoiceIsKnown) {
     EXPECT_NO_THROW(apply_setting(c, text)) << text;
   }
   EXPECT_EQ(c.planner.control_mode, ControlMode::mean_residual);
-  // An alias is read, the value is written.
-  EXPECT_NE(to_json(c).find("\"precision\": \"float32\""), std::string::npos);
+  EXPECT_EQ(c.planner.precision, Precision::automatic);
+  EXPECT_NE(to_json(c).find("\"precision\": \"auto\""), std::string::npos);
 }
 
 TEST(Config, VarianceIsANumberOrAList) {

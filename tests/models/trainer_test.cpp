@@ -115,7 +115,8 @@ TEST(Trainer, AResumedRunIsBitForBitTheUninterruptedOne) {
       {"model.normalisation=running", "critic.normalisation=running", "critic.count=2"},
       {"trainer.pattern=model_per_episode", "trainer.eval_interval=60", "trainer.eval_episodes=1"},
       {"trainer.pattern=episodic", "planner.control_mode=policy_residual"},
-      {"trainer.replay_capacity=50"}};
+      {"trainer.replay_capacity=50"},
+      {"planner.precision=bfloat16"}};
   for (const auto& variant : variants) {
     const Config c = small(variant);
     Trainer whole(c, find_task("InvertedPendulum"));
@@ -126,6 +127,18 @@ TEST(Trainer, AResumedRunIsBitForBitTheUninterruptedOne) {
       EXPECT_EQ(lines, recorder.lines);
       EXPECT_EQ(hash, whole.state_hash());
     }
+  }
+}
+
+TEST(Trainer, SeveralEnvironmentsResumeBitForBit) {
+  const Config c = small({"trainer.envs=2", "environment.time_limit=20"});
+  Trainer whole(c, find_task("InvertedPendulum"));
+  Recorder recorder;
+  whole.run(recorder, "");
+  for (std::int64_t stop_at : {2, 34, 78}) {
+    const auto [lines, hash] = interrupted(c, stop_at);
+    EXPECT_EQ(lines, recorder.lines);
+    EXPECT_EQ(hash, whole.state_hash());
   }
 }
 
@@ -198,10 +211,56 @@ TEST(Trainer, SettingsThatDoNotFitTheTaskAreNamed) {
   EXPECT_NE(message({"model.source=environment"}, "Humanoid").find("Humanoid"), std::string::npos);
 }
 
+/// Keeps every episode.
+struct Listener : TrainObserver {
+  std::vector<EpisodeEnd> episodes;
+  void on_episode(const EpisodeEnd& e) override { episodes.push_back(e); }
+};
+
+// Every environment's steps count, and the result does not depend on threads.
+TEST(Trainer, SeveralEnvironmentsAreDeterministic) {
+  std::uint64_t hash = 0;
+  for (int threads : {1, 2, 3}) {
+    Config c = small({"trainer.steps=402", "trainer.envs=3", "environment.time_limit=50"});
+    c.trainer.threads = threads;
+    Listener listener;
+    Trainer trainer(c, find_task("InvertedPendulum"));
+    trainer.run(listener, "");
+    EXPECT_EQ(trainer.step(), 402);
+    std::int64_t last = 0;
+    for (const EpisodeEnd& e : listener.episodes) {
+      EXPECT_GT(e.step, last);
+      EXPECT_LE(e.step, 402);
+      last = e.step;
+    }
+    EXPECT_GE(listener.episodes.size(), 402u / 50);
+    if (threads == 1) hash = trainer.state_hash();
+    EXPECT_EQ(trainer.state_hash(), hash) << threads << " threads";
+  }
+}
+
+TEST(Trainer, PrecisionAutoIsResolvedOnce) {
+  const Trainer trainer(small({"planner.precision=auto"}), find_task("InvertedPendulum"));
+  EXPECT_NE(trainer.bundle().config.planner.precision, Precision::automatic);
+}
+
+TEST(Trainer, TrainsInBfloat16) {
+  std::uint64_t hash[2];
+  for (int i = 0; i < 2; ++i) {
+    Config c = small({"trainer.steps=200", "planner.precision=bfloat16"});
+    c.trainer.threads = 1 + i;
+    TrainObserver observer;
+    Trainer trainer(c, find_task("Hopper"));
+    trainer.run(observer, "");
+    hash[i] = trainer.state_hash();
+  }
+  EXPECT_EQ(hash[0], hash[1]);
+}
+
 TEST(Trainer, LearnsTheInvertedPendulumABit) {
   // real learning, short: an untrained planner holds the pole for 5-30 steps
   const Config c =
-      small({"trainer.steps=4000", "model.width=64", "critic.width=64", "planner.rollouts=64",
+      small({"trainer.steps=6000", "model.width=64", "critic.width=64", "planner.rollouts=64",
              "targets.rollouts=16", "model.learning_rate=0.001", "critic.learning_rate=0.001"});
   struct Best : TrainObserver {
     double best = 0;

@@ -40,11 +40,9 @@ SOFTMPC_HD std::uint32_t float_to_bits(float value) {
 #endif
 }
 
-// e^x for x clamped to [-87.3, 88.3]; error below 2e-7. Cephes' polynomial on [-ln2/2, ln2/2].
-SOFTMPC_HD float exp(float x) {
-  // written so that NaN passes through the clamp
-  x = x < -87.3f ? -87.3f : x;
-  x = x > 88.3f ? 88.3f : x;
+// e^x for |x| <= 88.3, 0 for that below -87.6; error below 2e-7. Cephes' polynomial on
+// [-ln2/2, ln2/2].
+SOFTMPC_HD float exp_in_range(float x) {
   const float shift = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
   const float t = fma(x, 1.44269504088896341f, shift);
   const float n = t - shift;
@@ -61,8 +59,24 @@ SOFTMPC_HD float exp(float x) {
   return y * bits_to_float(exponent);
 }
 
-// silu(z) = z / (1 + e^-z)
-SOFTMPC_HD float silu(float z) { return z / (1.0f + exp(-z)); }
+// e^x for x clamped to [-87.3, 88.3]
+SOFTMPC_HD float exp(float x) {
+  // written so that NaN passes through the clamp
+  x = x < -87.3f ? -87.3f : x;
+  x = x > 88.3f ? 88.3f : x;
+  return exp_in_range(x);
+}
+
+// e^x for |x| clamped to 88.3, and a number for NaN too: integers clamp in half the instructions.
+SOFTMPC_HD float exp_or_bound(float x) {
+  const std::uint32_t bits = float_to_bits(x);
+  std::int32_t size = static_cast<std::int32_t>(bits & 0x7fffffffu);
+  size = size < 0x42b0999a ? size : 0x42b0999a;  // 88.3
+  return exp_in_range(bits_to_float(static_cast<std::uint32_t>(size) | (bits & 0x80000000u)));
+}
+
+// silu(z) = z / (1 + e^-z); NaN comes through the numerator
+SOFTMPC_HD float silu(float z) { return z / (1.0f + exp_or_bound(-z)); }
 
 // silu'(z) = s (1 + z (1 - s)), s = 1 / (1 + e^-z)
 SOFTMPC_HD float silu_derivative(float z) {
