@@ -9,6 +9,7 @@
 
 #include "cpu/kernels.h"
 #include "cpu/rollout.h"
+#include "cpu/tiling.h"
 #include "cpu/update.h"
 #include "softmpc/error.h"
 #include "softmpc/hd/philox.h"
@@ -51,24 +52,9 @@ void check_shape(const PlannerConfig& c, const ProblemShape& s) {
     if (!(v > 0) || !std::isfinite(v)) fail("variance must be positive");
 }
 
-/// The widest tile. Grouped by member, the lanes of one member still fill registers.
-int widest_tile(bool grouped) { return (grouped ? 12 : 3) * cpu::kLanes; }
-
-/// Lanes per tile: three registers wide for speed, but not wider than what keeps all threads busy.
-int choose_tile(std::int64_t total, int threads, bool grouped) {
-  if (grouped) return widest_tile(grouped);
-  const std::int64_t blocks = (total + cpu::kLanes - 1) / cpu::kLanes;
-  int best = 1;
-  double best_time = 0;
-  for (int width = 1; width <= 3; ++width) {
-    const std::int64_t tiles = (blocks + width - 1) / width;
-    // narrow tiles load each weight for less work: 221, 253, 253 GFLOP/s on a Zen 5 core
-    const double per_block = width == 1 ? 1.15 : 1.0;
-    const double time = static_cast<double>((tiles + threads - 1) / threads) * width * per_block;
-    if (width == 1 || time <= best_time) best = width, best_time = time;
-  }
-  return best * cpu::kLanes;
-}
+/// Blocks of a wide tile: three registers for the dense kernels. Grouped by member, the lanes of one
+/// member still fill registers.
+int wide_blocks(bool grouped) { return grouped ? 12 : 3; }
 
 }  // namespace
 
@@ -88,7 +74,8 @@ struct Planner::Impl {
   std::vector<float> state;               // [B, nx]
   std::vector<int> member;                // [H]
   std::vector<float> residual;            // [B, H+1, nu]
-  cpu::AlignedFloats noise;               // tiles of [H+1, nu, lanes]
+  cpu::Tiling tiling;
+  cpu::AlignedFloats noise;               // tiles of [H+1, nu, width]
   std::vector<float> cost, weight;        // [B, K]
   std::vector<std::uint8_t> valid;        // [B, K]
   std::vector<cpu::TileScratch> scratch;  // per worker
@@ -115,8 +102,8 @@ struct Planner::Impl {
   const float* cost_plan(const PlanBatch& batch);
   double value_constant(const float* plan) const;
   void check_states(const PlanBatch& batch);
-  void roll_out(const cpu::RolloutJob& job, int tile);
-  void update(const PlanBatch& batch, const float* cost_plan, int tile);
+  void roll_out(const cpu::RolloutJob& job);
+  void update(const PlanBatch& batch, const float* cost_plan);
   void execute(const Models& models, const PlanBatch& batch);
   void record(const PlanBatch& batch, PlanTrace& trace) const;
 };
@@ -158,8 +145,8 @@ Planner::Planner(const PlannerConfig& config, const ProblemShape& shape, ThreadP
   p.cost.resize(lanes);
   p.weight.resize(lanes);
   p.valid.resize(lanes);
-  // the last tile may be cut short
-  p.noise.resize((lanes + widest_tile(p.grouped())) * p.plan_size);
+  // the last block may be cut short
+  p.noise.resize((lanes + cpu::kLanes) * p.plan_size);
   p.scratch.resize(p.threads());
 }
 
@@ -244,21 +231,18 @@ double Planner::Impl::value_constant(const float* plan) const {
   return 0.5 * config.temperature * sum;
 }
 
-void Planner::Impl::roll_out(const cpu::RolloutJob& job, int tile) {
-  const int total = job.problems * config.rollouts;
+void Planner::Impl::roll_out(const cpu::RolloutJob& job) {
   // for the widest tile: another B may choose another width, and must not allocate
-  for (auto& s : scratch) s.prepare(job, widest_tile(grouped()));
+  for (auto& s : scratch) s.prepare(job, wide_blocks(grouped()) * cpu::kLanes);
   const auto roll = [&](int index, int worker) {
-    const int begin = index * tile, end = std::min(total, begin + tile);
-    const cpu::RolloutOutput out = {
-        noise.data() + static_cast<std::size_t>(index) * tile * plan_size, cost.data(),
-        valid.data()};
-    cpu::roll_out(job, begin, end, tile, scratch[worker], out);
+    const int begin = tiling.begin(index);
+    const cpu::RolloutOutput out = {noise.data() + begin * plan_size, cost.data(), valid.data()};
+    cpu::roll_out(job, begin, tiling.end(index), tiling.width(index), scratch[worker], out);
   };
-  for_each((total + tile - 1) / tile, roll);
+  for_each(tiling.count(), roll);
 }
 
-void Planner::Impl::update(const PlanBatch& batch, const float* cost_plan, int tile) {
+void Planner::Impl::update(const PlanBatch& batch, const float* cost_plan) {
   const int k = config.rollouts;
   const auto update_one = [&](int b, int) {
     if (status[b] == PlanStatus::bad_state) return;
@@ -273,8 +257,8 @@ void Planner::Impl::update(const PlanBatch& batch, const float* cost_plan, int t
         .temperature = config.temperature,
         .value_constant = value_constant(cost_plan + b * plan_size),
         .noise = noise.data(),
-        .tile_lanes = tile,
-        .first_lane = static_cast<std::int64_t>(first),
+        .tiling = &tiling,
+        .first_lane = static_cast<int>(first),
     };
     const cpu::UpdateResult r = cpu::update_plan(in, std::span(weight).subspan(first, k),
                                                  batch.plan.subspan(b * plan_size, plan_size));
@@ -357,8 +341,8 @@ void Planner::solve(const Models& models, SolveKey key, const PlanBatch& batch, 
   p.check_sizes(batch);
   if (trace) p.check_trace(batch, *trace, models.dynamics->members());
   p.check_states(batch);
-  const std::int64_t total = static_cast<std::int64_t>(batch.problems) * p.config.rollouts;
-  const int tile = choose_tile(total, p.threads(), p.grouped());
+  const int total = batch.problems * p.config.rollouts;
+  p.tiling = cpu::Tiling(total, wide_blocks(p.grouped()), p.threads());
   for (int iteration = 0; iteration < p.config.iterations; ++iteration) {
     p.draw_members(key, iteration, trace, models.dynamics->members());
     const float* cost_plan = p.cost_plan(batch);
@@ -384,8 +368,8 @@ void Planner::solve(const Models& models, SolveKey key, const PlanBatch& batch, 
         .member = p.member.data(),
         .fixed_noise = fixed,
     };
-    p.roll_out(job, tile);
-    p.update(batch, cost_plan, tile);
+    p.roll_out(job);
+    p.update(batch, cost_plan);
     if (trace) p.record(batch, *trace);
   }
   if (!batch.status.empty()) std::copy_n(p.status.begin(), batch.problems, batch.status.begin());

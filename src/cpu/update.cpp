@@ -19,13 +19,13 @@ constexpr int kComponents = 32;  // summed at a time, so that the noise is read 
 /// interleaved partial sums, so that the bits depend on k alone.
 SOFTMPC_MULTIVERSION
 void weighted_noise(const UpdateInput& in, const float* weight, int begin, int end, Sum8* sums) {
-  const std::int64_t lanes = in.tile_lanes;
-  const std::int64_t tile_size = static_cast<std::int64_t>(in.horizon + 1) * in.nu * lanes;
-  for (int k = 0; k < in.rollouts;) {
-    const std::int64_t lane = in.first_lane + k;
-    const std::int64_t offset = lane % lanes;
-    const int run = static_cast<int>(std::min<std::int64_t>(in.rollouts - k, lanes - offset));
-    const float* tile = in.noise + lane / lanes * tile_size + offset;
+  const std::ptrdiff_t plan_size = static_cast<std::ptrdiff_t>(in.horizon + 1) * in.nu;
+  int index = in.tiling->find(in.first_lane);
+  for (int k = 0; k < in.rollouts; ++index) {
+    const int first = in.tiling->begin(index), offset = in.first_lane + k - first;
+    const std::ptrdiff_t lanes = in.tiling->width(index);
+    const int run = std::min(in.rollouts - k, static_cast<int>(lanes) - offset);
+    const float* tile = in.noise + first * plan_size + offset;
     const float* w = weight + k;
     for (int c = begin; c < end; ++c) {
       const float* eps = tile + c * lanes;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 
+#include "cpu/tiling.h"
 #include "softmpc/types.h"
 
 namespace softmpc::cpu {
@@ -18,9 +19,9 @@ struct UpdateInput {
   bool uniform;
   double temperature;
   double value_constant;  // c of hd::soft_value
-  const float* noise;     // tiles of [H+1, nu, tile_lanes]
-  int tile_lanes;
-  std::int64_t first_lane;
+  const float* noise;     // tiles of [H+1, nu, width], one behind the other
+  const Tiling* tiling;
+  int first_lane;
 };
 
 struct UpdateResult {
