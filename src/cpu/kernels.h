@@ -69,6 +69,9 @@ struct Kernels {
   /// `y` as float32 or, where y is null, to `narrow` as pairs of outputs.
   void (*dense_bf16)(const PackedLayer& layer, const Bf16Pair* x, int x_stride, float* y,
                      Bf16Pair* narrow, int y_stride, int lanes);
+  /// float32 operands, the result as pairs of outputs.
+  void (*dense_to_bf16)(const PackedLayer& layer, const float* x, int x_stride, Bf16Pair* narrow,
+                        int y_stride, int lanes);
   /// Rounds rows to pairs of rows; an odd last row is paired with zeros.
   void (*to_bf16)(const float* x, int rows, int x_stride, Bf16Pair* out, int out_stride, int lanes);
   /// out[i, j] = scale[i] * n_i, i < count <= 4.

@@ -194,13 +194,13 @@ SOFTMPC_HD void narrow_rows(const float* low, const float* high, Bf16Pair* out, 
 #endif
 }
 
-template <int V>
-void dense_bf16_lanes(const PackedLayer& layer, const Bf16Pair* x, int x_stride, Bf16Pair* y,
-                      int y_stride) {
+template <class Operand, int V>
+void narrow_lanes(const PackedLayer& layer, const typename Operand::Element* x, int x_stride,
+                  Bf16Pair* y, int y_stride) {
   constexpr int kCount = V * kWidth;
   alignas(64) float rows[kGroup * kCount];
   over_rows<V>(layer.out, [&]<int R>(int row) {
-    dense_rows<Paired, V, R>(layer, row, x, x_stride, rows, kCount);
+    dense_rows<Operand, V, R>(layer, row, x, x_stride, rows, kCount);
     activate(layer.activation, rows, R * kCount);
     for (int o = 0; o < R; o += 2)
       narrow_rows(rows + o * kCount, rows + (o + 1) * kCount,
@@ -214,7 +214,14 @@ void dense_bf16(const PackedLayer& layer, const Bf16Pair* x, int x_stride, float
     if (y)
       dense_lanes<Paired, V>(layer, x + j, x_stride, y + j, y_stride);
     else
-      dense_bf16_lanes<V>(layer, x + j, x_stride, narrow + j, y_stride);
+      narrow_lanes<Paired, V>(layer, x + j, x_stride, narrow + j, y_stride);
+  });
+}
+
+void dense_to_bf16(const PackedLayer& layer, const float* x, int x_stride, Bf16Pair* narrow,
+                   int y_stride, int lanes) {
+  over_lanes(lanes, [&]<int V>(int j) {
+    narrow_lanes<Single, V>(layer, x + j, x_stride, narrow + j, y_stride);
   });
 }
 

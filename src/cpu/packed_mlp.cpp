@@ -148,22 +148,25 @@ const float* PackedMlp::run_float32(int index, float* x, float* y, int lanes) co
   return x;
 }
 
-/// x holds the input and receives the result; y holds two blocks of pairs.
+/// The products between hidden layers in bfloat16; what comes from the states and what goes to them
+/// stays in float32: a tenth of the work, and most of the error (tests/pipeline/precision_test.cpp).
 const float* PackedMlp::run_bfloat16(int index, float* x, float* y, int lanes) const {
-  if (onednn_) {
-    onednn_->run(index, x, y, lanes);
-    return y;
-  }
+  const std::size_t last = shape_.layers.size() - 1;
+  if (last < 2) return run_float32(index, x, y, lanes);
   const auto& kernels = cpu::kernels();
-  auto* in = reinterpret_cast<cpu::Bf16Pair*>(y);
-  auto* out = in + static_cast<std::size_t>(widest_ / 2) * lanes;
-  kernels.to_bf16(x, inputs(), lanes, in, lanes, lanes);
-  for (std::size_t l = 0; l < shape_.layers.size(); ++l) {
-    const bool last = l + 1 == shape_.layers.size();
-    kernels.dense_bf16(layer(index, l), in, lanes, last ? x : nullptr, out, lanes, lanes);
-    std::swap(in, out);
+  if (onednn_) {
+    kernels.dense(layer(index, 0), x, lanes, y, lanes, lanes);
+    onednn_->run(index, y, x, lanes);
+  } else {
+    auto* in = reinterpret_cast<cpu::Bf16Pair*>(y);
+    auto* out = in + static_cast<std::size_t>(widest_ / 2) * lanes;
+    kernels.dense_to_bf16(layer(index, 0), x, lanes, in, lanes, lanes);
+    for (std::size_t l = 1; l < last; ++l, std::swap(in, out))
+      kernels.dense_bf16(layer(index, l), in, lanes, l + 1 == last ? x : nullptr, out, lanes,
+                         lanes);
   }
-  return x;
+  kernels.dense(layer(index, last), x, lanes, y, lanes, lanes);
+  return y;
 }
 
 const float* PackedMlp::run(int index, float* scratch, int lanes) const {
