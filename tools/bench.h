@@ -13,6 +13,7 @@ namespace softmpc::tools {
 Run add_bench_plan(CLI::App& app);
 Run add_bench_scaling(CLI::App& app);
 Run add_bench_train(CLI::App& app);
+Run add_bench_update(CLI::App& app);
 Run add_bench_diff_drive(CLI::App& app);
 
 /// Options that several benchmarks share, as typed; empty: not given.

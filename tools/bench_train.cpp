@@ -32,13 +32,6 @@ rate of the product; with bfloat16 the planner's dynamics are evaluated in it, a
 
 Example: softmpc bench train Hopper --preset paper-gaussian --threads 2 --json)";
 
-std::vector<int> sizes_of(int inputs, int width, int layers, int outputs) {
-  std::vector<int> sizes = {inputs};
-  sizes.insert(sizes.end(), static_cast<std::size_t>(layers), width);
-  sizes.push_back(outputs);
-  return sizes;
-}
-
 /// Work of one evaluation of each net.
 struct NetWork {
   double dynamics, critic, policy;
@@ -49,9 +42,9 @@ NetWork net_work(const Config& c, const TaskSpec& spec) {
   // where the reward is learned it is one more output
   const bool reward = c.model.reward == Learned::always ||
                       (c.model.reward == Learned::automatic && !spec.analytic_reward);
-  return {net_flops(sizes_of(inputs, c.model.width, c.model.layers, spec.nx + reward)),
-          net_flops(sizes_of(inputs, c.critic.width, c.critic.layers, 1)),
-          net_flops(sizes_of(spec.nx, c.policy.width, c.policy.layers, spec.nu))};
+  return {net_flops(layer_sizes(inputs, c.model.width, c.model.layers, spec.nx + reward)),
+          net_flops(layer_sizes(inputs, c.critic.width, c.critic.layers, 1)),
+          net_flops(layer_sizes(spec.nx, c.policy.width, c.policy.layers, spec.nu))};
 }
 
 /// One environment step: online plan + target plans + updates (forward and twice that backward).
@@ -168,8 +161,6 @@ int run_bench_train(const TrainBenchOptions& options) {
   Config& config = request.config;
   const TaskSpec spec =
       find_task(request.task).spec({config.environment.positions, config.environment.time_limit});
-  const auto sizes = sizes_of(spec.nx + spec.nu, config.model.width, config.model.layers, spec.nx);
-  config.planner.precision = resolve_precision(config.planner.precision, sizes);
   ThreadPool pool(config.trainer.threads);
   Yardstick yardstick(pool, config.planner.precision);
   StepTimer timer(warmup, steps, yardstick);

@@ -18,6 +18,7 @@ constexpr Command kBenchmarks[] = {
     {"scaling", "time of a plan against rollouts, horizon, width, members, problems, threads",
      add_bench_scaling},
     {"train", "environment steps per second of training", add_bench_train},
+    {"update", "one update of the models and the critics, beside LibTorch", add_bench_update},
     {"diff-drive", "plans with an analytic model: a differential drive on a cost map",
      add_bench_diff_drive},
 };
@@ -115,8 +116,8 @@ Run add_bench(CLI::App& app) {
       if (sub->parsed()) return run();
     }
     throw UsageError(
-        "bench: no benchmark given: one of plan, scaling, train, diff-drive; see softmpc bench "
-        "--help");
+        "bench: no benchmark given: one of plan, scaling, train, update, diff-drive; see softmpc "
+        "bench --help");
   };
 }
 

@@ -94,6 +94,10 @@ void train_in_memory(const std::string& task, const Config& config, TrainObserve
   Trainer(config, find_task(task)).run(progress, "");
 }
 
+UpdateTimes update_times(const Config& config, int nx, int nu, int rounds) {
+  return time_updates(config, nx, nu, rounds);
+}
+
 double library_matrix_rate(ThreadPool& pool, Precision precision, double seconds) {
   return torch_matrix_rate(pool, precision, seconds);
 }

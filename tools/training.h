@@ -11,6 +11,7 @@
 #include "softmpc/config.h"
 #include "softmpc/thread_pool.h"
 #include "softmpc/train/trainer.h"
+#include "softmpc/train/update_times.h"
 
 namespace softmpc::tools {
 
@@ -47,6 +48,9 @@ void train_in_memory(const std::string& task, const Config& config, TrainObserve
 
 /// torch_matrix_rate(); 0 where the program has no LibTorch.
 double library_matrix_rate(ThreadPool& pool, Precision precision, double seconds);
+
+/// time_updates().
+UpdateTimes update_times(const Config& config, int nx, int nu, int rounds);
 
 /// play() with the bundle's own task; `path` names the bundle in errors.
 std::vector<double> play_bundle(const Bundle& bundle, const std::string& path,

@@ -149,6 +149,19 @@ TEST(BenchTrain, CountsStepsAfterTheWarmUp) {
   EXPECT_EQ(json.at("flops_per_step").get<double>(), 672841728.0);
 }
 
+TEST(BenchUpdate, TimesBothWays) {
+  const Result result = run({"bench", "update", "--rounds", "3", "--json"});
+  if (result.err.find("no trainer") != std::string::npos) {
+    GTEST_SKIP() << "this build has no trainer";
+  }
+  ASSERT_EQ(result.code, 0) << result.err;
+  const Json json = Json::parse(result.out);
+  for (const char* key : {"model_us", "critic_us", "libtorch_model_us", "libtorch_critic_us"})
+    EXPECT_GT(json.at(key).get<double>(), 0) << key;
+  EXPECT_EQ(json.at("members"), 4);
+  EXPECT_EQ(json.at("batch_size"), 32);
+}
+
 TEST(Bench, WrongCommandLinesSayWhatIsRight) {
   const auto refused = [](std::vector<std::string> arguments,
                           const std::vector<std::string>& parts) {
@@ -156,7 +169,7 @@ TEST(Bench, WrongCommandLinesSayWhatIsRight) {
     arguments.insert(arguments.begin(), "bench");
     expect_error(run(arguments), 2, parts);
   };
-  refused({}, {"plan, scaling, train, diff-drive"});
+  refused({}, {"plan, scaling, train, update, diff-drive"});
   refused({"plam"}, {"'bench plam'", "nearest is 'plan'"});
   refused({"plan", "--rolouts", "3"}, {"'--rolouts'", "--rollouts", "softmpc bench plan --help"});
   refused({"plan", "--case", "f"}, {"'f'", "a, b, c, d, e"});
