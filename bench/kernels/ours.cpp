@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Our kernels, a base per precision and instruction set that this CPU runs, and a bfloat16 network
-// by way of oneDNN as the planner takes it.
+// Our kernels, a base per precision and instruction set that this CPU runs, and the net with
+// bfloat16 between hidden layers as the planner computes it, by our kernels and by oneDNN.
 #include "cpu/kernels.h"
 #include "onednn/onednn_mlp.h"
 #include "tiles.h"
@@ -40,6 +40,20 @@ void run_bfloat16(benchmark::State& state, const cpu::Kernels& kernels, Work wor
   });
 }
 
+// As the planner calls them: the first and the last layer take float32.
+void run_planned(benchmark::State& state, const cpu::Kernels& kernels, Work work, int rows) {
+  const std::vector<GroupedLayer> net = grouped(work);
+  std::vector<cpu::Bf16Pair, cpu::CacheLineAllocator<cpu::Bf16Pair>> pairs(128 * kTile);
+  run_tiles(state, work, rows, kTile, [&](std::size_t l, const float* in, int lanes, float* out) {
+    if (l == 0)
+      kernels.dense_to_bf16(view(net[l]), in, lanes, pairs.data(), lanes, lanes);
+    else if (l == 1)
+      kernels.dense_bf16(view(net[l]), pairs.data(), lanes, out, nullptr, lanes, lanes);
+    else
+      kernels.dense(view(net[l]), in, lanes, out, lanes, lanes);
+  });
+}
+
 void add(const cpu::Kernels& kernels) {
   if (!kernels.native_bf16)
     register_cases(std::string("ours_f32_") + kernels.name,
@@ -50,18 +64,23 @@ void add(const cpu::Kernels& kernels) {
                  [&](benchmark::State& state, Work work, int rows) {
                    run_bfloat16(state, kernels, work, rows);
                  });
+  register_cases(
+      std::string("ours_planned_") + kernels.name,
+      [&](benchmark::State& state, Work work, int rows) {
+        run_planned(state, kernels, work, rows);
+      },
+      true);
 }
 
-void run_onednn_mlp(benchmark::State& state, Work work, int rows) {
+void run_planned_onednn(benchmark::State& state, Work work, int rows) {
   const std::vector<GroupedLayer> net = grouped(work);
-  std::vector<int> sizes = {net.front().shape.in};
-  for (const GroupedLayer& layer : net) sizes.push_back(layer.shape.out);
-  OneDnnMlp mlp(1, sizes, cpu::Activation::none);
-  for (std::size_t l = 0; l < net.size(); ++l) mlp.load(0, l, view(net[l]));
-  const float* input = nullptr;
+  OneDnnMlp mlp(1, {net[1].shape.in, net[1].shape.out});
+  mlp.load(0, 0, view(net[1]));
   run_tiles(state, work, rows, kTile, [&](std::size_t l, const float* in, int lanes, float* out) {
-    if (l == 0) input = in;
-    if (l + 1 == net.size()) mlp.run(0, input, out, lanes);
+    if (l == 1)
+      mlp.run(0, in, out, lanes);
+    else
+      cpu::kernels().dense(view(net[l]), in, lanes, out, lanes, lanes);
   });
 }
 
@@ -75,7 +94,7 @@ const bool registered = [] {
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) add(cpu::kAvx2Kernels);
 #endif
   add(cpu::kPortableKernels);
-  if (OneDnnMlp::usable()) register_cases("onednn_mlp_bf16", run_onednn_mlp, true);
+  if (OneDnnMlp::usable()) register_cases("onednn_planned", run_planned_onednn, true);
   return true;
 }();
 

@@ -34,8 +34,9 @@ struct Columns {
   operator ConstColumns() const { return {data, stride}; }
 };
 
-/// Operands of the dynamics ensemble's products in a planner; states, sums, costs and the critic
-/// are float32 always. `automatic` is resolved once, by measurement (resolve_precision).
+/// Operands of the products between hidden layers of the dynamics ensemble in a planner; its first
+/// and last layer, states, sums, costs and the critic are float32 always. `automatic` is resolved
+/// once, by measurement (resolve_precision).
 enum class Precision { float32, bfloat16, automatic };
 enum class Prior { gaussian, uniform };
 enum class ControlMode { plain, mean_residual, policy_residual };

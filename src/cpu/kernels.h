@@ -86,7 +86,7 @@ struct Kernels {
   void (*silu)(const float* z, float* h, std::int64_t count);
   /// dz = dh silu'(z), in place of dh
   void (*silu_backward)(const float* z, float* dh, std::int64_t count);
-  /// out[j, r] = x[r, j]; `rows` is a multiple of kRows.
+  /// out[j, r] = x[r, j]; `rows` is a multiple of kRows, `lanes` is any number.
   void (*transpose)(const float* x, int rows, int x_stride, float* out, int out_stride, int lanes);
   /// Gradient of one layer, then hd::adam on each of its parameters.
   void (*descend)(const DescentJob& job);
@@ -96,7 +96,7 @@ struct Kernels {
 /// avx512bf16, onednn) forces one. Throws UsageError if it is unknown or the CPU lacks it.
 const Kernels& kernels();
 
-/// True if networks in bfloat16 are evaluated by oneDNN: with SOFTMPC_ISA=onednn or, where that is
+/// True if products in bfloat16 are computed by oneDNN: with SOFTMPC_ISA=onednn or, where that is
 /// not set, on a CPU with AMX. All else is computed by the best table. Throws as kernels() does.
 bool through_onednn();
 

@@ -184,9 +184,11 @@ SOFTMPC_HD void narrow_rows(const float* low, const float* high, Bf16Pair* out, 
   for (int j = 0; j < count; j += kWidth) {
     const __m256i l = (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(low + j));
     const __m256i h = (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(high + j));
-    const __m512i pair =
-        _mm512_or_si512(_mm512_cvtepu16_epi32(l), _mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
-    _mm512_storeu_si512(out + j, pair);
+    // masked with all ones: g++ 12 warns of the others' undefined operand
+    const __m512i low16 = _mm512_maskz_cvtepu16_epi32(0xffff, l);
+    const __m512i high16 =
+        _mm512_maskz_slli_epi32(0xffff, _mm512_maskz_cvtepu16_epi32(0xffff, h), 16);
+    _mm512_storeu_si512(out + j, _mm512_or_si512(low16, high16));
   }
 #else
 #pragma GCC ivdep

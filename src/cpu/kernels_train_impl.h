@@ -66,12 +66,45 @@ void silu_backward(const float* z, float* dh, std::int64_t count) {
   for (std::int64_t j = 0; j < count; ++j) dh[j] *= hd::silu_derivative(z[j]);
 }
 
+#if defined(__AVX2__)
+SOFTMPC_HD void transpose_8x8(const float* x, Long x_stride, float* out, Long out_stride) {
+  __m256 a[8], b[8];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) a[i] = _mm256_loadu_ps(x + i * x_stride);
+#pragma GCC unroll 4
+  for (int i = 0; i < 8; i += 2) {  // pairs of rows, within halves
+    b[i] = _mm256_unpacklo_ps(a[i], a[i + 1]);
+    b[i + 1] = _mm256_unpackhi_ps(a[i], a[i + 1]);
+  }
+#pragma GCC unroll 2
+  for (int i = 0; i < 8; i += 4)  // fours
+#pragma GCC unroll 2
+    for (int k = 0; k < 2; ++k) {
+      a[i + 2 * k] = _mm256_shuffle_ps(b[i + k], b[i + k + 2], 0x44);
+      a[i + 2 * k + 1] = _mm256_shuffle_ps(b[i + k], b[i + k + 2], 0xee);
+    }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {  // eights
+    _mm256_storeu_ps(out + i * out_stride, _mm256_permute2f128_ps(a[i], a[i + 4], 0x20));
+    _mm256_storeu_ps(out + (i + 4) * out_stride, _mm256_permute2f128_ps(a[i], a[i + 4], 0x31));
+  }
+}
+#endif
+
 void transpose(const float* x, int rows, int x_stride, float* out, int out_stride, int lanes) {
-  for (int r = 0; r < rows; r += kRows)
-    for (int j = 0; j < lanes; ++j)
+  for (int r = 0; r < rows; r += kRows) {
+    const float* from = x + static_cast<Long>(r) * x_stride;
+    int j = 0;
+#if defined(__AVX2__)
+    static_assert(kRows == 8);
+    for (; j + 8 <= lanes; j += 8)
+      transpose_8x8(from + j, x_stride, out + static_cast<Long>(j) * out_stride + r, out_stride);
+#endif
+    for (; j < lanes; ++j)
 #pragma GCC unroll 8
       for (int k = 0; k < kRows; ++k)
-        out[static_cast<Long>(j) * out_stride + r + k] = x[static_cast<Long>(r + k) * x_stride + j];
+        out[static_cast<Long>(j) * out_stride + r + k] = from[static_cast<Long>(k) * x_stride + j];
+  }
 }
 
 constexpr int kGroupVectors = kGroup / kWidth;

@@ -35,12 +35,12 @@ PackedMlp::PackedMlp(const MlpWeights& weights, cpu::Activation output_activatio
       shape_(weights.sizes) {
   parameters_.resize(shape_.floats * stack_);
   for (int size : sizes_) widest_ = std::max(widest_, cpu::pad_rows(size));
-  if (precision_ == Precision::bfloat16 && cpu::through_onednn()) {
-    std::vector<int> wanted = sizes_;
-    wanted.back() = outputs_;
-    onednn_ = std::make_unique<OneDnnMlp>(stack_, wanted, output_activation_);
-  } else if (precision_ == Precision::bfloat16) {
-    pairs_.resize(shape_.pairs * stack_);
+  if (precision_ == Precision::bfloat16 && shape_.layers.size() > 2) {  // else nothing to round
+    if (cpu::through_onednn())
+      onednn_ = std::make_unique<OneDnnMlp>(stack_,
+                                            std::vector<int>(sizes_.begin() + 1, sizes_.end() - 1));
+    else
+      pairs_.resize(shape_.pairs * stack_);
   }
   update(weights);
 }
@@ -98,13 +98,13 @@ void PackedMlp::read(MlpWeights& weights) const {
 }
 
 void PackedMlp::refresh(int index) {
-  if (precision_ != Precision::bfloat16) return;
-  if (onednn_) {
-    for (std::size_t l = 0; l < shape_.layers.size(); ++l) onednn_->load(index, l, layer(index, l));
-    return;
-  }
+  const std::size_t last = shape_.layers.size() - 1;
+  if (onednn_)
+    for (std::size_t l = 1; l < last; ++l) onednn_->load(index, l - 1, layer(index, l));
+  if (pairs_.empty()) return;
   const float* from = network(index);
-  for (const PackedShape::Layer& layer : shape_.layers) {
+  for (std::size_t l = 1; l < last; ++l) {
+    const PackedShape::Layer& layer = shape_.layers[l];
     cpu::Bf16Pair* to = pairs_.data() + index * shape_.pairs + layer.pairs;
     for (int g = 0; g < cpu::groups_of(layer.out); ++g) {
       const float* w = from + layer.weight + static_cast<std::size_t>(g) * layer.in * cpu::kGroup;
@@ -149,7 +149,7 @@ const float* PackedMlp::run_float32(int index, float* x, float* y, int lanes) co
 }
 
 /// The products between hidden layers in bfloat16; what comes from the states and what goes to them
-/// stays in float32: a tenth of the work, and most of the error (tests/pipeline/precision_test.cpp).
+/// stays in float32: a tenth of the work, most of the error (tests/pipeline/precision_test.cpp).
 const float* PackedMlp::run_bfloat16(int index, float* x, float* y, int lanes) const {
   const std::size_t last = shape_.layers.size() - 1;
   if (last < 2) return run_float32(index, x, y, lanes);

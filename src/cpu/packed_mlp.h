@@ -81,7 +81,7 @@ class PackedMlp {
   PackedShape shape_;
   cpu::AlignedFloats parameters_;                                             // [stack, floats]
   std::vector<cpu::Bf16Pair, cpu::CacheLineAllocator<cpu::Bf16Pair>> pairs_;  // [stack, pairs]
-  std::unique_ptr<OneDnnMlp> onednn_;  // evaluates in place of the kernels where not null
+  std::unique_ptr<OneDnnMlp> onednn_;  // between hidden layers, in place of the kernels
   int widest_ = 0;  // rows of an activation block: the widest layer in whole cpu::kRows
   bool normalise_input_ = false, normalise_output_ = false;
   std::vector<float> input_mean_, input_scale_, output_mean_, output_std_;

@@ -18,7 +18,7 @@ bool OneDnnMlp::built() { return false; }
 bool OneDnnMlp::usable() { return false; }
 bool OneDnnMlp::has_amx() { return false; }
 
-OneDnnMlp::OneDnnMlp(int, const std::vector<int>&, cpu::Activation) { refuse(); }
+OneDnnMlp::OneDnnMlp(int, const std::vector<int>&) { refuse(); }
 OneDnnMlp::~OneDnnMlp() = default;
 void OneDnnMlp::load(int, std::size_t, const cpu::PackedLayer&) { refuse(); }
 void OneDnnMlp::run(int, const float*, float*, int) const { refuse(); }

@@ -12,7 +12,7 @@
 #include "onednn/dnnl_matmul.h"
 #include "softmpc/error.h"
 #include "softmpc/hd/bf16.h"
-#include "softmpc/hd/math.h"
+#include "softmpc/multiversion.h"
 
 namespace softmpc {
 namespace {
@@ -25,8 +25,6 @@ using Tag = memory::format_tag;
 /// cpu::kLanes.
 constexpr int kWidest = OneDnnMlp::preferred_lanes();
 constexpr int kWidths = kWidest / cpu::kLanes;
-/// Inputs are padded to whole 32-byte rows, so that none is split.
-constexpr int kInputs = 16;
 
 const dnnl::engine& engine() {
   static const dnnl::engine cpu(dnnl::engine::kind::cpu, 0);
@@ -36,10 +34,10 @@ const dnnl::engine& engine() {
 memory::desc plain(int rows, int columns, Type type) { return {{rows, columns}, type, Tag::ab}; }
 
 dnnl::matmul::primitive_desc describe_layer(int lanes, int in, const memory::desc& weight, int out,
-                                            bool silu, Type result) {
+                                            Type result) {
   return onednn::describe(engine(),
                           {plain(lanes, in, Type::bf16), weight, plain(1, out, Type::f32),
-                           plain(lanes, out, result), silu},
+                           plain(lanes, out, result), true},
                           true);
 }
 
@@ -52,7 +50,7 @@ const std::string& implementation() {
     const onednn::OneThread guard;
     try {
       const memory::desc any({256, 256}, Type::bf16, Tag::any);
-      return describe_layer(kWidest, 256, any, 256, true, Type::bf16).impl_info_str();
+      return describe_layer(kWidest, 256, any, 256, Type::bf16).impl_info_str();
     } catch (const dnnl::error&) {
       return {};
     }
@@ -60,12 +58,18 @@ const std::string& implementation() {
   return name;
 }
 
+SOFTMPC_MULTIVERSION
+void round_all(const float* from, std::uint16_t* to, int count) {
+#pragma GCC ivdep
+  for (int k = 0; k < count; ++k) to[k] = static_cast<std::uint16_t>(hd::to_bf16(from[k]));
+}
+
 struct Layer {
-  int in, padded_in, out;
+  int in, out;                 // in whole cpu::kRows; padding has zero weights and biases
   memory::desc layout;         // of the weights, the same for all widths
   std::vector<memory> weight;  // [stack]
   std::vector<memory> bias;    // [stack]
-  memory staged;               // float32 [padded_in, out], a view of shared storage
+  memory staged;               // float32 [in, out], a view of shared storage
   dnnl::reorder pack;          // from staged to weight
   std::array<dnnl::matmul, kWidths> primitive;
   std::array<memory::desc, kWidths> scratchpad;
@@ -77,13 +81,13 @@ struct Context {
   std::vector<std::array<memory, kWidths>> source, result;  // per layer, views of shared storage
   std::vector<std::array<memory, kWidths>> scratchpad;
   cpu::AlignedBytes pads;
+  cpu::AlignedFloats turned;  // [kLanes, in] of the first layer
   std::array<cpu::AlignedBytes, 2> blocks;
 };
 
 }  // namespace
 
 struct OneDnnMlp::Impl {
-  cpu::Activation output_activation;
   std::vector<Layer> layers;
 
   std::mutex loading;  // guards the next two: a trainer refreshes several networks at once
@@ -93,27 +97,26 @@ struct OneDnnMlp::Impl {
   std::mutex mutex;  // guards `idle`
   std::vector<std::unique_ptr<Context>> idle;
 
-  Impl(int stack, const std::vector<int>& sizes, cpu::Activation activation);
+  Impl(int stack, const std::vector<int>& sizes);
   void add_layer(int stack, int in, int out, bool last);
   void load(int index, Layer& layer, const cpu::PackedLayer& from);
   std::unique_ptr<Context> make_context() const;
   std::unique_ptr<Context> take();
   void give_back(std::unique_ptr<Context> context);
-  void read_input(const float* x, int stride, int lanes, std::uint16_t* to) const;
+  void read_input(Context& context, const float* x, int stride, int lanes) const;
   void execute(Context& context, int index, int lanes) const;
-  void write_output(const float* from, int lanes, float* y, int stride) const;
+  void write_output(const Context& context, int lanes, float* y, int stride) const;
 };
 
-OneDnnMlp::Impl::Impl(int stack, const std::vector<int>& sizes, cpu::Activation activation)
-    : output_activation(activation) {
+OneDnnMlp::Impl::Impl(int stack, const std::vector<int>& sizes) {
   for (std::size_t l = 1; l < sizes.size(); ++l)
-    add_layer(stack, sizes[l - 1], sizes[l], l + 1 == sizes.size());
+    add_layer(stack, cpu::pad_rows(sizes[l - 1]), cpu::pad_rows(sizes[l]), l + 1 == sizes.size());
   std::size_t most = 0;
   for (const Layer& layer : layers)
-    most = std::max(most, static_cast<std::size_t>(layer.out) * layer.padded_in);
+    most = std::max(most, static_cast<std::size_t>(layer.out) * layer.in);
   staged.resize(most);
   for (Layer& layer : layers) {
-    layer.staged = memory(plain(layer.padded_in, layer.out, Type::f32), engine(), staged.data());
+    layer.staged = memory(plain(layer.in, layer.out, Type::f32), engine(), staged.data());
     layer.pack = dnnl::reorder(layer.staged, layer.weight.front());
   }
   idle.push_back(make_context());
@@ -122,14 +125,12 @@ OneDnnMlp::Impl::Impl(int stack, const std::vector<int>& sizes, cpu::Activation 
 void OneDnnMlp::Impl::add_layer(int stack, int in, int out, bool last) {
   Layer layer;
   layer.in = in;
-  layer.padded_in = layers.empty() ? (in + kInputs - 1) / kInputs * kInputs : in;
   layer.out = out;
-  layer.layout = memory::desc({layer.padded_in, out}, Type::bf16, Tag::any);
+  layer.layout = memory::desc({in, out}, Type::bf16, Tag::any);
   const Type result = last ? Type::f32 : Type::bf16;
   // the widest chooses the layout
   for (int w = kWidths - 1; w >= 0; --w) {
-    const auto described =
-        describe_layer((w + 1) * cpu::kLanes, layer.padded_in, layer.layout, out, !last, result);
+    const auto described = describe_layer((w + 1) * cpu::kLanes, in, layer.layout, out, result);
     layer.layout = described.weights_desc();
     layer.primitive[w] = dnnl::matmul(described);
     layer.scratchpad[w] = described.scratchpad_desc();
@@ -143,18 +144,16 @@ void OneDnnMlp::Impl::add_layer(int stack, int in, int out, bool last) {
 
 void OneDnnMlp::Impl::load(int index, Layer& layer, const cpu::PackedLayer& from) {
   const std::lock_guard lock(loading);
-  for (int i = 0; i < layer.padded_in; ++i) {
+  for (int i = 0; i < from.in; ++i) {
     float* row = staged.data() + static_cast<std::size_t>(i) * layer.out;
     for (int o = 0; o < layer.out; o += cpu::kGroup) {
       const float* group =
-          from.weight + (static_cast<std::size_t>(o / cpu::kGroup) * layer.in + i) * cpu::kGroup;
-      const int count = std::min(cpu::kGroup, layer.out - o);
-      if (i < layer.in)
-        std::copy(group, group + count, row + o);
-      else
-        std::fill(row + o, row + o + count, 0.0f);
+          from.weight + (static_cast<std::size_t>(o / cpu::kGroup) * from.in + i) * cpu::kGroup;
+      std::copy(group, group + std::min(cpu::kGroup, layer.out - o), row + o);
     }
   }
+  std::fill(staged.data() + static_cast<std::size_t>(from.in) * layer.out,
+            staged.data() + static_cast<std::size_t>(layer.in) * layer.out, 0.0f);
   std::copy(from.bias, from.bias + layer.out,
             static_cast<float*>(layer.bias[index].get_data_handle()));
   layer.pack.execute(stream, layer.staged, layer.weight[index]);
@@ -165,11 +164,12 @@ std::unique_ptr<Context> OneDnnMlp::Impl::make_context() const {
   auto context = std::make_unique<Context>();
   std::size_t widest = 0, pads = 64;
   for (const Layer& layer : layers) {
-    widest = std::max<std::size_t>({widest, static_cast<std::size_t>(layer.padded_in),
-                                    2 * static_cast<std::size_t>(layer.out)});
+    widest = std::max<std::size_t>(
+        {widest, static_cast<std::size_t>(layer.in), 2 * static_cast<std::size_t>(layer.out)});
     for (const auto& pad : layer.scratchpad) pads = std::max(pads, pad.get_size());
   }
   context->pads.resize(pads);
+  context->turned.resize(static_cast<std::size_t>(cpu::kLanes) * layers.front().in);
   for (auto& block : context->blocks) block.resize(widest * kWidest * sizeof(std::uint16_t));
   for (std::size_t l = 0; l < layers.size(); ++l) {
     const Layer& layer = layers[l];
@@ -179,8 +179,8 @@ std::unique_ptr<Context> OneDnnMlp::Impl::make_context() const {
     auto& pad = context->scratchpad.emplace_back();
     for (int w = 0; w < kWidths; ++w) {
       const int lanes = (w + 1) * cpu::kLanes;
-      source[w] = memory(plain(lanes, layer.padded_in, Type::bf16), engine(),
-                         context->blocks[l % 2].data());
+      source[w] =
+          memory(plain(lanes, layer.in, Type::bf16), engine(), context->blocks[l % 2].data());
       target[w] =
           memory(plain(lanes, layer.out, result), engine(), context->blocks[(l + 1) % 2].data());
       pad[w] = memory(layer.scratchpad[w], engine(), context->pads.data());
@@ -206,13 +206,14 @@ void OneDnnMlp::Impl::give_back(std::unique_ptr<Context> context) {
   idle.push_back(std::move(context));
 }
 
-// rounds and turns [inputs, lanes] into [lanes, padded_in]
-void OneDnnMlp::Impl::read_input(const float* x, int stride, int lanes, std::uint16_t* to) const {
-  const int in = layers.front().in, padded = layers.front().padded_in;
-  for (int j = 0; j < lanes; ++j, to += padded) {
-    for (int i = 0; i < in; ++i)
-      to[i] = static_cast<std::uint16_t>(hd::to_bf16(x[static_cast<std::size_t>(i) * stride + j]));
-    std::fill(to + in, to + padded, std::uint16_t{0});
+// rounds and turns [in, lanes] into [lanes, in], a few lanes at a time to stay in the first cache
+void OneDnnMlp::Impl::read_input(Context& context, const float* x, int stride, int lanes) const {
+  const int in = layers.front().in;
+  auto* to = reinterpret_cast<std::uint16_t*>(context.blocks[0].data());
+  float* turned = context.turned.data();
+  for (int j = 0; j < lanes; j += cpu::kLanes, to += cpu::kLanes * in) {
+    cpu::kernels().transpose(x + j, in, stride, turned, in, cpu::kLanes);
+    round_all(turned, to, cpu::kLanes * in);
   }
 }
 
@@ -232,24 +233,11 @@ void OneDnnMlp::Impl::execute(Context& context, int index, int lanes) const {
   context.stream.wait();
 }
 
-// activates and turns [lanes, outputs] into [outputs, lanes]
-void OneDnnMlp::Impl::write_output(const float* from, int lanes, float* y, int stride) const {
-  const int outputs = layers.back().out;
-  for (int o = 0; o < outputs; ++o, y += stride)
-    for (int j = 0; j < lanes; ++j) {
-      const float z = from[static_cast<std::size_t>(j) * outputs + o];
-      switch (output_activation) {
-        case cpu::Activation::none:
-          y[j] = z;
-          break;
-        case cpu::Activation::silu:
-          y[j] = hd::silu(z);
-          break;
-        case cpu::Activation::tanh:
-          y[j] = hd::tanh(z);
-          break;
-      }
-    }
+// turns [lanes, out] into [out, lanes]
+void OneDnnMlp::Impl::write_output(const Context& context, int lanes, float* y, int stride) const {
+  const int out = layers.back().out;
+  const auto* from = reinterpret_cast<const float*>(context.blocks[layers.size() % 2].data());
+  cpu::kernels().transpose(from, lanes, out, y, stride, out);
 }
 
 namespace {
@@ -271,12 +259,12 @@ bool OneDnnMlp::built() { return true; }
 bool OneDnnMlp::usable() { return !implementation().empty(); }
 bool OneDnnMlp::has_amx() { return implementation().find("amx") != std::string::npos; }
 
-OneDnnMlp::OneDnnMlp(int stack, const std::vector<int>& sizes, cpu::Activation output_activation) {
+OneDnnMlp::OneDnnMlp(int stack, const std::vector<int>& sizes) {
   if (!usable())
     throw Error(
         "oneDNN has no bfloat16 products for this CPU (they need AVX-512), or was built with "
         "another threading than OpenMP");
-  guarded([&] { impl_ = std::make_unique<Impl>(stack, sizes, output_activation); });
+  guarded([&] { impl_ = std::make_unique<Impl>(stack, sizes); });
 }
 OneDnnMlp::~OneDnnMlp() = default;
 
@@ -287,14 +275,11 @@ void OneDnnMlp::load(int index, std::size_t l, const cpu::PackedLayer& layer) {
 void OneDnnMlp::run(int index, const float* x, float* y, int lanes) const {
   guarded([&] {
     auto context = impl_->take();
-    auto* in = reinterpret_cast<std::uint16_t*>(context->blocks[0].data());
-    const auto* out =
-        reinterpret_cast<const float*>(context->blocks[impl_->layers.size() % 2].data());
     for (int begin = 0; begin < lanes; begin += kWidest) {
       const int width = std::min(kWidest, lanes - begin);
-      impl_->read_input(x + begin, lanes, width, in);
+      impl_->read_input(*context, x + begin, lanes, width);
       impl_->execute(*context, index, width);
-      impl_->write_output(out, width, y + begin, lanes);
+      impl_->write_output(*context, width, y + begin, lanes);
     }
     impl_->give_back(std::move(context));
   });

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The products of a stack of MLPs through oneDNN's bfloat16, which reaches the AMX tiles where the
-// CPU has them; PackedMlp hands it its parameters and blocks. A build without oneDNN links
-// onednn_absent.cpp, whose constructor says so.
+// The products between hidden layers of a stack of MLPs through oneDNN's bfloat16, which reaches
+// the AMX tiles where the CPU has them; PackedMlp hands it its parameters and blocks. A build
+// without oneDNN links onednn_absent.cpp, whose constructor says so.
 #pragma once
 
 #include <cstddef>
@@ -23,16 +23,19 @@ class OneDnnMlp {
   /// Wider blocks are cut into pieces of this width, which runs fastest.
   static constexpr int preferred_lanes() { return 64; }
 
-  /// SiLU between layers. Throws Error where not usable().
-  OneDnnMlp(int stack, const std::vector<int>& sizes, cpu::Activation output_activation);
+  /// `sizes`: the hidden widths, two or more; SiLU behind every layer. Throws Error where not
+  /// usable().
+  OneDnnMlp(int stack, const std::vector<int>& sizes);
   ~OneDnnMlp();
   OneDnnMlp(const OneDnnMlp&) = delete;
   OneDnnMlp& operator=(const OneDnnMlp&) = delete;
 
-  /// Takes over layer `l` of network `index`, which nothing runs; others may be loaded at once.
+  /// Takes over layer `l` of network `index`, counted from the first between hidden ones, which
+  /// nothing runs; others may be loaded at once.
   void load(int index, std::size_t l, const cpu::PackedLayer& layer);
-  /// Evaluates network `index`: x is [inputs, lanes], y [outputs, lanes]. Several threads may do so
-  /// at once. oneDNN itself allocates at each call: eight blocks, 300 bytes, a product in its 2.6.
+  /// Evaluates network `index`: x is [in, lanes], y [out, lanes], both with whole kRows, and x with
+  /// zeros in the rows beyond `in`, as Kernels::dense leaves them. Several threads may do so at
+  /// once. oneDNN itself allocates at each call: eight blocks, 300 bytes, a product in its 2.6.
   void run(int index, const float* x, float* y, int lanes) const;
 
  private:

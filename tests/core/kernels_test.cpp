@@ -248,6 +248,22 @@ TEST(Kernels, SiluAndItsDerivativeAreThoseOfTheFormulas) {
   }
 }
 
+TEST(Kernels, TransposeMovesEveryNumber) {
+  Random random(24);
+  for (const Kernels* kernels : runnable())
+    for (int lanes : {1, 8, 13, 16, 35}) {
+      const int rows = kRows * random.whole(1, 5), x_stride = lanes + 3, out_stride = rows + 5;
+      const AlignedFloats x = random_block(random, rows, x_stride);
+      AlignedFloats out(static_cast<std::size_t>(lanes) * out_stride, 9.0f);
+      kernels->transpose(x.data(), rows, x_stride, out.data(), out_stride, lanes);
+      for (int j = 0; j < lanes; ++j)
+        for (int r = 0; r < out_stride; ++r)
+          ASSERT_EQ(out[static_cast<std::size_t>(j) * out_stride + r],
+                    r < rows ? x[static_cast<std::size_t>(r) * x_stride + j] : 9.0f)
+              << kernels->name << ", " << lanes << " lanes";
+    }
+}
+
 // Lane j of a block gives the same bits as the same input anywhere in a block of another width.
 TEST(Kernels, DenseBitsDoNotDependOnThePlace) {
   for (const Kernels* kernels : runnable()) {
