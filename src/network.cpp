@@ -116,7 +116,7 @@ Precision resolve_precision(Precision wanted, const std::vector<int>& sizes) {
   };
   // float32 is exact: the other must be worth it
   return seconds(Precision::bfloat16) < 0.9 * seconds(Precision::float32) ? Precision::bfloat16
-                                                                    : Precision::float32;
+                                                                          : Precision::float32;
 }
 
 MlpDynamics::MlpDynamics(const MlpWeights& weights, int nx, int nu, MemberOutputs outputs,
@@ -139,11 +139,17 @@ std::size_t MlpDynamics::scratch_bytes(int count) const { return scratch_for(*ne
 
 void MlpDynamics::step(int member, ConstColumns x, ConstColumns a, int count, const StepResult& out,
                        void* scratch) const {
+  first_step(member, {}, x, a, count, out, scratch);
+}
+
+void MlpDynamics::first_step(int member, std::span<const LaneRun> runs, ConstColumns x,
+                             ConstColumns a, int count, const StepResult& out,
+                             void* scratch) const {
   const int lanes = cpu::pad_lanes(count);
   float* in = net_->input(static_cast<float*>(scratch));
   copy_rows(x, nx_, count, in, lanes);
   copy_rows(a, nu_, count, in + static_cast<std::size_t>(nx_) * lanes, lanes);
-  const float* y = net_->run(member, static_cast<float*>(scratch), lanes);
+  const float* y = net_->run(member, static_cast<float*>(scratch), lanes, {runs, nx_});
   for (int i = 0; i < nx_; ++i, y += lanes)
     for (int j = 0; j < count; ++j) out.next[i][j] = x[i][j] + y[j];
   if (outputs_.reward) {

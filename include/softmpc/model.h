@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "softmpc/types.h"
 
@@ -31,6 +32,13 @@ class DynamicsModel {
   virtual bool predicts_termination() const { return false; }
   virtual void step(int member, ConstColumns x, ConstColumns a, int count, const StepResult& out,
                     void* scratch) const = 0;
+  /// The same where the lanes of a run share their state, as in a rollout's first step: what
+  /// depends on the state alone needs computing once a run. `runs` cover all lanes.
+  virtual void first_step(int member, std::span<const LaneRun> runs, ConstColumns x, ConstColumns a,
+                          int count, const StepResult& out, void* scratch) const {
+    (void)runs;
+    step(member, x, a, count, out, scratch);
+  }
 };
 
 /// What is known of the task: r(x, a, x') and whether x' ends the episode.

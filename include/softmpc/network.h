@@ -69,6 +69,8 @@ class MlpDynamics final : public DynamicsModel {
   bool predicts_termination() const override { return outputs_.termination; }
   void step(int member, ConstColumns x, ConstColumns a, int count, const StepResult& out,
             void* scratch) const override;
+  void first_step(int member, std::span<const LaneRun> runs, ConstColumns x, ConstColumns a,
+                  int count, const StepResult& out, void* scratch) const override;
 
  private:
   int nx_, nu_;

@@ -26,6 +26,11 @@ struct ConstColumns {
   ConstLane lane(int j) const { return {data + j, stride}; }
 };
 
+/// Lanes [begin, end) of a block that belong to one problem.
+struct LaneRun {
+  int begin, end, problem;
+};
+
 /// Writable column block [components, lanes].
 struct Columns {
   float* data = nullptr;

@@ -34,6 +34,10 @@ struct PackedLayer {
   const Bf16Pair* pairs;
   int in, out;
   Activation activation;
+  /// Sums over the first `summed` inputs, bias included, [out, lanes] with x's stride; null: none.
+  /// Of the products with float32 operands alone.
+  const float* sums = nullptr;
+  int summed = 0;
 };
 
 /// One layer's gradient and Adam step. Parameters, their successors and the moments lie like a
@@ -77,6 +81,11 @@ struct Kernels {
   /// out[i, j] = scale[i] * n_i, i < count <= 4.
   void (*normals)(const NormalsKey& key, const float* scale, int count, float* out, int stride,
                   int lanes);
+
+  /// sums[o] = bias[o] + sum_{i < count} weight[o, i] x[i], in the order of dense(), for one lane
+  /// whose components lie x_stride apart; `sums` has room for whole groups.
+  void (*sum_inputs)(const PackedLayer& layer, int count, const float* x, int x_stride,
+                     float* sums);
 
   // training
   /// dx[i, :] = sum_o weight[o, i] dz[o, :]; dx has whole kRows.

@@ -3,7 +3,7 @@
 #include "cpu/kernels_train_impl.h"
 
 namespace softmpc::cpu {
-const Kernels kAvx512Bf16Kernels = {"avx512bf16",  true,          dense,     dense_bf16,
-                                    dense_to_bf16, to_bf16,       normals,   dense_transposed,
-                                    silu,          silu_backward, transpose, descend};
+const Kernels kAvx512Bf16Kernels = {
+    "avx512bf16",     true, dense,         dense_bf16, dense_to_bf16, to_bf16, normals, sum_inputs,
+    dense_transposed, silu, silu_backward, transpose,  descend};
 }

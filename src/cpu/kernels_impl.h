@@ -96,17 +96,20 @@ struct Paired {
 #endif
 };
 
-/// T outputs of V vectors of lanes, within a group.
+/// T outputs of V vectors of lanes, within a group: `steps` steps from bias, or from sums where
+/// they are not null.
 template <class Operand, int V, int T>
-SOFTMPC_HD void dense_tile(const typename Operand::Element* weight, const float* bias, int in,
-                           const typename Operand::Element* x, int x_stride, float* y,
-                           int y_stride) {
+SOFTMPC_HD void dense_tile(const typename Operand::Element* weight, const float* bias,
+                           const float* sums, int steps, const typename Operand::Element* x,
+                           int x_stride, float* y, int y_stride) {
   Vec sum[T][V];
 #pragma GCC unroll 16
   for (int o = 0; o < T; ++o)
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) sum[o][v] = Vec{} + bias[o];
-  for (int i = Operand::steps(in); i > 0; --i) {
+    for (int v = 0; v < V; ++v)
+      sum[o][v] =
+          sums ? load(sums + static_cast<Long>(o) * x_stride + v * kWidth) : Vec{} + bias[o];
+  for (int i = steps; i > 0; --i) {
     typename Operand::Loaded xi[V];
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) xi[v] = Operand::load_inputs(x + v * kWidth);
@@ -123,16 +126,22 @@ SOFTMPC_HD void dense_tile(const typename Operand::Element* weight, const float*
     for (int v = 0; v < V; ++v) store(y + static_cast<Long>(o) * y_stride + v * kWidth, sum[o][v]);
 }
 
-/// R outputs from `row` on, before the activation.
+/// R outputs from `row` on, of the lanes from `lane` on, before the activation.
 template <class Operand, int V, int R>
-SOFTMPC_HD void dense_rows(const PackedLayer& layer, int row, const typename Operand::Element* x,
-                           int x_stride, float* y, int y_stride) {
+SOFTMPC_HD void dense_rows(const PackedLayer& layer, int row, int lane,
+                           const typename Operand::Element* x, int x_stride, float* y,
+                           int y_stride) {
   constexpr int kOutputs = R > kRows ? R : kTile;
+  const int skip = layer.summed;  // 0 for pairs
   const Long group = static_cast<Long>(row / kGroup) * Operand::steps(layer.in) * kGroup;
-  const auto* weight = Operand::weight(layer) + group + row % kGroup;
+  const auto* weight = Operand::weight(layer) + group + skip * kGroup + row % kGroup;
+  x += static_cast<Long>(skip) * x_stride + lane;
   for (int o = 0; o < R; o += kOutputs)
-    dense_tile<Operand, V, kOutputs>(weight + o, layer.bias + row + o, layer.in, x, x_stride,
-                                     y + static_cast<Long>(o) * y_stride, y_stride);
+    dense_tile<Operand, V, kOutputs>(
+        weight + o, layer.bias + row + o,
+        layer.sums ? layer.sums + static_cast<Long>(row + o) * x_stride + lane : nullptr,
+        Operand::steps(layer.in) - skip, x, x_stride, y + static_cast<Long>(o) * y_stride,
+        y_stride);
 }
 
 /// Calls f<R>(first row) over blocks of kRows. One AVX-512 vector of lanes takes whole groups while
@@ -146,11 +155,12 @@ SOFTMPC_HD void over_rows(int out, const F& f) {
 }
 
 template <class Operand, int V>
-void dense_lanes(const PackedLayer& layer, const typename Operand::Element* x, int x_stride,
-                 float* y, int y_stride) {
+void dense_lanes(const PackedLayer& layer, int lane, const typename Operand::Element* x,
+                 int x_stride, float* y, int y_stride) {
+  y += lane;
   over_rows<V>(layer.out, [&]<int R>(int row) {
     float* to = y + static_cast<Long>(row) * y_stride;
-    dense_rows<Operand, V, R>(layer, row, x, x_stride, to, y_stride);
+    dense_rows<Operand, V, R>(layer, row, lane, x, x_stride, to, y_stride);
     constexpr int kCount = V * kWidth;
     if (y_stride == kCount)
       activate(layer.activation, to, R * kCount);
@@ -174,9 +184,8 @@ SOFTMPC_HD void over_lanes(int lanes, const F& f) {
 
 void dense(const PackedLayer& layer, const float* x, int x_stride, float* y, int y_stride,
            int lanes) {
-  over_lanes(lanes, [&]<int V>(int j) {
-    dense_lanes<Single, V>(layer, x + j, x_stride, y + j, y_stride);
-  });
+  over_lanes(lanes,
+             [&]<int V>(int j) { dense_lanes<Single, V>(layer, j, x, x_stride, y, y_stride); });
 }
 
 SOFTMPC_HD void narrow_rows(const float* low, const float* high, Bf16Pair* out, int count) {
@@ -197,12 +206,13 @@ SOFTMPC_HD void narrow_rows(const float* low, const float* high, Bf16Pair* out, 
 }
 
 template <class Operand, int V>
-void narrow_lanes(const PackedLayer& layer, const typename Operand::Element* x, int x_stride,
-                  Bf16Pair* y, int y_stride) {
+void narrow_lanes(const PackedLayer& layer, int lane, const typename Operand::Element* x,
+                  int x_stride, Bf16Pair* y, int y_stride) {
+  y += lane;
   constexpr int kCount = V * kWidth;
   alignas(64) float rows[kGroup * kCount];
   over_rows<V>(layer.out, [&]<int R>(int row) {
-    dense_rows<Operand, V, R>(layer, row, x, x_stride, rows, kCount);
+    dense_rows<Operand, V, R>(layer, row, lane, x, x_stride, rows, kCount);
     activate(layer.activation, rows, R * kCount);
     for (int o = 0; o < R; o += 2)
       narrow_rows(rows + o * kCount, rows + (o + 1) * kCount,
@@ -214,17 +224,28 @@ void dense_bf16(const PackedLayer& layer, const Bf16Pair* x, int x_stride, float
                 Bf16Pair* narrow, int y_stride, int lanes) {
   over_lanes(lanes, [&]<int V>(int j) {
     if (y)
-      dense_lanes<Paired, V>(layer, x + j, x_stride, y + j, y_stride);
+      dense_lanes<Paired, V>(layer, j, x, x_stride, y, y_stride);
     else
-      narrow_lanes<Paired, V>(layer, x + j, x_stride, narrow + j, y_stride);
+      narrow_lanes<Paired, V>(layer, j, x, x_stride, narrow, y_stride);
   });
 }
 
 void dense_to_bf16(const PackedLayer& layer, const float* x, int x_stride, Bf16Pair* narrow,
                    int y_stride, int lanes) {
   over_lanes(lanes, [&]<int V>(int j) {
-    narrow_lanes<Single, V>(layer, x + j, x_stride, narrow + j, y_stride);
+    narrow_lanes<Single, V>(layer, j, x, x_stride, narrow, y_stride);
   });
+}
+
+void sum_inputs(const PackedLayer& layer, int count, const float* x, int x_stride, float* sums) {
+  for (int o = 0; o < layer.out; o += kWidth) {
+    const float* weight =
+        layer.weight + static_cast<Long>(o / kGroup) * layer.in * kGroup + o % kGroup;
+    Vec sum = load(layer.bias + o);
+    for (int i = 0; i < count; ++i, weight += kGroup)
+      sum = multiply_add(x[static_cast<Long>(i) * x_stride], load(weight), sum);
+    store(sums + o, sum);
+  }
 }
 
 void to_bf16(const float* x, int rows, int x_stride, Bf16Pair* out, int out_stride, int lanes) {

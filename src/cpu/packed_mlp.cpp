@@ -127,7 +127,8 @@ cpu::PackedLayer PackedMlp::layer(int index, std::size_t l) const {
 }
 
 std::size_t PackedMlp::scratch_floats(int lanes) const {
-  return 2 * static_cast<std::size_t>(widest_) * lanes;
+  // input or output, activations, sums of the first layer; sums of one run
+  return 3 * static_cast<std::size_t>(widest_) * lanes + widest_ + cpu::kGroup;
 }
 
 void PackedMlp::normalise(float* x, int lanes) const {
@@ -140,9 +141,30 @@ void PackedMlp::normalise(float* x, int lanes) const {
   }
 }
 
-const float* PackedMlp::run_float32(int index, float* x, float* y, int lanes) const {
+/// The first layer, with what the lanes of a run share summed up once; the bits are the same.
+cpu::PackedLayer PackedMlp::first_layer(int index, const float* x, float* sums, int lanes,
+                                        const SharedInputs& shared) const {
+  constexpr std::size_t kWorthwhile = 8;  // lanes a run
+  cpu::PackedLayer first = layer(index, 0);
+  if (shared.runs.empty() || shared.runs.size() * kWorthwhile > static_cast<std::size_t>(lanes))
+    return first;
+  float* of_run = sums + static_cast<std::size_t>(widest_) * lanes;
+  for (const LaneRun& run : shared.runs) {
+    cpu::kernels().sum_inputs(first, shared.inputs, x + run.begin, lanes, of_run);
+    for (int o = 0; o < cpu::pad_rows(first.out); ++o) {
+      float* row = sums + static_cast<std::size_t>(o) * lanes;
+      std::fill(row + run.begin, row + run.end, of_run[o]);
+    }
+  }
+  first.sums = sums;
+  first.summed = shared.inputs;
+  return first;
+}
+
+const float* PackedMlp::run_float32(int index, const cpu::PackedLayer& first, float* x, float* y,
+                                    int lanes) const {
   for (std::size_t l = 0; l < shape_.layers.size(); ++l) {
-    cpu::kernels().dense(layer(index, l), x, lanes, y, lanes, lanes);
+    cpu::kernels().dense(l == 0 ? first : layer(index, l), x, lanes, y, lanes, lanes);
     std::swap(x, y);
   }
   return x;
@@ -150,17 +172,18 @@ const float* PackedMlp::run_float32(int index, float* x, float* y, int lanes) co
 
 /// The products between hidden layers in bfloat16; what comes from the states and what goes to them
 /// stays in float32: a tenth of the work, most of the error (tests/pipeline/precision_test.cpp).
-const float* PackedMlp::run_bfloat16(int index, float* x, float* y, int lanes) const {
+const float* PackedMlp::run_bfloat16(int index, const cpu::PackedLayer& first, float* x, float* y,
+                                     int lanes) const {
   const std::size_t last = shape_.layers.size() - 1;
-  if (last < 2) return run_float32(index, x, y, lanes);
+  if (last < 2) return run_float32(index, first, x, y, lanes);
   const auto& kernels = cpu::kernels();
   if (onednn_) {
-    kernels.dense(layer(index, 0), x, lanes, y, lanes, lanes);
+    kernels.dense(first, x, lanes, y, lanes, lanes);
     onednn_->run(index, y, x, lanes);
   } else {
     auto* in = reinterpret_cast<cpu::Bf16Pair*>(y);
     auto* out = in + static_cast<std::size_t>(widest_ / 2) * lanes;
-    kernels.dense_to_bf16(layer(index, 0), x, lanes, in, lanes, lanes);
+    kernels.dense_to_bf16(first, x, lanes, in, lanes, lanes);
     for (std::size_t l = 1; l < last; ++l, std::swap(in, out))
       kernels.dense_bf16(layer(index, l), in, lanes, l + 1 == last ? x : nullptr, out, lanes,
                          lanes);
@@ -169,12 +192,15 @@ const float* PackedMlp::run_bfloat16(int index, float* x, float* y, int lanes) c
   return y;
 }
 
-const float* PackedMlp::run(int index, float* scratch, int lanes) const {
-  float* block = scratch + static_cast<std::size_t>(widest_) * lanes;
+const float* PackedMlp::run(int index, float* scratch, int lanes,
+                            const SharedInputs& shared) const {
+  const std::size_t size = static_cast<std::size_t>(widest_) * lanes;
+  float* block = scratch + size;
   if (normalise_input_) normalise(scratch, lanes);
+  const cpu::PackedLayer first = first_layer(index, scratch, block + size, lanes, shared);
   const bool narrow = precision_ == Precision::bfloat16;
-  const float* result = narrow ? run_bfloat16(index, scratch, block, lanes)
-                               : run_float32(index, scratch, block, lanes);
+  const float* result = narrow ? run_bfloat16(index, first, scratch, block, lanes)
+                               : run_float32(index, first, scratch, block, lanes);
   if (!normalise_output_) return result;
   float* row = const_cast<float*>(result);  // inside scratch
   for (int o = 0; o < outputs_; ++o, row += lanes)

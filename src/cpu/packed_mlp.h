@@ -34,6 +34,12 @@ struct PackedShape {
   }
 };
 
+/// Lanes of a run have the same first `inputs` inputs; no runs: nothing is known.
+struct SharedInputs {
+  std::span<const LaneRun> runs = {};
+  int inputs = 0;
+};
+
 class PackedMlp {
  public:
   /// `outputs`: how many of the last layer's outputs are wanted (the first ones); 0: all.
@@ -66,12 +72,16 @@ class PackedMlp {
   float* input(float* scratch) const { return scratch; }
   /// Evaluates network `index` on the input block in `scratch`, whose rows are `lanes` long, and
   /// returns [outputs, lanes], denormalised, inside scratch.
-  const float* run(int index, float* scratch, int lanes) const;
+  const float* run(int index, float* scratch, int lanes, const SharedInputs& shared = {}) const;
 
  private:
   void normalise(float* x, int lanes) const;
-  const float* run_float32(int index, float* x, float* y, int lanes) const;
-  const float* run_bfloat16(int index, float* x, float* y, int lanes) const;
+  cpu::PackedLayer first_layer(int index, const float* x, float* sums, int lanes,
+                               const SharedInputs& shared) const;
+  const float* run_float32(int index, const cpu::PackedLayer& first, float* x, float* y,
+                           int lanes) const;
+  const float* run_bfloat16(int index, const cpu::PackedLayer& first, float* x, float* y,
+                            int lanes) const;
 
   int stack_;
   int outputs_;

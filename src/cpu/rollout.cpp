@@ -193,8 +193,13 @@ class TileRollout {
   void step(int t) {
     const DynamicsModel& model = *job_.models.dynamics;
     if (c_.member_draw == MemberDraw::per_step) {
-      model.step(job_.member[t], columns(s_.x), columns(s_.action), lanes_,
-                 {columns(s_.next), s_.reward.data(), s_.terminated.data()}, s_.net.data());
+      const StepResult out = {columns(s_.next), s_.reward.data(), s_.terminated.data()};
+      const ConstColumns x = columns(s_.x), a = columns(s_.action);
+      if (t == 0)
+        model.first_step(job_.member[t], std::span(s_.runs).first(runs_), x, a, lanes_, out,
+                         s_.net.data());
+      else
+        model.step(job_.member[t], x, a, lanes_, out, s_.net.data());
       return;
     }
     const int draw_step = c_.member_draw == MemberDraw::per_rollout ? 0 : t;

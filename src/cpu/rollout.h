@@ -40,11 +40,6 @@ struct RolloutOutput {
   std::uint8_t* valid;  // [B, K]: all v_t inside the box
 };
 
-/// Lanes [begin, end) of a tile that belong to one problem.
-struct LaneRun {
-  int begin, end, problem;
-};
-
 /// Scratch of one worker.
 class TileScratch {
  public:

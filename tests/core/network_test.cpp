@@ -175,6 +175,35 @@ TEST(MlpValue, AMaskedInputDoesNotReachTheNetwork) {
   EXPECT_EQ(q(0), q(std::nanf("")));
 }
 
+// What the lanes of a run share is summed once; the bits are those of a step without that.
+TEST(MlpDynamics, TheFirstStepIsAStep) {
+  Random random(41);
+  for (int round = 0; round < 12; ++round) {
+    const int nx = random.whole(1, 30), nu = random.whole(1, 6), lanes = 48;
+    const std::vector<int> hidden(static_cast<std::size_t>(random.whole(0, 3)), 37);
+    std::vector<int> sizes = {nx + nu};
+    sizes.insert(sizes.end(), hidden.begin(), hidden.end());
+    sizes.push_back(nx);
+    const MlpWeights w = random_weights(random, 2, sizes, 1, round % 2 == 0);
+    const LaneRun runs[] = {{0, 5, 3}, {5, 29, 4}, {29, 48, 5}};
+    std::vector<float> x(static_cast<std::size_t>(nx) * lanes);
+    for (int i = 0; i < nx; ++i)
+      for (const LaneRun& run : runs)
+        std::fill_n(x.begin() + i * lanes + run.begin, run.end - run.begin, random.normal());
+    const std::vector<float> a = random.normals(static_cast<std::size_t>(nu) * lanes);
+    for (Precision precision : {Precision::float32, Precision::bfloat16}) {
+      const MlpDynamics model(w, nx, nu, {}, precision);
+      std::vector<float> scratch(model.scratch_bytes(lanes) / sizeof(float));
+      std::vector<float> plain(x.size()), shared(x.size());
+      const ConstColumns xs{x.data(), lanes}, as{a.data(), lanes};
+      model.step(1, xs, as, lanes, {{plain.data(), lanes}, nullptr, nullptr}, scratch.data());
+      model.first_step(1, runs, xs, as, lanes, {{shared.data(), lanes}, nullptr, nullptr},
+                       scratch.data());
+      EXPECT_EQ(plain, shared);
+    }
+  }
+}
+
 TEST(MlpWeightsUpdate, GivesTheSameAsANewNetwork) {
   Random random(6);
   const std::vector<int> sizes = {5, 16, 4};
