@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "softmpc/hd/philox.h"
+#include "initialisation.h"
 #include "tensor_state.h"
 
 namespace softmpc {
@@ -76,21 +76,10 @@ FusedMlp::FusedMlp(int stack, std::vector<int> sizes, double learning_rate, bool
 }
 
 void FusedMlp::initialise(std::uint64_t seed, std::uint32_t network) {
-  const PackedShape& shape = net_[active_]->shape();
-  std::vector<float> flat;
-  flat.reserve(parameter_count(shape, stack_));
-  for (const PackedShape::Layer& layer : shape.layers) {
-    const float bound = 1.0f / std::sqrt(static_cast<float>(layer.in));
-    const std::int64_t n = static_cast<std::int64_t>(stack_) * layer.out * (layer.in + 1);
-    for (std::int64_t i = 0; i < n; ++i) {
-      const auto index = static_cast<std::uint32_t>(flat.size());
-      const hd::Philox4 bits =
-          hd::philox({index, hd::draw_word(hd::Stream::init, 0, 0, 0), network, 0}, seed);
-      flat.push_back(bound * (2 * hd::uniform(bits.x) - 1));
-    }
-  }
-  set_flat_parameters(shape, stack_, flat, net_[active_]->network(0));
-  for (int e = 0; e < stack_; ++e) net_[active_]->refresh(e);
+  PackedMlp& net = *net_[active_];
+  set_flat_parameters(net.shape(), stack_, initial_parameters(stack_, sizes_, seed, network),
+                      net.network(0));
+  for (int e = 0; e < stack_; ++e) net.refresh(e);
 }
 
 /// A layer of the present weights with all its outputs and no activation.

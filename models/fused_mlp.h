@@ -44,7 +44,7 @@ class FusedMlp {
   /// The copy that is present now.
   int active() const { return active_; }
 
-  /// PyTorch's default: weights and biases uniform in +-1/sqrt(in). A function of (seed, network).
+  /// initial_parameters().
   void initialise(std::uint64_t seed, std::uint32_t network);
 
   /// Outputs [out, lanes] of network `index`, inside scratch; keeps what backward() needs.

@@ -5,8 +5,8 @@
 #include <limits>
 #include <numeric>
 
+#include "initialisation.h"
 #include "losses.h"
-#include "networks.h"
 #include "softmpc/hd/adam.h"
 #include "tensor_state.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "policy_learner.h"
 
-#include "networks.h"
+#include "initialisation.h"
 #include "tensor_state.h"
 
 namespace softmpc {

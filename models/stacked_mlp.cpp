@@ -3,10 +3,9 @@
 
 #include <ATen/Parallel.h>
 
-#include <cmath>
 #include <cstring>
 
-#include "softmpc/hd/philox.h"
+#include "initialisation.h"
 
 namespace softmpc {
 
@@ -36,19 +35,8 @@ void StackedMlp::make_views() {
 }
 
 void StackedMlp::initialise(std::uint64_t seed, std::uint32_t network) {
-  at::Tensor values = at::empty({parameters_.numel()}, at::kFloat);
-  float* to = values.data_ptr<float>();
-  std::uint32_t index = 0;
-  for (std::size_t l = 1; l < sizes_.size(); ++l) {
-    const float bound = 1.0f / std::sqrt(static_cast<float>(sizes_[l - 1]));
-    const std::int64_t n = static_cast<std::int64_t>(stack_) * sizes_[l] * (sizes_[l - 1] + 1);
-    for (std::int64_t i = 0; i < n; ++i, ++index) {
-      const hd::Philox4 bits =
-          hd::philox({index, hd::draw_word(hd::Stream::init, 0, 0, 0), network, 0}, seed);
-      *to++ = bound * (2 * hd::uniform(bits.x) - 1);
-    }
-  }
-  parameters_.copy_(values);
+  const std::vector<float> values = initial_parameters(stack_, sizes_, seed, network);
+  parameters_.copy_(borrow(values, {static_cast<std::int64_t>(values.size())}));
 }
 
 at::Tensor StackedMlp::forward(const at::Tensor& x) {

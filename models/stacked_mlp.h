@@ -21,7 +21,7 @@ class StackedMlp {
   int stack() const { return stack_; }
   const std::vector<int>& sizes() const { return sizes_; }
 
-  /// PyTorch's default: weights and biases uniform in +-1/sqrt(in). A function of (seed, network).
+  /// initial_parameters().
   void initialise(std::uint64_t seed, std::uint32_t network);
 
   /// x [E or 1, N, in] -> [E, N, out]; keeps the activations for backward().

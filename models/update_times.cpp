@@ -3,8 +3,8 @@
 
 #include <chrono>
 
+#include "initialisation.h"
 #include "learners.h"
-#include "networks.h"
 #include "softmpc/hd/philox.h"
 #include "stacked_mlp.h"
 

@@ -59,6 +59,29 @@ void expect_no_leftovers(const std::string& out) {
   }
 }
 
+// `auto` is measured once; the run keeps what it found, and environments side by side.
+TEST(Train, PrecisionAutoAndEnvironmentsAreKept) {
+  const Folder folder;
+  const std::string out = folder.file("run");
+  const Words more = {"--set", "planner.precision=auto", "--envs", "2", "--json"};
+  const Result first = run(small_run(out, 200, more));
+  ASSERT_EQ(first.code, 0) << first.err;
+  const std::string kept = Json::parse(first.out).at("precision").get<std::string>();
+  EXPECT_NE(kept, "auto");
+  const Json before = config(out);
+  EXPECT_NE(before.dump().find("\"precision\":\"" + kept + "\""), std::string::npos);
+  EXPECT_NE(before.dump().find("\"envs\":2"), std::string::npos);
+  Words again = more;
+  again.emplace_back("--resume");
+  const Result second = run(small_run(out, 400, again));
+  ASSERT_EQ(second.code, 0) << second.err;
+  EXPECT_EQ(Json::parse(second.out).at("precision"), kept);
+  EXPECT_EQ(Json::parse(second.out).at("steps"), 400);
+  const Result changed = run(small_run(out, 600, {"--envs", "3", "--resume"}));
+  EXPECT_EQ(changed.code, 2);
+  EXPECT_NE(changed.err.find("trainer.envs"), std::string::npos) << changed.err;
+}
+
 TEST(Train, WritesARunThatEvalAndPlanRead) {
   const Folder folder;
   const std::string out = folder.file("run");
