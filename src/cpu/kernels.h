@@ -65,7 +65,8 @@ struct Kernels {
   const char* name;
   /// True where the CPU multiplies bfloat16 itself; elsewhere the same products take longer.
   bool native_bf16;
-  /// y[o, :] = act(bias[o] + sum_i weight[o, i] x[i, :]). Each lane's sum runs over i in order, so
+  /// y[o, :] = act(bias[o] + sum_i weight[o, i] x[i, :]). Padding rows of y are zero, or without an
+  /// activation left as they were. Each lane's sum runs over i in order, so
   /// its bits do not depend on the other lanes.
   void (*dense)(const PackedLayer& layer, const float* x, int x_stride, float* y, int y_stride,
                 int lanes);

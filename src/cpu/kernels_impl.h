@@ -131,7 +131,7 @@ template <class Operand, int V, int R>
 SOFTMPC_HD void dense_rows(const PackedLayer& layer, int row, int lane,
                            const typename Operand::Element* x, int x_stride, float* y,
                            int y_stride) {
-  constexpr int kOutputs = R > kRows ? R : kTile;
+  constexpr int kOutputs = R > kRows ? R : R < kTile ? R : kTile;
   const int skip = layer.summed;  // 0 for pairs
   const Long group = static_cast<Long>(row / kGroup) * Operand::steps(layer.in) * kGroup;
   const auto* weight = Operand::weight(layer) + group + skip * kGroup + row % kGroup;
@@ -145,20 +145,28 @@ SOFTMPC_HD void dense_rows(const PackedLayer& layer, int row, int lane,
 }
 
 /// Calls f<R>(first row) over blocks of kRows. One AVX-512 vector of lanes takes whole groups while
-/// it can: its eight sums would wait for each other.
+/// it can: its eight sums would wait for each other. A `short_end` of up to half a block takes no
+/// more; padding rows are then not written.
 template <int V, class F>
-SOFTMPC_HD void over_rows(int out, const F& f) {
+SOFTMPC_HD void over_rows(int out, bool short_end, const F& f) {
   int row = 0;
   if constexpr (V == 1 && kWidth == 16)
-    for (; row + kGroup <= pad_rows(out); row += kGroup) f.template operator()<kGroup>(row);
-  for (; row < out; row += kRows) f.template operator()<kRows>(row);
+    for (; row + kGroup <= pad_rows(out) && !(short_end && out - row <= kGroup - kRows / 2);
+         row += kGroup)
+      f.template operator()<kGroup>(row);
+  for (; row < out; row += kRows)
+    if (short_end && out - row <= kRows / 2)
+      f.template operator()<kRows / 2>(row);
+    else
+      f.template operator()<kRows>(row);
 }
 
 template <class Operand, int V>
 void dense_lanes(const PackedLayer& layer, int lane, const typename Operand::Element* x,
                  int x_stride, float* y, int y_stride) {
   y += lane;
-  over_rows<V>(layer.out, [&]<int R>(int row) {
+  // outputs, such as twelve state changes or one value, are few
+  over_rows<V>(layer.out, layer.activation == Activation::none, [&]<int R>(int row) {
     float* to = y + static_cast<Long>(row) * y_stride;
     dense_rows<Operand, V, R>(layer, row, lane, x, x_stride, to, y_stride);
     constexpr int kCount = V * kWidth;
@@ -211,7 +219,7 @@ void narrow_lanes(const PackedLayer& layer, int lane, const typename Operand::El
   y += lane;
   constexpr int kCount = V * kWidth;
   alignas(64) float rows[kGroup * kCount];
-  over_rows<V>(layer.out, [&]<int R>(int row) {
+  over_rows<V>(layer.out, false, [&]<int R>(int row) {
     dense_rows<Operand, V, R>(layer, row, lane, x, x_stride, rows, kCount);
     activate(layer.activation, rows, R * kCount);
     for (int o = 0; o < R; o += 2)
