@@ -169,9 +169,7 @@ Trainer::Trainer(const Config& config, const Task& task) {
   Config resolved = config;
   const TaskSpec spec =
       task.spec({config.environment.positions, config.environment.time_limit});
-  resolved.planner.precision = resolve_precision(
-      config.planner.precision,
-      layer_sizes(spec.nx + spec.nu, config.model.width, config.model.layers, spec.nx));
+  resolved.planner.precision = resolve_precision(config, spec.nx, spec.nu);
   impl_ = std::make_unique<Impl>(resolved, task);
 }
 Trainer::~Trainer() = default;

@@ -119,6 +119,24 @@ Precision resolve_precision(Precision wanted, const std::vector<int>& sizes) {
                                                                           : Precision::float32;
 }
 
+Precision resolve_precision(const Config& config, int nx, int nu) {
+  const ModelConfig& model = config.model;
+  return resolve_precision(config.planner.precision,
+                           layer_sizes(nx + nu, model.width, model.layers, nx));
+}
+
+const char* to_string(Precision precision) {
+  switch (precision) {
+    case Precision::float32:
+      return "float32";
+    case Precision::bfloat16:
+      return "bfloat16";
+    case Precision::automatic:
+      return "auto";
+  }
+  return "unknown";
+}
+
 MlpDynamics::MlpDynamics(const MlpWeights& weights, int nx, int nu, MemberOutputs outputs,
                          Precision precision)
     : nx_(nx), nu_(nu), outputs_(outputs) {

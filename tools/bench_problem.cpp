@@ -45,10 +45,7 @@ MlpWeights random_net(int stack, const std::vector<int>& sizes, std::uint32_t st
 }
 
 std::vector<int> net_sizes(const PlanCase& c, int outputs) {
-  std::vector<int> sizes = {c.nx + c.nu};
-  sizes.insert(sizes.end(), static_cast<std::size_t>(c.layers), c.width);
-  sizes.push_back(outputs);
-  return sizes;
+  return layer_sizes(c.nx + c.nu, c.width, c.layers, outputs);
 }
 
 /// r = 1 - |x'|^2 / 10 - |a|^2 / 10
@@ -148,17 +145,6 @@ Precision read_precision(const std::string& text) {
     throw UsageError("--precision: float16 is not for the CPU; use float32, bfloat16 or auto");
   }
   throw UsageError("--precision: '" + text + "' must be one of float32, bfloat16, auto");
-}
-
-const char* to_string(Precision precision) {
-  switch (precision) {
-    case Precision::float32:
-      return "float32";
-    case Precision::bfloat16:
-      return "bfloat16";
-    default:
-      return "auto";
-  }
 }
 
 BenchReward bench_reward(int nx, int nu) {

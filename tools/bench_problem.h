@@ -41,7 +41,6 @@ double solve_evals(const PlanCase& c);
 
 /// "float32", "bfloat16"; throws UsageError naming the option for others, `auto` excepted.
 Precision read_precision(const std::string& text);
-const char* to_string(Precision precision);
 
 /// Hopper's reward where the sizes are Hopper's, else a quadratic one.
 struct BenchReward {

@@ -73,7 +73,7 @@ Json as_json(const TrainRequest& request, const TrainOutcome& outcome, const Met
   return {{"task", request.task},
           {"preset", request.preset},
           {"seed", request.config.trainer.seed},
-          {"precision", precision_of(request.config)},
+          {"precision", to_string(request.config.planner.precision)},
           {"status", outcome.stopped ? "stopped" : "done"},
           {"steps", outcome.steps},
           {"episodes", metrics.episodes()},
@@ -110,12 +110,11 @@ int train_one(const TrainOptions& options) {
                                                             : ProgressStyle::lines;
   TrainProgress progress(style, request.config.trainer.steps);
   if (style != ProgressStyle::silent) {
-    write_out(text("training %s, preset %s, %s, seed %llu, into %s; mean is of the last ten "
-                   "episodes\n",
-                   request.task.c_str(), request.preset.c_str(),
-                   precision_of(request.config).c_str(),
-                   static_cast<unsigned long long>(request.config.trainer.seed),
-                   request.out.c_str()));
+    write_out(text(
+        "training %s, preset %s, %s, seed %llu, into %s; mean is of the last ten "
+        "episodes\n",
+        request.task.c_str(), request.preset.c_str(), to_string(request.config.planner.precision),
+        static_cast<unsigned long long>(request.config.trainer.seed), request.out.c_str()));
   }
   const TrainOutcome outcome = train(request, progress, stop_requested());
   progress.finish();

@@ -152,7 +152,7 @@ std::vector<std::string> SeedRunner::child_arguments(const SeedRun& run) const {
   add("--envs", child.envs);
   add("--device", child.device);
   for (const std::string& setting : child.settings) add("--set", setting);
-  add("--set", "planner.precision=" + precision_of(run.request.config));
+  add("--set", std::string("planner.precision=") + to_string(run.request.config.planner.precision));
   if (child.resume) arguments.emplace_back("--resume");
   return arguments;
 }

@@ -73,10 +73,7 @@ void measure_precision(const std::string& task, Config& config) {
   if (config.planner.precision != Precision::automatic) return;
   const TaskSpec spec =
       find_task(task).spec({config.environment.positions, config.environment.time_limit});
-  const ModelConfig& model = config.model;
-  config.planner.precision =
-      resolve_precision(Precision::automatic,
-                        layer_sizes(spec.nx + spec.nu, model.width, model.layers, spec.nx));
+  config.planner.precision = resolve_precision(config, spec.nx, spec.nu);
 }
 
 /// All but what is measured.
@@ -142,10 +139,6 @@ TrainRequest resolve(const TrainOptions& options) {
   Config config = settings_of(options);
   measure_precision(options.task, config);
   return {options.task, preset_of(options), config, out, options.resume};
-}
-
-std::string precision_of(const Config& config) {
-  return flat(config).at("planner.precision").get<std::string>();
 }
 
 std::string shell_word(const std::string& word) {

@@ -35,9 +35,6 @@ std::string out_folder(const TrainOptions& options);
 /// results. Throws UsageError naming key, value and rule.
 TrainRequest resolve(const TrainOptions& options);
 
-/// The word for a resolved run's planner.precision.
-std::string precision_of(const Config& config);
-
 /// The command that goes on with this run.
 std::string resume_command(const TrainOptions& options);
 /// A word as a shell reads it back.

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "softmpc/config.h"
 #include "softmpc/model.h"
 
 namespace softmpc {
@@ -49,6 +50,10 @@ std::vector<int> layer_sizes(int in, int width, int layers, int out);
 /// `wanted` itself or, of `automatic`, the precision in which this CPU evaluates a net of these
 /// widths faster, measured now (some milliseconds).
 Precision resolve_precision(Precision wanted, const std::vector<int>& sizes);
+/// The same for the members that `config` describes.
+Precision resolve_precision(const Config& config, int nx, int nu);
+/// As in the settings: "float32", "bfloat16", "auto".
+const char* to_string(Precision precision);
 
 class PackedMlp;  // weights in the order that the kernels read; private to src/
 
