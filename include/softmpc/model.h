@@ -8,6 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "softmpc/types.h"
 
@@ -41,6 +43,17 @@ class DynamicsModel {
   }
 };
 
+/// The rules of a RewardModel as CUDA C++, compiled into a device's kernels at load.
+struct DeviceRules {
+  /// A type with static host-device members, x, a and next being indexable:
+  ///   float reward(x, a, next);   constexpr bool has_termination;   bool terminated(next);
+  /// or one that is constructed from `const float*`, the parameters, with const members. "softmpc::
+  /// tasks::Hopper<true>" for one; empty: there are none, a device cannot plan with this model.
+  std::string type;
+  std::string source;             ///< text that defines the type; may include "softmpc/hd/..."
+  std::vector<float> parameters;  ///< copied to the device
+};
+
 /// What is known of the task: r(x, a, x') and whether x' ends the episode.
 class RewardModel {
  public:
@@ -54,6 +67,8 @@ class RewardModel {
     (void)next;
     for (int j = 0; j < count; ++j) out[j] = 0;
   }
+  /// The same rules for a CUDA device.
+  virtual DeviceRules device_rules() const { return {}; }
 };
 
 /// Terminal soft Q-function Q(x_H, a_H).

@@ -41,8 +41,9 @@ struct Columns {
 
 /// Operands of the products between hidden layers of the dynamics ensemble in a planner; its first
 /// and last layer, states, sums, costs and the critic are float32 always. `automatic` is resolved
-/// once, by measurement (resolve_precision).
-enum class Precision { float32, bfloat16, automatic };
+/// once, by measurement (resolve_precision). float16 needs a CUDA device, which uses it for all
+/// layers and splits the critic's operands (cuda.h).
+enum class Precision { float32, bfloat16, automatic, float16 };
 enum class Prior { gaussian, uniform };
 enum class ControlMode { plain, mean_residual, policy_residual };
 enum class MemberDraw { per_step, per_rollout_step, per_rollout };

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a launch reads and writes: plain structs of device pointers, the same for every solve of a
+// planner, so that a launch can be recorded once and replayed. Layouts as in softmpc/types.h.
+#pragma once
+
+#include <cstdint>
+
+namespace softmpc::cuda {
+
+/// One stack of networks on the device, packed by kernels/pack.cuh.
+struct DeviceNet {
+  const std::uint32_t* weights = nullptr;  ///< [stack, words], layout.h
+  const float* bias = nullptr;             ///< [stack, layers, padded]
+  const float* input_mean = nullptr;       ///< [in]
+  const float* input_scale = nullptr;      ///< [in], 1 / std, 0 for a masked input
+  const float* output_mean = nullptr;      ///< [out]
+  const float* output_std = nullptr;       ///< [out]
+};
+
+/// What changes from solve to solve; uploaded with the problems.
+struct SolveHeader {
+  std::uint64_t seed;
+  std::uint32_t solve;
+  std::uint32_t reserved;
+};
+
+/// Results of one problem; as in PlanBatch.
+struct ProblemResult {
+  double value;
+  double effective_samples;
+  double valid_share;
+  std::uint32_t status;  ///< PlanStatus
+  std::uint32_t reserved;
+};
+
+/// One iteration of a batch of solves: rollouts, then the update of the plans.
+struct RolloutJob {
+  // inputs
+  const SolveHeader* header;
+  const float* observation;         ///< [B, nx]
+  const std::uint32_t* problem_id;  ///< [B]
+  const float* plan;                ///< [B, H+1, nu] u
+  const float* cost_plan;           ///< [B, H+1, nu] the u of S and of the quadratic term
+  const float* fixed_noise;         ///< [B, K, H+1, nu] if Sizes::fixed_noise
+  const int* fixed_member;          ///< [H] if given
+  int problems;                     ///< B
+  int iteration;
+  // constants of the planner
+  const float* sigma;             ///< [nu] standard deviation
+  const float* inverse_variance;  ///< [nu]
+  const float* low;               ///< [nu]
+  const float* high;              ///< [nu]
+  const float* discount;          ///< [H+1] gamma^t
+  float temperature;              ///< lambda
+  float inverse_temperature;
+  double uniform_constant;  ///< c of hd::soft_value under the uniform prior
+  DeviceNet dynamics, critic, policy;
+  int critic_index;              ///< which critic of the stack
+  const float* rule_parameters;  ///< of the reward rules
+  // outputs
+  float* cost;            ///< [B, K] S before masking
+  std::uint8_t* valid;    ///< [B, K] every v_t was inside the box
+  float* mu;              ///< [B, nu] mu(x_0) if Sizes::policy_residual
+  float* refined;         ///< [B, H+1, nu] u after the update; never the array of `plan`
+  float* action;          ///< [B, nu] clip(u_0), clip(mu(x_0) + u_0)
+  ProblemResult* result;  ///< [B]
+};
+
+}  // namespace softmpc::cuda

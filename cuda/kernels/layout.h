@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// Order of packed weights. Operands of m16n8k16 products lie as the lanes read them: a unit is 8
+// outputs by 32 inputs, 32 lanes with 16 bytes each, so that a warp fetches it in one instruction.
+// Units of one step of 32 inputs are neighbours: [layer][k32][n8][lane][4 words].
+#pragma once
+
+#include <cstdint>
+
+#include "fragments.h"
+#include "softmpc/hd/macros.h"
+
+namespace softmpc::cuda {
+
+constexpr int round_up(int value, int multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+/// How 16-bit operands stand for a float32 one. `single`: rounded, except that inputs of the first
+/// layer are a sum of two (a raw position of 30 m would round to 16 mm). `split`: activations
+/// and weights are sums of two, a = a1 + a2, w = w1 + w2, and a w = a1 w1 + a2 w1 + a1 w2: about 22
+/// bits, at three times the work.
+enum class Operands { single, split };
+
+/// Parts that the inputs of layer l are laid out in; part p multiplies weight_part(p).
+SOFTMPC_HD constexpr int operand_parts(Operands operands, int layer) {
+  return operands == Operands::split ? 3 : (layer == 0 ? 2 : 1);
+}
+// activation part of a product's part: a1, a2, a1
+SOFTMPC_HD constexpr int activation_part(int part) { return part == 1 ? 1 : 0; }
+// weight part of a product's part: w1, w1, w2
+SOFTMPC_HD constexpr int weight_part(int part) { return part == 2 ? 1 : 0; }
+
+/// Shape of a packed net: `in` inputs, `layers` hidden layers of padded width `width`, `out`
+/// outputs. Layer l = 0 .. layers.
+struct NetShape {
+  int in, width, layers, out;
+  Operands operands;
+
+  /// Entries of one part of layer l's input, whole k16 steps.
+  SOFTMPC_HD constexpr int part_size(int l) const { return l == 0 ? (in + 15) / 16 * 16 : width; }
+  /// Steps of 32 along the input of layer l, all parts; the last may end in zero weights.
+  SOFTMPC_HD constexpr int k_steps(int l) const {
+    return (operand_parts(operands, l) * part_size(l) + 31) / 32;
+  }
+  /// Groups of 8 outputs of layer l.
+  SOFTMPC_HD constexpr int n_tiles(int l) const { return l == layers ? (out + 7) / 8 : width / 8; }
+  /// Words (pairs of 16-bit numbers) of layer l, and before it.
+  SOFTMPC_HD constexpr int layer_words(int l) const { return k_steps(l) * n_tiles(l) * 128; }
+  SOFTMPC_HD constexpr int first_word(int l) const {
+    return l == 0 ? 0 : layer_words(0) + (l - 1) * layer_words(l == 1 ? 1 : (layers > 1 ? 1 : l));
+  }
+  SOFTMPC_HD constexpr int words() const { return first_word(layers) + layer_words(layers); }
+  /// Biases of layer l start here; whole groups of 8.
+  SOFTMPC_HD constexpr int first_bias(int l) const { return l * width; }
+  SOFTMPC_HD constexpr int biases() const { return layers * width + n_tiles(layers) * 8; }
+};
+
+/// The weight that half `half` of word `index` of layer l holds: output n, input k of the layer and
+/// the part of the weight; k < 0 for padding.
+struct PackedPlace {
+  int n, k, part;
+};
+SOFTMPC_HD constexpr PackedPlace packed_place(const NetShape& s, int l, int index, int half) {
+  const int word = index % 4, lane = index / 4 % 32, tile = index / 128 % s.n_tiles(l);
+  const int k32 = index / 128 / s.n_tiles(l);
+  // words 0, 1 are b0, b1 of the first k16 step, words 2, 3 of the second
+  const Place b = b_fragment(lane, 2 * (word % 2) + half);
+  const int column = 32 * k32 + 16 * (word / 2) + b.row;
+  const int part = column / s.part_size(l);
+  if (part >= operand_parts(s.operands, l)) return {0, -1, 0};
+  return {8 * tile + b.column, column % s.part_size(l), weight_part(part)};
+}
+
+/// Float32 nets of the plain kernels: [layer][input][output], outputs in whole groups of 8.
+struct PlainShape {
+  int in, width, layers, out;  // `width` a multiple of 8
+  SOFTMPC_HD constexpr int inputs(int l) const { return l == 0 ? in : width; }
+  SOFTMPC_HD constexpr int outputs(int l) const { return l == layers ? (out + 7) / 8 * 8 : width; }
+  SOFTMPC_HD constexpr int first_weight(int l) const {
+    return l == 0 ? 0 : width * in + (l - 1) * width * width;
+  }
+  SOFTMPC_HD constexpr int weights() const {
+    return first_weight(layers) + width * outputs(layers);
+  }
+};
+
+}  // namespace softmpc::cuda
