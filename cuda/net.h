@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// A stack of networks in device memory: float32 parameters, and a copy in the order and the numbers
+// that kernels read.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "device.h"
+#include "kernels/job.h"
+#include "kernels/layout.h"
+#include "kernels/numbers.h"
+#include "softmpc/network.h"
+
+namespace softmpc::cuda {
+
+class DeviceStack {
+ public:
+  /// `planned` outputs are packed (0: all); hidden layers are equally wide. Allocates.
+  DeviceStack(Device& device, int stack, std::vector<int> sizes, Number number, Operands operands,
+              int planned = 0);
+
+  int stack() const { return stack_; }
+  const std::vector<int>& sizes() const { return sizes_; }
+  /// Float32 parameters [E, parameters]: of each member, layer by layer, weight [out, in], bias
+  /// [out].
+  float* parameters() const { return parameters_->as<float>(); }
+  std::size_t parameters_per_member() const { return per_member_; }
+
+  /// Copies weights and normalisation to the device, and packs. Waits.
+  void upload(const MlpWeights& weights);
+  /// Parameters back to the host; the normalisation is untouched. Waits.
+  void download(MlpWeights& weights) const;
+  /// Launches the packing of the present parameters.
+  void pack();
+  /// What a kernel reads.
+  DeviceNet view() const;
+
+ private:
+  Device& device_;
+  int stack_;
+  std::vector<int> sizes_;
+  Number number_;
+  Operands operands_;
+  int planned_;
+  std::size_t per_member_ = 0;
+  std::unique_ptr<Memory> parameters_, packed_, bias_, normalisation_;
+  std::shared_ptr<Kernel> pack_kernel_;
+};
+
+}  // namespace softmpc::cuda

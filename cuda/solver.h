@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// The launches of a solve on data that is on the device already. DevicePlanner adds the copies to
+// and from the host, the trainer the replay.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "device.h"
+#include "kernels/job.h"
+#include "net.h"
+#include "softmpc/cuda.h"
+
+namespace softmpc::cuda {
+
+/// Stacks that a solver reads; they outlive it and keep their shapes. `policy` may be null.
+struct SolverNets {
+  const DeviceStack* dynamics = nullptr;
+  const DeviceStack* critics = nullptr;
+  const DeviceStack* policy = nullptr;
+  MemberOutputs outputs = {};
+  const RewardModel* reward = nullptr;
+};
+
+/// Device arrays of one batch of solves, shapes as in RolloutJob.
+struct SolveArrays {
+  const SolveHeader* header = nullptr;
+  const float* observation = nullptr;
+  const std::uint32_t* problem_id = nullptr;
+  const float* plan = nullptr;  ///< in
+  float* refined = nullptr;     ///< out; never the array of `plan`
+  float* action = nullptr;
+  ProblemResult* result = nullptr;
+  // verification: null unless traced
+  const float* fixed_noise = nullptr;
+  const int* fixed_member = nullptr;
+};
+
+class Solver {
+ public:
+  /// Number of the planner's precision; float32 takes the plain kernels.
+  static Number number(Precision precision);
+  /// `traced` specialises for given noise and members.
+  Solver(Device& device, const PlannerConfig& config, const ProblemShape& shape,
+         const SolverNets& nets, DeviceOptions options, bool traced = false);
+  ~Solver();
+
+  /// Launches all iterations for `problems` with critic `critic` of the stack; no wait, no
+  /// allocation.
+  void launch(const SolveArrays& arrays, int problems, int critic);
+  /// The same, one iteration: traces look at each.
+  void launch_iteration(const SolveArrays& arrays, int problems, int critic, int iteration);
+  /// S and validity of the last iteration [B, K], on the device.
+  const float* cost() const;
+  const std::uint8_t* valid() const;
+  DeviceDiagnostics diagnostics() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace softmpc::cuda
