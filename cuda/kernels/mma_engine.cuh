@@ -8,6 +8,7 @@
 #include "intrinsics.h"
 #include "job.h"
 #include "layout.h"
+#include "engine_bytes.h"
 #include "network_index.cuh"
 #include "numbers.h"
 #include "softmpc/hd/math.h"
@@ -61,20 +62,8 @@ class MmaEngine {
   // a few rollouts are bound by the way from L2: more loads in flight
   static constexpr int kAhead = slots <= 16 ? 4 : (slots <= 32 ? 2 : 1);
 
-  /// Words of a slot: two parts of the widest layer, or of an input (input_words() of the nets, the
-  /// most); 4 words more spread rows over the banks.
-  SOFTMPC_HD static constexpr int stride(int input_words) {
-    return (input_words > widest ? input_words : widest) + 4;
-  }
-  SOFTMPC_HD static constexpr int input_words(const NetShape& shape) {
-    return shape.k_steps(0) * 16;
-  }
-  SOFTMPC_HD static constexpr int shared_bytes(int input_words) {
-    return 4 * (slots * stride(input_words) + kWarps * 128);
-  }
-
   SOFTMPC_DEVICE MmaEngine(char* shared, int input_words)
-      : stride_(stride(input_words)),
+      : stride_(mma_engine_stride(widest, input_words)),
         act_(reinterpret_cast<std::uint32_t*>(shared)),
         partial_(reinterpret_cast<float*>(act_ + slots * stride_)) {}
 

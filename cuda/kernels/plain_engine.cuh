@@ -6,6 +6,7 @@
 #include "intrinsics.h"
 #include "job.h"
 #include "layout.h"
+#include "engine_bytes.h"
 #include "network_index.cuh"
 #include "softmpc/hd/math.h"
 
@@ -18,14 +19,9 @@ class PlainEngine {
   static constexpr int kGroup = 1;  // each slot has its network
   static constexpr int kGroups = slots;
 
-  SOFTMPC_HD static constexpr int stride(int widest) { return round_up(widest, 4); }
-  SOFTMPC_HD static constexpr int shared_bytes(int widest) {
-    return static_cast<int>(sizeof(float)) * 2 * slots * stride(widest);
-  }
-
   /// `widest`: the most inputs or hidden units of a net.
   SOFTMPC_DEVICE PlainEngine(char* shared, int widest)
-      : stride_(stride(widest)),
+      : stride_(plain_engine_stride(widest)),
         from_(reinterpret_cast<float*>(shared)),
         to_(from_ + slots * stride_) {}
 

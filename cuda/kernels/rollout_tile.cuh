@@ -273,10 +273,10 @@ template <class Sizes, class Rules, int slots, Number number, Operands net_opera
 SOFTMPC_KERNEL void rollout_tile(const RolloutJob& job) {
   constexpr int kWidest = widest(Sizes::dynamics_width, Sizes::critic_width, Sizes::policy_width);
   using Engine = MmaEngine<slots, kWidest, number>;
-  const int words = engine_words<Engine>(Sizes{}, net_operands, critic_operands);
+  const int words = engine_words(Sizes{}, net_operands, critic_operands);
   TileRollout<Sizes, Rules, Engine, slots, net_operands, critic_operands>(
       job, TileMemory(Sizes{}, slots, Engine::kGroup, words, shared_memory(),
-                      Engine::shared_bytes(words)))
+                      mma_engine_bytes(slots, kWidest, words)))
       .run();
 }
 
@@ -284,10 +284,10 @@ SOFTMPC_KERNEL void rollout_tile(const RolloutJob& job) {
 template <class Sizes, class Rules, int slots>
 SOFTMPC_KERNEL void rollout_plain(const RolloutJob& job) {
   using Engine = PlainEngine<slots>;
-  const int widest = plain_widest(Sizes{});
+  const int most = plain_widest(Sizes{});
   TileRollout<Sizes, Rules, Engine, slots, Operands::single, Operands::single>(
-      job, TileMemory(Sizes{}, slots, Engine::kGroup, widest, shared_memory(),
-                      Engine::shared_bytes(widest)))
+      job, TileMemory(Sizes{}, slots, Engine::kGroup, most, shared_memory(),
+                      plain_engine_bytes(slots, most)))
       .run();
 }
 
