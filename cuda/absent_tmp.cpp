@@ -3,4 +3,4 @@
 namespace softmpc::cuda {
 std::string unavailable() { return "no"; }
 std::shared_ptr<Device> open_device() { throw Error(unavailable()); }
-}
+}  // namespace softmpc::cuda

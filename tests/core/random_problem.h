@@ -9,7 +9,8 @@
 
 namespace softmpc::testing {
 
-inline oracle::Problem random_problem(Random& random) {
+/// Hidden layers have between `narrowest` and `widest` units.
+inline oracle::Problem random_problem(Random& random, int narrowest = 3, int widest = 40) {
   oracle::Problem p;
   PlannerConfig& c = p.config;
   const int nx = random.whole(1, 9), nu = random.whole(1, 7);
@@ -30,7 +31,7 @@ inline oracle::Problem random_problem(Random& random) {
     p.shape.action_high.push_back(static_cast<float>(random.real(0.5, 2)));
   }
   p.outputs = {random.coin(), random.coin()};
-  const int width = random.whole(3, 40);
+  const int width = random.whole(narrowest, widest);
   const int out = nx + p.outputs.reward + p.outputs.termination + random.whole(0, 2);
   p.members =
       random_weights(random, random.whole(1, 5), {nx + nu, width, width, out}, 0.8, random.coin());

@@ -40,7 +40,9 @@ struct PathCase {
   Path path;
   Precision precision;
   Tolerances tolerances;
-  int capability, cases;
+  int capability, processors;  // of the emulator
+  int narrowest, widest;       // hidden units
+  int cases;
 };
 
 void expect_close(double got, double expected, double tolerance, const std::string& what) {
@@ -76,7 +78,7 @@ class DeviceParity : public ::testing::TestWithParam<PathCase> {};
 /// One random case; false if a decision was too close to call.
 bool run_case(const PathCase& c, std::uint64_t seed) {
   Random random(seed);
-  oracle::Problem p = softmpc::testing::random_problem(random);
+  oracle::Problem p = softmpc::testing::random_problem(random, c.narrowest, c.widest);
   const bool exact = c.precision == Precision::float32;
   if (!exact) soften(p);
   if (c.path == Path::cluster) p.config.member_draw = MemberDraw::per_step;
@@ -94,7 +96,8 @@ bool run_case(const PathCase& c, std::uint64_t seed) {
 
   const TestReward reward(p.shape.nx, p.shape.nu, true);
   const DeviceModels models = {&p.members, p.outputs, &p.critic, 0, &*p.policy, &reward};
-  DevicePlanner planner(p.config, p.shape, models, {c.path}, test_device(c.capability));
+  DevicePlanner planner(p.config, p.shape, models, {c.path},
+                        test_device(c.capability, c.processors));
   Buffers again = buffers;
   PlanTrace trace;
   planner.solve(key, buffers.batch(), &trace);
@@ -129,9 +132,15 @@ TEST_P(DeviceParity, RandomProblemsAgreeWithTheOracle) {
 
 INSTANTIATE_TEST_SUITE_P(
     Paths, DeviceParity,
-    ::testing::Values(PathCase{"plain", Path::plain, Precision::float32, kFloat32, 80, 40},
-                      PathCase{"tile_f16", Path::tile, Precision::float16, kFloat16, 80, 25},
-                      PathCase{"tile_bf16", Path::tile, Precision::bfloat16, kBfloat16, 80, 15}),
+    ::testing::Values(
+        PathCase{"plain", Path::plain, Precision::float32, kFloat32, 80, 0, 3, 40, 40},
+        PathCase{"tile16", Path::tile, Precision::float16, kFloat16, 80, 0, 3, 64, 20},
+        PathCase{"tile_bf16", Path::tile, Precision::bfloat16, kBfloat16, 80, 0, 3, 64, 10},
+        // one processor is filled sooner: tiles of 32 and 64
+        PathCase{"tile64", Path::tile, Precision::float16, kFloat16, 80, 1, 3, 64, 20},
+        PathCase{"tile_wide", Path::tile, Precision::float16, kFloat16, 80, 1, 200, 256, 4},
+        PathCase{"cluster16", Path::cluster, Precision::float16, kFloat16, 90, 0, 200, 256, 10},
+        PathCase{"cluster32", Path::cluster, Precision::float16, kFloat16, 90, 8, 200, 256, 6}),
     [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace

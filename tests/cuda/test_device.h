@@ -17,10 +17,14 @@ inline bool on_hardware() {
   return wanted != nullptr && std::string_view(wanted) == "cuda";
 }
 
-/// `capability` and `run` are the emulator's.
-inline std::shared_ptr<Device> test_device(int capability = 90, emulator::RunOptions run = {}) {
+/// The arguments are the emulator's: its compute capability, how many processors the choice of
+/// tiles sees (0: those of the real one), the order that threads run in.
+inline std::shared_ptr<Device> test_device(int capability = 90, int processors = 0,
+                                           emulator::RunOptions run = {}) {
   if (on_hardware()) return open_device();
-  return std::make_shared<emulator::EmulatedDevice>(emulator::facts_of(capability), run);
+  DeviceFacts facts = emulator::facts_of(capability);
+  if (processors > 0) facts.processors = processors;
+  return std::make_shared<emulator::EmulatedDevice>(facts, run);
 }
 
 }  // namespace softmpc::cuda::testing
