@@ -172,6 +172,8 @@ void unpack_f16(std::uint32_t word, float& low, float& high) {
 
 std::uint32_t pack_bf16(float low, float high) { return hd::pair_bf16(low, high); }
 
+float exp2_fast(float x) { return std::exp2(x); }
+float reciprocal_fast(float x) { return 1.0f / x; }
 float tanh_fast(float x) {
   const float exact = std::tanh(x);
   const std::uint32_t bits = hd::float_to_bits(exact);
