@@ -36,6 +36,8 @@ struct NetShape {
   int in, width, layers, out;
   Operands operands;
 
+  SOFTMPC_HD constexpr int inputs(int l) const { return l == 0 ? in : width; }
+  SOFTMPC_HD constexpr int outputs(int l) const { return l == layers ? out : width; }
   /// Entries of one part of layer l's input, whole k16 steps.
   SOFTMPC_HD constexpr int part_size(int l) const { return l == 0 ? (in + 15) / 16 * 16 : width; }
   /// Steps of 32 along the input of layer l, all parts; the last may end in zero weights.
@@ -56,7 +58,7 @@ struct NetShape {
 };
 
 /// The weight that half `half` of word `index` of layer l holds: output n, input k of the layer and
-/// the part of the weight; k < 0 for padding.
+/// the part of the weight; k < 0 for padding of inputs, outputs or steps.
 struct PackedPlace {
   int n, k, part;
 };
@@ -67,8 +69,10 @@ SOFTMPC_HD constexpr PackedPlace packed_place(const NetShape& s, int l, int inde
   const Place b = b_fragment(lane, 2 * (word % 2) + half);
   const int column = 32 * k32 + 16 * (word / 2) + b.row;
   const int part = column / s.part_size(l);
-  if (part >= operand_parts(s.operands, l)) return {0, -1, 0};
-  return {8 * tile + b.column, column % s.part_size(l), weight_part(part)};
+  const int n = 8 * tile + b.column, k = column % s.part_size(l);
+  if (part >= operand_parts(s.operands, l) || k >= s.inputs(l) || n >= s.outputs(l))
+    return {0, -1, 0};
+  return {n, k, weight_part(part)};
 }
 
 /// Float32 nets of the plain kernels: [layer][input][output], outputs in whole groups of 8.

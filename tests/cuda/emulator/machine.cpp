@@ -297,7 +297,7 @@ std::size_t Machine::some_bulk() {
 
 Thread* Machine::next() {
   while (count_ == 0) {
-    if (bulk.empty()) return nullptr;
+    if (bulk.empty() || live_ == 0) return nullptr;
     finish_bulk(some_bulk());
   }
   if (options_.order == Order::random) {
