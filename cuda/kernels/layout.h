@@ -74,9 +74,10 @@ SOFTMPC_HD constexpr PackedPlace packed_place(const NetShape& s, int l, int inde
   const int column = 32 * k32 + 16 * (word / 2) + b.row;
   const int part = column / s.part_size(l);
   const int n = 8 * tile + b.column, k = column % s.part_size(l);
-  if (part >= operand_parts(s.operands, l) || k >= s.inputs(l) || n >= s.outputs(l))
-    return {0, -1, 0};
-  return {n, k, weight_part(part)};
+  if (part >= operand_parts(s.operands, l)) return {0, -1, 0};
+  // both halves of a word are of the same part, also where one is padding
+  const bool padding = k >= s.inputs(l) || n >= s.outputs(l);
+  return {n, padding ? -1 : k, weight_part(part)};
 }
 
 /// Float32 nets of the plain kernels: [layer][input][output], outputs in whole groups of 8.

@@ -128,8 +128,8 @@ TEST(Products, OfAWarpEqualNaiveOnes) {
   }
 }
 
-TEST(Numbers, PackSaturatesAndTanhIsCoarse) {
-  EXPECT_EQ(pack_f16(1e30f, -1e30f), 0xfbff7bffu);
+TEST(Numbers, PackRoundsAndTanhIsCoarse) {
+  EXPECT_EQ(pack_f16(1e30f, -1e30f), 0xfc007c00u);
   EXPECT_EQ(pack_f16(1.0f, 0.5f), 0x38003c00u);
   float low = 0, high = 0;
   unpack_f16(0x38003c00u, low, high);
@@ -180,6 +180,7 @@ TEST(PackedNet, EveryWeightOnceAPartAndPaddingIsMarked) {
       for (int index = 0; index < s.layer_words(l); ++index)
         for (int half = 0; half < 2; ++half) {
           const PackedPlace place = packed_place(s, l, index, half);
+          ASSERT_EQ(place.part, packed_place(s, l, index, 0).part);
           if (place.k < 0) continue;
           ASSERT_LT(place.k, inputs);
           ASSERT_TRUE(place.n >= 0 && place.n < outputs);
@@ -274,6 +275,7 @@ TEST(PlainNet, LayersFollowEachOther) {
       weights += s.inputs(l) * s.outputs(l);
     }
     EXPECT_EQ(s.weights(), weights);
+    EXPECT_EQ(s.biases(), s.first_bias(layers) + s.outputs(layers));
   }
 }
 

@@ -47,12 +47,14 @@ class Fiber {
 #if defined(SOFTMPC_FIBER_UCONTEXT)
   ucontext_t context_;
 #endif
-  // sanitizers
+#if defined(SOFTMPC_FIBER_ASAN)
   void* fake_stack_ = nullptr;
   const void* known_stack_ = nullptr;
   std::size_t known_bytes_ = 0;
+#elif defined(SOFTMPC_FIBER_TSAN)
   void* tsan_ = nullptr;
   bool owns_tsan_ = false;
+#endif
 
   static void arrived(Fiber& self);
   static void start();

@@ -159,11 +159,7 @@ void copy_wait(int pending) {
 
 }  // namespace emulator
 
-std::uint32_t pack_f16(float low, float high) {
-  // as fmin(fmax()): NaN becomes the lower bound
-  const auto clamp = [](float x) { return std::fmin(std::fmax(x, -hd::kMaxF16), hd::kMaxF16); };
-  return hd::pair_f16(clamp(low), clamp(high));
-}
+std::uint32_t pack_f16(float low, float high) { return hd::pair_f16(low, high); }
 
 void unpack_f16(std::uint32_t word, float& low, float& high) {
   low = hd::from_f16(word & 0xffffu);
