@@ -6,6 +6,8 @@
 
 #if !defined(__x86_64__) && !defined(__aarch64__)
 #define SOFTMPC_FIBER_UCONTEXT 1
+#endif
+#if defined(SOFTMPC_FIBER_UCONTEXT)
 #include <ucontext.h>
 #endif
 #if defined(__SANITIZE_THREAD__)
@@ -42,10 +44,11 @@ class Fiber {
   void* stack_ = nullptr;  // lowest usable address
   std::size_t bytes_ = 0;
   char* high_ = nullptr;  // where its frames begin
-  void* top_ = nullptr;   // saved stack pointer
   void (*entry_)() = nullptr;
 #if defined(SOFTMPC_FIBER_UCONTEXT)
   ucontext_t context_;
+#else
+  void* top_ = nullptr;  // saved stack pointer
 #endif
 #if defined(SOFTMPC_FIBER_ASAN)
   void* fake_stack_ = nullptr;

@@ -46,12 +46,12 @@ void meet_threads(const char* name, int id, int count) {
     fail(std::string(name) + " " + std::to_string(id) + " for " + std::to_string(count) +
          " threads, others came for " + std::to_string(barrier.expected));
   barrier.waiting.push_back(&self);
+  barrier.lanes[self.warp->index] |= 1u << self.lane;
   if (static_cast<int>(barrier.waiting.size()) < count) return machine->wait(name, id);
-  std::uint32_t lanes[32] = {};
-  for (const emulator::Thread* thread : barrier.waiting)
-    lanes[thread->warp->index] |= 1u << thread->lane;
-  for (const std::uint32_t mask : lanes)
+  for (std::uint32_t& mask : barrier.lanes) {
     if (mask != 0 && mask != 0xffffffffu) fail(std::string(name) + ": a warp came in part");
+    mask = 0;
+  }
   barrier.waiting.pop_back();
   static thread_local std::vector<emulator::Thread*> woken;
   woken.swap(barrier.waiting);
