@@ -120,10 +120,20 @@ std::string with_device_pragmas(std::string text) {
   return text;
 }
 
+// Rules of a kernel that has none: never asked for anything.
+constexpr std::string_view kNoRules = R"(struct NoRules {
+  static constexpr bool has_termination = false;
+  template <class X, class A, class N>
+  __host__ __device__ static float reward(const X&, const A&, const N&) { return 0; }
+  template <class N>
+  __host__ __device__ static bool terminated(const N&) { return false; }
+};
+)";
+
 std::string entry_text(const KernelSource& source) {
   const bool rules = !source.rules.type.empty();
   std::string text = "#line 1 \"entry\"\n";
-  if (!rules) text += "struct NoRules {\n  static constexpr bool has_termination = false;\n};\n";
+  if (!rules) text += kNoRules;
   text += "using Rules = " + (rules ? source.rules.type : "NoRules") + ";\n";
   text += "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(source.threads) +
           ", " + std::to_string(source.blocks_per_processor) + ")\n";

@@ -7,6 +7,7 @@
 
 #include "intrinsics.h"
 #include "softmpc/hd/philox.h"
+#include "tile_memory.h"
 
 namespace softmpc::cuda {
 
@@ -40,15 +41,6 @@ struct RuleJob {
   float* reward;             ///< [count]; null where there is none
   std::uint8_t* terminated;  ///< [count]
 };
-
-template <class Rules>
-SOFTMPC_DEVICE Rules make_rules(const float* parameters) {
-  if constexpr (requires { Rules(parameters); }) {
-    return Rules(parameters);
-  } else {
-    return Rules();
-  }
-}
 
 template <class Rules, bool with_reward>
 SOFTMPC_KERNEL void probe_rules(const RuleJob& job) {
