@@ -81,6 +81,10 @@ using std::uint8_t;
 #include <cstring>
 #include <limits>
 #endif
+// the host's words, which neither compiler knows on a device
+#define __builtin_huge_valf() __builtin_bit_cast(float, 0x7f800000)
+#define __builtin_huge_val() __builtin_bit_cast(double, 0x7ff0000000000000)
+#define __builtin_nanf(text) __builtin_bit_cast(float, 0x7fc00000)
 #define __builtin_fmaf(a, b, c) ::fmaf(a, b, c)
 #define __builtin_fma(a, b, c) ::fma(a, b, c)
 #define __builtin_sqrtf(a) ::sqrtf(a)

@@ -42,18 +42,14 @@ struct RuleJob {
   std::uint8_t* terminated;  ///< [count]
 };
 
-template <class Rules, bool with_reward>
+template <class Rules>
 SOFTMPC_KERNEL void probe_rules(const RuleJob& job) {
   const int i = block() * threads() + thread();
   if (i >= job.count) return;
   const Rules rules = make_rules<Rules>(job.parameters);
   const float* next = job.next + i * job.nx;
-  if constexpr (with_reward)
-    job.reward[i] = rules.reward(job.x + i * job.nx, job.action + i * job.nu, next);
-  if constexpr (Rules::has_termination)
-    job.terminated[i] = rules.terminated(next) ? 1 : 0;
-  else
-    job.terminated[i] = 0;
+  job.reward[i] = rules.reward(job.x + i * job.nx, job.action + i * job.nu, next);
+  job.terminated[i] = rules_terminated(rules, next) ? 1 : 0;
 }
 
 }  // namespace softmpc::cuda
