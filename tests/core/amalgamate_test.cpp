@@ -41,6 +41,18 @@ TEST(Amalgamation, LooksFromTheTextsFolder) {
   EXPECT_NE(text.text().find("int one;"), std::string::npos);
 }
 
+TEST(Amalgamation, TakesOurHeadersInAngleBrackets) {
+  Amalgamation text([](const std::string& path) -> std::optional<std::string_view> {
+    if (path == "softmpc/hd/math.h") return "int math;";
+    return std::nullopt;
+  });
+  text.add_text("#include <softmpc/hd/math.h>\n#include <softmpc/other.h>\n#include <vector>\n",
+                "r");
+  EXPECT_EQ(text.text(),
+            "#line 1 \"r\"\n#line 1 \"softmpc/hd/math.h\"\nint math;\n#line 2 \"r\"\n"
+            "#include <softmpc/other.h>\n\n");
+}
+
 TEST(Amalgamation, NamesAMissingFile) {
   Amalgamation text(find);
   EXPECT_EQ(test::error_of<Error>([&] { text.add_file("c.h"); }),
