@@ -37,6 +37,14 @@ constexpr KernelConstants kHopper = {.nx = 12,
                                      .critic_width = 256,
                                      .policy_width = 256};
 
+// As bench case d: several blocks weigh a problem's rollouts.
+constexpr KernelConstants many_rollouts() {
+  KernelConstants constants = kHopper;
+  constants.rollouts = 8192;
+  constants.horizon = 32;
+  return constants;
+}
+
 }  // namespace
 
 const std::vector<FixedKernel>& fixed_kernels() {
@@ -46,6 +54,11 @@ const std::vector<FixedKernel>& fixed_kernels() {
       {"pack_f16", kernel("pack_weights<Number::f16>", "pack.cuh", "PackJob"), {80, 90}, 64, 0},
       {"update",
        kernel("update_plans<Sizes>", "update.cuh", "RolloutJob", kHopper),
+       {80, 90},
+       128,
+       0},
+      {"update_segments",
+       kernel("update_plans<Sizes>", "update.cuh", "RolloutJob", many_rollouts()),
        {80, 90},
        128,
        0},

@@ -145,7 +145,7 @@ struct Solver::Impl {
   std::shared_ptr<Kernel> rollout, update, residual;
   std::unique_ptr<Memory> sigma, inverse_variance, low, high, discount;
   std::unique_ptr<RuleMemory> reward_rules, dynamics_rules, value_rules;
-  std::unique_ptr<Memory> cost, valid, mu, cost_plan, between;
+  std::unique_ptr<Memory> cost, valid, mu, cost_plan, between, segments, tickets;
   double uniform_constant = 0;
   int last_problems = 0;
 
@@ -206,6 +206,9 @@ void Solver::Impl::allocate() {
   cost = device.allocate(most * sizeof(float));
   valid = device.allocate(most);
   mu = device.allocate(problems * shape.nu * sizeof(float));
+  const std::size_t numbers = update_numbers(config.rollouts, config.horizon, shape.nu);
+  segments = device.allocate(problems * numbers * sizeof(double));
+  tickets = device.allocate(problems * sizeof(std::uint32_t));
   if (config.iterations > 1) between = device.allocate(plans);
   if (config.control_mode != ControlMode::mean_residual) return;
   cost_plan = device.allocate(plans);
@@ -269,6 +272,8 @@ void Solver::launch_iteration(const SolveArrays& arrays, int problems, int criti
   job.dynamics_parameters = s.dynamics_rules->data();
   job.value_parameters = s.value_rules->data();
   job.ring_stages = s.choice.ring_stages;
+  job.segments = s.segments->as<double>();
+  job.tickets = s.tickets->as<std::uint32_t>();
   job.cost = s.cost->as<float>();
   job.valid = s.valid->as<std::uint8_t>();
   job.mu = s.mu->as<float>();

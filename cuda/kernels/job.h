@@ -59,6 +59,9 @@ struct RolloutJob {
   const float* rule_parameters;                         ///< of the reward rules
   const float *dynamics_parameters, *value_parameters;  ///< of analytic models
   int ring_stages;                                      ///< of rollout_wgmma
+  // of update_plans where a problem has several segments (update_shape.h)
+  double* segments;        ///< [B, update_numbers()]
+  std::uint32_t* tickets;  ///< [B], zeros between launches
   // outputs
   float* cost;            ///< [B, K] S before masking
   std::uint8_t* valid;    ///< [B, K] every v_t was inside the box

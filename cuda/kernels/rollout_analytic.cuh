@@ -33,6 +33,9 @@ class AnalyticRollout {
     const std::int64_t at = present_ ? at_ : total - 1;  // behind the end: repeats the last
     problem_ = static_cast<int>(at / Sizes::rollouts);
     rollout_ = static_cast<int>(at % Sizes::rollouts);
+    seed_ = job.header->seed;
+    solve_ = job.header->solve;
+    id_ = job.problem_id[problem_];
   }
 
   SOFTMPC_DEVICE void run() {
@@ -81,10 +84,10 @@ class AnalyticRollout {
       for (int j = 0; j < 4; ++j) eps[j] = 4 * b + j < Sizes::nu ? from[j] : 0.0f;
       return;
     }
-    hd::normal_block(job_.header->seed, job_.header->solve,
-                     hd::draw_word(hd::Stream::noise, job_.iteration, t, b),
-                     job_.problem_id[problem_], static_cast<std::uint32_t>(rollout_), eps);
-    for (int j = 0; j < 4; ++j) eps[j] *= 4 * b + j < Sizes::nu ? job_.sigma[4 * b + j] : 0.0f;
+    hd::normal_block(seed_, solve_, hd::draw_word(hd::Stream::noise, job_.iteration, t, b), id_,
+                     static_cast<std::uint32_t>(rollout_), eps);
+    for (int j = 0; j < 4; ++j)
+      eps[j] = 4 * b + j < Sizes::nu ? job_.sigma[4 * b + j] * eps[j] : 0.0f;
   }
 
   // v_t = u_t + eps_t, a_t = clip(v_t), and what the step adds to the prior sum of S
@@ -98,15 +101,20 @@ class AnalyticRollout {
       SOFTMPC_UNROLL
       for (int b = 0; b < room / 4; ++b) {
         if (4 * b >= Sizes::nu) break;
-        float eps[4];
+        float u[4], cost_u[4], eps[4];  // the plan is on its way while noise is drawn
+        SOFTMPC_UNROLL
+        for (int j = 0; j < 4; ++j) {
+          u[j] = 4 * b + j < Sizes::nu ? job_.plan[plan + 4 * b + j] : 0.0f;
+          cost_u[j] = 4 * b + j < Sizes::nu ? job_.cost_plan[plan + 4 * b + j] : 0.0f;
+        }
         noise(t, b, eps);
         SOFTMPC_UNROLL
         for (int j = 0; j < 4; ++j) {
           const int i = 4 * b + j;
           if (i >= Sizes::nu) break;
-          const hd::Acted acted = hd::act(Sizes::uniform_prior != 0, 0.0f, job_.plan[plan + i],
-                                          job_.cost_plan[plan + i], eps[j], job_.low[i],
-                                          job_.high[i], job_.discount[t], job_.inverse_variance[i]);
+          const hd::Acted acted =
+              hd::act(Sizes::uniform_prior != 0, 0.0f, u[j], cost_u[j], eps[j], job_.low[i],
+                      job_.high[i], job_.discount[t], job_.inverse_variance[i]);
           m_.action[i * m_.items + item] = acted.action;
           prior += acted.prior_term;
           inside &= acted.inside;
@@ -177,7 +185,7 @@ class AnalyticRollout {
   // J -= gamma^t r_t; after a terminating step nothing counts
   SOFTMPC_DEVICE void account(int steps) {
     if (!owns()) return;
-#pragma GCC unroll 4
+#pragma GCC unroll 16
     for (int s = 0; s < steps; ++s) {
       const int item = s * Sizes::slots + slot_;
       if (alive_) j_ -= m_.term[item];
@@ -204,6 +212,8 @@ class AnalyticRollout {
   std::int64_t at_;  // of this thread's rollout, flattened
   bool present_;
   int problem_, rollout_;
+  std::uint64_t seed_;  // of the noise, with what follows
+  std::uint32_t solve_, id_;
   // of the rollout; warp 1 keeps them
   float prior_ = 0, j_ = 0;
   bool valid_ = true, alive_ = true;

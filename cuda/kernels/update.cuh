@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // From costs to weights, soft value and the refined plan (DESIGN section 1). A block serves one
-// problem and some of its plan's action blocks; noise is drawn again, in place of being stored.
-// Sums run in an order that depends on the number of rollouts alone, so that bits do not depend on
-// the batch.
+// problem, a segment of its rollouts and some of its plan's action blocks; noise is drawn again, in
+// place of being stored. Of several segments each weighs against its own least S, and the problem's
+// last block brings their sums together. Sums run in an order that depends on the number of
+// rollouts alone, so that bits do not depend on the batch.
 #pragma once
 
 #include "intrinsics.h"
@@ -20,40 +21,53 @@ template <class Sizes>
 class PlanUpdate {
  public:
   static constexpr int kThreads = 256;
-  static constexpr int kWarps = kThreads / 32;
+  static constexpr int kWarps = kUpdateWarps;
+  static_assert(kThreads == 32 * kWarps);
 
   SOFTMPC_DEVICE PlanUpdate(const RolloutJob& job, char* shared)
       : job_(job), sums_(reinterpret_cast<double*>(shared)) {
-    const int parts = update_blocks(Sizes::rollouts, Sizes::horizon, Sizes::nu);
-    problem_ = block() / parts;
+    const int parts = update_parts(Sizes::rollouts, Sizes::horizon, Sizes::nu);
     part_ = block() % parts;
+    segment_ = block() / parts % segments();
+    problem_ = block() / parts / segments();
+    begin_ = segment_ * kUpdateSegment;
+    end_ = begin_ + kUpdateSegment < Sizes::rollouts ? begin_ + kUpdateSegment : Sizes::rollouts;
+    seed_ = job.header->seed;
+    solve_ = job.header->solve;
+    id_ = job.problem_id[problem_];
     cost_ = job.cost + static_cast<std::size_t>(problem_) * Sizes::rollouts;
     valid_ = job.valid + static_cast<std::size_t>(problem_) * Sizes::rollouts;
   }
 
   SOFTMPC_DEVICE void run() {
     count();
-    weigh();
+    if (segments() == 1 || part_ == 0) weigh();
     const int team_warps = update_team(Sizes::rollouts), teams = kWarps / team_warps;
-    const int blocks_of_action = (Sizes::nu + 3) / 4;
-    const int pair = part_ * teams + warp() / team_warps;
-    const bool present = pair < (Sizes::horizon + 1) * blocks_of_action;
-    refine(pair / blocks_of_action, pair % blocks_of_action, present, team_warps);
-    if (part_ == 0 && warp() == 0) report();
+    refine(part_ * teams + warp() / team_warps, team_warps);
+    if (segments() > 1) {
+      leave_head();
+      if (!is_last()) return;
+      bring_together();
+    }
+    if ((segments() > 1 || part_ == 0) && warp() == 0) report();
   }
 
  private:
+  SOFTMPC_DEVICE static int segments() { return update_segments(Sizes::rollouts); }
+  SOFTMPC_DEVICE static int pairs() { return update_pairs(Sizes::horizon, Sizes::nu); }
+
   /// Whether rollout k has a weight.
   SOFTMPC_DEVICE bool counts(int k) const {
     const float s = cost_[k];
     return s - s == 0.0f && (!Sizes::uniform_prior || in_box_ == 0 || valid_[k]);
   }
 
-  /// How many rollouts are finite and in the box, and the least S of those that count.
+  /// Of the segment: how many rollouts are finite and in the box, and the least S of those that
+  /// count.
   SOFTMPC_DEVICE void count() {
     float least = kInfinity, least_in_box = kInfinity;
-    double finite = 0, in_box = 0;
-    for (int k = thread(); k < Sizes::rollouts; k += kThreads) {
+    int finite = 0, in_box = 0, bad = 0;
+    for (int k = begin_ + thread(); k < end_; k += kThreads) {
       const float s = cost_[k];
       if (s - s != 0.0f) continue;
       const bool inside = !Sizes::uniform_prior || valid_[k];
@@ -62,7 +76,6 @@ class PlanUpdate {
       least = s < least ? s : least;
       if (inside) least_in_box = s < least_in_box ? s : least_in_box;
     }
-    double bad = 0;
     const float* x = job_.observation + static_cast<std::size_t>(problem_) * Sizes::nx;
     for (int i = thread(); i < Sizes::nx; i += kThreads) bad += x[i] - x[i] == 0.0f ? 0 : 1;
     finite_ = static_cast<int>(block_sum(finite));
@@ -74,7 +87,7 @@ class PlanUpdate {
   // sum_k w_k and sum_k w_k^2
   SOFTMPC_DEVICE void weigh() {
     double sum = 0, squares = 0;
-    for (int k = thread(); k < Sizes::rollouts; k += kThreads) {
+    for (int k = begin_ + thread(); k < end_; k += kThreads) {
       if (!counts(k)) continue;
       const double w = hd::weight(cost_[k], least_, job_.inverse_temperature);
       sum += w;
@@ -93,18 +106,22 @@ class PlanUpdate {
       for (int j = 0; j < 4; ++j) eps[j] = first + j < Sizes::nu ? from[j] : 0.0f;
       return;
     }
-    hd::normal_block(job_.header->seed, job_.header->solve,
-                     hd::draw_word(hd::Stream::noise, job_.iteration, t, b),
-                     job_.problem_id[problem_], static_cast<std::uint32_t>(k), eps);
-    for (int j = 0; j < 4; ++j) eps[j] *= first + j < Sizes::nu ? job_.sigma[first + j] : 0.0f;
+    hd::normal_block(seed_, solve_, hd::draw_word(hd::Stream::noise, job_.iteration, t, b), id_,
+                     static_cast<std::uint32_t>(k), eps);
+    // no product with 0: normals that nobody asks for are not computed
+    for (int j = 0; j < 4; ++j)
+      eps[j] = first + j < Sizes::nu ? job_.sigma[first + j] * eps[j] : 0.0f;
   }
 
-  // u_t <- u_t + sum_k w_k eps_t,k for one block of four action entries
-  SOFTMPC_DEVICE void refine(int t, int b, bool present, int team_warps) {
+  // u_t <- u_t + sum_k w_k eps_t,k for one block of four action entries; of a segment the sum alone
+  SOFTMPC_DEVICE void refine(int pair, int team_warps) {
+    const int blocks_of_action = (Sizes::nu + 3) / 4;
+    const int t = pair / blocks_of_action, b = pair % blocks_of_action;
+    const bool present = pair < pairs();
     const int in_team = warp() % team_warps;
     float partial[4] = {};
     if (present && usable()) {
-      for (int k = in_team * 32 + lane(); k < Sizes::rollouts; k += 32 * team_warps) {
+      for (int k = begin_ + in_team * 32 + lane(); k < end_; k += 32 * team_warps) {
         if (!counts(k)) continue;
         const float w = hd::weight(cost_[k], least_, job_.inverse_temperature);
         float eps[4];
@@ -120,7 +137,78 @@ class PlanUpdate {
     if (!present || in_team != 0 || lane() >= 4 || 4 * b + lane() >= Sizes::nu) return;
     double s = 0;
     for (int w = 0; w < team_warps; ++w) s += sums_[(warp() + w) * 4 + lane()];
-    store(t, 4 * b + lane(), usable() ? static_cast<float>(s / sum_) : 0.0f);
+    if (segments() > 1)
+      numbers(segment_)[kSegmentHead + 4 * pair + lane()] = s;
+    else
+      store(t, 4 * b + lane(), usable() ? static_cast<float>(s / sum_) : 0.0f);
+  }
+
+  /// What a segment of this problem leaves.
+  SOFTMPC_DEVICE double* numbers(int segment) const {
+    const std::size_t at = static_cast<std::size_t>(problem_) * segments() + segment;
+    return job_.segments + at * segment_numbers(Sizes::horizon, Sizes::nu);
+  }
+
+  SOFTMPC_DEVICE void leave_head() {
+    if (part_ != 0 || thread() != 0) return;
+    double* head = numbers(segment_);
+    head[0] = least_;
+    head[1] = sum_;
+    head[2] = squares_;
+    head[3] = finite_;
+    head[4] = in_box_;
+  }
+
+  /// Whether all other blocks of the problem have left their numbers.
+  SOFTMPC_DEVICE bool is_last() {
+    sync_block();
+    const std::uint32_t blocks =
+        static_cast<std::uint32_t>(update_blocks(Sizes::rollouts, Sizes::horizon, Sizes::nu));
+    if (thread() == 0) {
+      const bool last = take_ticket(job_.tickets + problem_) == blocks - 1;
+      sums_[0] = last ? 1 : 0;
+      if (last) job_.tickets[problem_] = 0;  // for the next launch
+    }
+    sync_block();
+    fence_device();
+    return sums_[0] != 0;
+  }
+
+  /// A segment's weights, which are relative to its own least S, times this are the problem's.
+  SOFTMPC_DEVICE double scale(const double* head) const {
+    if (head[in_box_ > 0 ? 4 : 3] == 0) return 0;
+    return hd::weight(static_cast<float>(head[0]), least_, job_.inverse_temperature);
+  }
+
+  SOFTMPC_DEVICE void bring_together() {
+    finite_ = in_box_ = 0;
+    for (int s = 0; s < segments(); ++s) {
+      finite_ += static_cast<int>(numbers(s)[3]);
+      in_box_ += static_cast<int>(numbers(s)[4]);
+    }
+    least_ = kInfinity;
+    for (int s = 0; s < segments(); ++s) {
+      const float least = static_cast<float>(numbers(s)[0]);
+      if (numbers(s)[in_box_ > 0 ? 4 : 3] != 0 && least < least_) least_ = least;
+    }
+    sum_ = squares_ = 0;
+    for (int s = 0; s < segments(); ++s) {
+      const double c = scale(numbers(s));
+      if (c == 0) continue;
+      sum_ += c * numbers(s)[1];
+      squares_ += c * c * numbers(s)[2];
+    }
+    const int entries = (Sizes::horizon + 1) * Sizes::nu, blocks_of_action = (Sizes::nu + 3) / 4;
+    for (int e = thread(); e < entries; e += kThreads) {
+      const int t = e / Sizes::nu, i = e % Sizes::nu;
+      double sum = 0;
+      for (int s = 0; s < segments(); ++s) {
+        const double c = scale(numbers(s));
+        const int at = kSegmentHead + 4 * (t * blocks_of_action) + i;
+        if (c != 0) sum += c * numbers(s)[at];
+      }
+      store(t, i, usable() ? static_cast<float>(sum / sum_) : 0.0f);
+    }
   }
 
   SOFTMPC_DEVICE void store(int t, int i, float change) {
@@ -196,6 +284,9 @@ class PlanUpdate {
   const RolloutJob& job_;
   double* sums_;  // [warps, 4]
   int problem_, part_;
+  std::uint64_t seed_;  // of the noise, with what follows
+  std::uint32_t solve_, id_;
+  int segment_, begin_, end_;  // rollouts [begin, end)
   const float* cost_;
   const std::uint8_t* valid_;
   int finite_ = 0, in_box_ = 0;

@@ -188,6 +188,55 @@ TEST_F(DriveTest, AgreesWithTheCpuPlanner) {
   }
 }
 
+// several blocks weigh the rollouts of a problem, and the last sums up
+TEST_F(DriveTest, AgreesWithManyRollouts) {
+  Case c = drive(4500, 2);
+  c.config.horizon = 6;
+  c.config.temperature = 0.05;
+  Buffers given = start(c, 2);
+  {
+    c.config.iterations = 2;
+    DevicePlanner planner(c.config, c.shape, c.on_device(), {}, device_of());
+    EXPECT_TRUE(compare(c, given, planner));
+  }
+  c.config.iterations = 1;
+  c.config.prior = Prior::uniform;
+  DevicePlanner planner(c.config, c.shape, c.on_device(), {}, device_of());
+  const auto in_box = [&](float u) {
+    given.plan[0] = u;
+    EXPECT_TRUE(compare(c, given, planner)) << u;
+    Buffers solved = given;
+    planner.solve({77, 5}, solved.batch());
+    return solved.valid_share[0] * c.config.rollouts;
+  };
+  EXPECT_GT(in_box(0), 100);
+  EXPECT_EQ(in_box(30), 0);
+  // so few that not each of the three segments has one
+  const double few = in_box(1.15f);
+  EXPECT_GT(few, 0.5);
+  EXPECT_LT(few, 2.5);
+}
+
+TEST_F(DriveTest, SegmentsAlone) {
+  Case c = drive(4500, 2);
+  c.config.horizon = 3;
+  Buffers both = start(c, 2);
+  const Buffers given = both;
+  DevicePlanner(c.config, c.shape, c.on_device(), {}, device_of()).solve({1, 2}, both.batch());
+  for (const emulator::RunOptions& run : emulator::all_orders(1)) {
+    Buffers one(1, DiffDrive::nx, DiffDrive::nu, c.config.horizon);
+    one.id = {given.id[1]};
+    std::copy(given.observation.begin() + DiffDrive::nx, given.observation.end(),
+              one.observation.begin());
+    std::copy(given.plan.begin() + 8, given.plan.end(), one.plan.begin());
+    DevicePlanner(c.config, c.shape, c.on_device(), {}, device_of(132, 227 << 10, run))
+        .solve({1, 2}, one.batch());
+    EXPECT_EQ(one.value[0], both.value[1]) << to_string(run);
+    EXPECT_EQ(one.effective_samples[0], both.effective_samples[1]);
+    EXPECT_TRUE(std::equal(one.plan.begin(), one.plan.end(), both.plan.begin() + 8));
+  }
+}
+
 TEST_F(DriveTest, BitsDependNeitherOnTheBatchNorOnTheLayout) {
   const Case c = drive(70, 3);
   Buffers all = start(c, 3);

@@ -4,8 +4,10 @@
 
 #include <vector>
 
+#include "analytic_models.h"
 #include "compiling.h"
 #include "diff_drive/diff_drive.h"
+#include "dispatch.h"
 #include "kernel_text.h"
 #include "softmpc/task.h"
 
@@ -50,6 +52,47 @@ TEST(Rules, WithParametersCompile) {
   const DeviceRules rules = reward.device_rules();
   EXPECT_EQ(rules.parameters.size(), cells.size() + 7);
   expect_compiles(compiler, rules);
+}
+
+/// The kernel that plans with these models: no spills, on a device of this capability.
+void expect_plans(const Compiler& compiler, KernelConstants sizes, const RewardModel& reward,
+                  const DynamicsModel& dynamics, const TerminalValue& value) {
+  for (int capability : kCapabilities) {
+    DeviceFacts device;
+    device.capability = capability;
+    device.processors = capability == 80 ? 108 : 132;
+    device.shared_per_block = (capability == 80 ? 163 : 227) << 10;
+    KernelSource source = choose_analytic(sizes, sizes.rollouts, device, Path::automatic).source;
+    source.rules = reward.device_rules();
+    source.dynamics = dynamics.device_rules();
+    source.value = value.device_rules();
+    const std::string cubin = compile_text(compiler, kernel_text(source), capability);
+    const CubinFacts facts = read_cubin(cubin, kKernelName);
+    EXPECT_LE(facts.registers, 64) << "four blocks share a processor";
+    EXPECT_EQ(facts.static_shared, 0);
+    if (sizes.nx == 3) EXPECT_EQ(facts.frame_bytes, 0);
+  }
+}
+
+TEST(Rules, OfAnalyticModelsCompile) {
+  SOFTMPC_COMPILER_OR_SKIP(compiler);
+  KernelConstants sizes;
+  sizes.nx = 3, sizes.nu = 2, sizes.horizon = 100, sizes.members = 1;
+  std::vector<float> cells;
+  const tasks::DiffDriveReward reward(tasks::diff_drive_room(cells), 4, 3);
+  const tasks::DiffDriveDynamics dynamics;
+  const tasks::DiffDriveValue value(4, 3);
+  for (int rollouts : {128, 16384}) {
+    for (int uniform : {0, 1}) {
+      sizes.rollouts = rollouts;
+      sizes.uniform_prior = sizes.handle_terminations = uniform;
+      expect_plans(compiler, sizes, reward, dynamics, value);
+    }
+  }
+  // sizes that the rules read from parameters, which takes local arrays
+  sizes.nx = 6, sizes.nu = 5;
+  expect_plans(compiler, sizes, softmpc::testing::TestReward(6, 5, true),
+               softmpc::testing::TestDynamics(6, 5, 0.1f), softmpc::testing::TestValue(6, 1));
 }
 
 }  // namespace

@@ -15,13 +15,24 @@ struct Philox4 {
   std::uint32_t x, y, z, w;
 };
 
+// Both halves of a product. On a device the shift of a 64-bit product would cost an addition more.
+SOFTMPC_HD void multiply(std::uint32_t a, std::uint32_t b, std::uint32_t& high,
+                         std::uint32_t& low) {
+#if defined(__CUDA_ARCH__)
+  high = __umulhi(a, b);
+  low = a * b;
+#else
+  const std::uint64_t product = static_cast<std::uint64_t>(a) * b;
+  high = static_cast<std::uint32_t>(product >> 32);
+  low = static_cast<std::uint32_t>(product);
+#endif
+}
+
 SOFTMPC_HD void philox_round(Philox4& c, std::uint32_t k0, std::uint32_t k1) {
-  const std::uint64_t p0 = static_cast<std::uint64_t>(0xD2511F53u) * c.x;
-  const std::uint64_t p1 = static_cast<std::uint64_t>(0xCD9E8D57u) * c.z;
-  const Philox4 next = {
-      static_cast<std::uint32_t>(p1 >> 32) ^ c.y ^ k0, static_cast<std::uint32_t>(p1),
-      static_cast<std::uint32_t>(p0 >> 32) ^ c.w ^ k1, static_cast<std::uint32_t>(p0)};
-  c = next;
+  std::uint32_t high0, low0, high1, low1;
+  multiply(0xD2511F53u, c.x, high0, low0);
+  multiply(0xCD9E8D57u, c.z, high1, low1);
+  c = {high1 ^ c.y ^ k0, low1, high0 ^ c.w ^ k1, low0};
 }
 
 // Philox4x32-10(counter, key = seed)
