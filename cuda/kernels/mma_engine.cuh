@@ -5,10 +5,10 @@
 // memory.
 #pragma once
 
+#include "engine_bytes.h"
 #include "intrinsics.h"
 #include "job.h"
 #include "layout.h"
-#include "engine_bytes.h"
 #include "network_index.cuh"
 #include "numbers.h"
 #include "softmpc/hd/math.h"
@@ -67,6 +67,13 @@ class MmaEngine {
         act_(reinterpret_cast<std::uint32_t*>(shared)),
         partial_(reinterpret_cast<float*>(act_ + slots * stride_)) {}
 
+  /// Which tile of rollouts this block computes, and whether it writes the results.
+  SOFTMPC_DEVICE static int tile() { return block(); }
+  SOFTMPC_DEVICE static bool writes() { return true; }
+  /// Begins to fetch what evaluate() of this network will read; optional.
+  template <int width>
+  SOFTMPC_DEVICE void prefetch(const DeviceNet&, const NetShape&, int) {}
+
   /// Outputs of network `index(group)` for the inputs `in(slot, column)`; groups of one network are
   /// neighbours. Calls out(slot, column, value) once for each. All threads call; begins and ends
   /// with the block in step.
@@ -81,7 +88,7 @@ class MmaEngine {
     sync_block();
   }
 
- private:
+ protected:
   /// Units of 8 outputs by 32 inputs that a warp reads ahead.
   template <int tiles>
   struct Ahead {

@@ -3,10 +3,10 @@
 // rounding of the order of sums. A thread owns outputs and goes through all slots of the tile.
 #pragma once
 
+#include "engine_bytes.h"
 #include "intrinsics.h"
 #include "job.h"
 #include "layout.h"
-#include "engine_bytes.h"
 #include "network_index.cuh"
 #include "softmpc/hd/math.h"
 
@@ -24,6 +24,11 @@ class PlainEngine {
       : stride_(plain_engine_stride(widest)),
         from_(reinterpret_cast<float*>(shared)),
         to_(from_ + slots * stride_) {}
+
+  SOFTMPC_DEVICE static int tile() { return block(); }
+  SOFTMPC_DEVICE static bool writes() { return true; }
+  template <int width>
+  SOFTMPC_DEVICE void prefetch(const DeviceNet&, const NetShape&, int) {}
 
   /// As MmaEngine::evaluate; `width` serves the order of the template arguments only.
   template <int width, class Index, class In, class Out>
