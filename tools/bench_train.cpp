@@ -129,7 +129,7 @@ TrainRequest resolve_bench(const TrainBenchOptions& options, std::int64_t steps)
   train.settings = options.settings;
   train.out = "none";
   if (!options.precision.empty()) {
-    read_precision(options.precision);
+    read_precision(options.precision, resolve_device(options.device));
     train.settings.push_back("planner.precision=" + options.precision);
   }
   TrainRequest request = resolve(train);
@@ -197,7 +197,7 @@ Run add_bench_train(CLI::App& app) {
            "steps before that, not timed, " + std::to_string(kWarmup) + " if not given");
   add_text(app, "--envs", options->envs, "N", "environments stepped at once (trainer.envs)");
   add_text(app, "--precision", options->precision, "P",
-           "planner.precision: float32, bfloat16 or auto");
+           "planner.precision: float32, bfloat16 or auto; with cuda float16 too");
   options->add_device(app);
   options->add_threads(app);
   app.add_option("--set", options->settings, "change one setting; may be repeated")
