@@ -77,8 +77,11 @@ void Context::open() {
 
 Context::~Context() {
   if (!broken_) {
-    const Current current(*this);
-    driver_.cuStreamDestroy(stream_);
+    try {
+      const Current current(*this);
+      driver_.cuStreamDestroy(stream_);
+    } catch (const Error&) {  // the driver may be gone at exit
+    }
   }
   driver_.cuDevicePrimaryCtxRelease(device_);
 }
