@@ -37,8 +37,9 @@ Controller make_controller(const Bundle& bundle, const RewardModel* reward,
   if (name != "cpu" && name != "cuda" && name != "auto")
     throw UsageError("controller: device '" + name + "' must be one of cpu, cuda, auto");
   if (name == "cuda" && options.dynamics)
-    throw Error("controller: a device plans with the bundle's members; dynamics of one's own are "
-                "for device cpu");
+    throw Error(
+        "controller: a device plans with the bundle's members; dynamics of one's own are "
+        "for device cpu");
   const bool own_members = !options.dynamics && bundle.members.stack > 0;
   const bool on_cpu =
       name == "cpu" || (name == "auto" && (!own_members || (!device && !unavailable().empty())));

@@ -69,9 +69,9 @@ void DeviceProblem::add_device_time(Json& result, double seconds) {
   }
   std::sort(us.begin(), us.end());
   const double median = quantile(us, 0.5);
-  result["device_us"] = {{"median", median},         {"q25", quantile(us, 0.25)},
+  result["device_us"] = {{"median", median},          {"q25", quantile(us, 0.25)},
                          {"q75", quantile(us, 0.75)}, {"least", us.front()},
-                         {"blocks", kBlocks},        {"replays", replays}};
+                         {"blocks", kBlocks},         {"replays", replays}};
   result["device_evals_per_second"] = solve_evals(case_) / (median * 1e-6);
   result["device_gflops"] = solve_flops(case_) / (median * 1e-6) * 1e-9;
 }

@@ -6,7 +6,7 @@
 #include "bench_device.h"
 #include "bench_problem.h"
 #include "console.h"
-#include "cuda_device.h"
+#include "gpu_device.h"
 #include "softmpc/error.h"
 
 namespace softmpc::tools {
@@ -119,10 +119,11 @@ std::string device_text(const Json& result) {
     row.push_back(c["plans"].dump());
     rows.push_back(row);
   }
-  return table(rows) + text("\n%s, %s; device: its own time, rates are at it; p50 and so on: as the "
-                            "host sees it\n",
-                            result["device_name"].get<std::string>().c_str(),
-                            result["precision"].get<std::string>().c_str());
+  return table(rows) + text(
+                           "\n%s, %s; device: its own time, rates are at it; p50 and so on: as the "
+                           "host sees it\n",
+                           result["device_name"].get<std::string>().c_str(),
+                           result["precision"].get<std::string>().c_str());
 }
 
 int run_on_device(const PlanBenchOptions& options) {

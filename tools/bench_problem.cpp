@@ -209,7 +209,8 @@ void PlanProblem::solve() {
   batch.value = soft_value_;
   batch.status = status_;
   if (case_.problems == 1) planner_->shift(plan_);
-  planner_->solve({dynamics_.get(), reward_.model.get(), value_.get()}, bench_key(solves_++), batch);
+  planner_->solve({dynamics_.get(), reward_.model.get(), value_.get()}, bench_key(solves_++),
+                  batch);
 }
 
 Timed PlanProblem::timed() {

@@ -5,7 +5,7 @@
 
 #include "command.h"
 #include "console.h"
-#include "cuda_device.h"
+#include "gpu_device.h"
 #include "softmpc/error.h"
 #include "statistics.h"
 #include "training.h"
@@ -64,8 +64,8 @@ int run_eval(const EvalOptions& options) {
   }
   write_out(table(rows) +
             text("%s on %s, %zu episodes: mean %.2f, median %.2f, standard deviation %.2f\n",
-                 bundle.task.c_str(), device.c_str(), returns.size(), mean(returns), median(returns),
-                 standard_deviation(returns)));
+                 bundle.task.c_str(), device.c_str(), returns.size(), mean(returns),
+                 median(returns), standard_deviation(returns)));
   return 0;
 }
 
@@ -82,9 +82,9 @@ Run add_eval(CLI::App& app) {
   add_text(app, "--precision", options->precision, "P",
            "planner.precision, the bundle's own if not given: float32, bfloat16, auto; with cuda "
            "float16 too");
-  app.add_flag(
-      "--json", options->json,
-      "one JSON document: {\"returns\": [...], \"mean\", \"median\", \"std\", \"lengths\", \"device\"}");
+  app.add_flag("--json", options->json,
+               "one JSON document: {\"returns\": [...], \"mean\", \"median\", \"std\", "
+               "\"lengths\", \"device\"}");
   app.footer(
       "Plays with the planner settings of the training, without updates and without exploration\n"
       "noise: the action executed is clip(u_0). The same seed plays the same episodes.\n\n"

@@ -5,7 +5,7 @@
 
 #include "command.h"
 #include "console.h"
-#include "cuda_device.h"
+#include "gpu_device.h"
 #include "json_reader.h"
 #include "softmpc/controller.h"
 #include "softmpc/error.h"

@@ -5,7 +5,7 @@
 #include <charconv>
 #include <filesystem>
 
-#include "cuda_device.h"
+#include "gpu_device.h"
 #include "softmpc/error.h"
 
 namespace softmpc::tools {

@@ -84,8 +84,9 @@ class DevicePlanner {
 };
 
 /// A controller on the device that options.device names: "cpu"; "cuda"; "auto", which is cuda where
-/// unavailable() says nothing and the bundle's own members are looked ahead with, else cpu. A device
-/// plans in the bundle's planner.precision (auto: float16). Throws as DevicePlanner and Controller.
+/// unavailable() says nothing and the bundle's own members are looked ahead with, else cpu. A
+/// device plans in the bundle's planner.precision (auto: float16). Throws as DevicePlanner and
+/// Controller.
 Controller make_controller(const Bundle& bundle, const RewardModel* reward,
                            const ControllerOptions& options,
                            std::shared_ptr<Device> device = nullptr);

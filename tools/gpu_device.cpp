@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cuda_device.h"
+#include "gpu_device.h"
 
 namespace softmpc::tools {
 
