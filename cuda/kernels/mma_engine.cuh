@@ -21,6 +21,10 @@ SOFTMPC_DEVICE float silu_fast(float z) {
   return hd::fma(h, tanh_fast(h), h);
 }
 
+// silu(z) = z / (1 + 2^(-z log2 e)) to about 1e-6 relative, for split operands
+SOFTMPC_DEVICE float silu_close(float z) {
+  return z * reciprocal_fast(1.0f + exp2_fast(-1.44269504088896341f * z));
+}
 template <Number number>
 SOFTMPC_DEVICE std::uint32_t pack_pair(float low, float high) {
   if constexpr (number == Number::f16) return pack_f16(low, high);
@@ -51,24 +55,40 @@ SOFTMPC_DEVICE void mma(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_
     mma_bf16(d, a, b0, b1);
 }
 
+/// First word (pair) of step k (of 32) of a slot's activations; `half` 0 or 1.
+SOFTMPC_DEVICE int activation_word(const NetShape& shape, int l, int k, int half) {
+  const int column = 32 * k + 16 * half, size = shape.part_size(l);
+  const int part = column / size;
+  const int parts = operand_parts(shape.operands, l);
+  // columns behind the last part meet zero weights; they are zero where they lie
+  return ((part < parts ? activation_part(part) : part) * size + column % size) / 2;
+}
+
 /// `slots` a multiple of 16; `widest` the widest padded hidden layer that will be evaluated.
 template <int slots, int widest, Number number>
 class MmaEngine {
  public:
   static constexpr int kThreads = 256;
+  static constexpr WeightOrder kOrder = WeightOrder::fragments;
   static constexpr int kWarps = kThreads / 32;
   static constexpr int kGroup = 16;  // slots that share a network
   static constexpr int kGroups = slots / kGroup;
-  // a few rollouts are bound by the way from L2: more loads in flight
-  static constexpr int kAhead = slots <= 16 ? 4 : (slots <= 32 ? 2 : 1);
+  // Steps of weights in flight: a few rollouts are bound by the way from L2. Wide layers have no
+  // registers left for more than one.
+  template <int tiles>
+  static constexpr int kAhead = slots <= 16 ? (tiles > 4 ? 2 : 4)
+                                            : (slots <= 32 && tiles <= 4 ? 2 : 1);
 
   SOFTMPC_DEVICE MmaEngine(char* shared, int input_words, int = 0)
       : stride_(mma_engine_stride(widest, input_words)),
         act_(reinterpret_cast<std::uint32_t*>(shared)),
         partial_(reinterpret_cast<float*>(act_ + slots * stride_)) {}
 
-  /// Which tile of rollouts this block computes, and whether it writes the results.
+  /// Which tile of rollouts this thread works on, its number among the tile's threads, their
+  /// barrier, and whether it writes the results.
   SOFTMPC_DEVICE static int tile() { return block(); }
+  SOFTMPC_DEVICE static int index() { return thread(); }
+  SOFTMPC_DEVICE static void sync() { sync_block(); }
   SOFTMPC_DEVICE static bool writes() { return true; }
   /// Begins to fetch what evaluate() of this network will read; optional.
   template <int width>
@@ -92,7 +112,7 @@ class MmaEngine {
   /// Units of 8 outputs by 32 inputs that a warp reads ahead.
   template <int tiles>
   struct Ahead {
-    Words4 unit[kAhead][tiles];
+    Words4 unit[kAhead<tiles>][tiles];
   };
 
   SOFTMPC_DEVICE std::uint32_t* row(int slot) { return act_ + slot * stride_; }
@@ -116,15 +136,6 @@ class MmaEngine {
     const int begin = operand_parts(shape.operands, 0) * words;
     for (int i = thread(); i < slots * 8; i += kThreads)
       if (begin + i % 8 < input_words(shape)) row(i / 8)[begin + i % 8] = 0;
-  }
-
-  /// First word of step k (of 32) of a row's activations; `half` 0 or 1.
-  SOFTMPC_DEVICE static int activation_word(const NetShape& shape, int l, int k, int half) {
-    const int column = 32 * k + 16 * half, size = shape.part_size(l);
-    const int part = column / size;
-    const int parts = operand_parts(shape.operands, l);
-    // columns behind the last part meet zero weights; they are zero where they lie
-    return ((part < parts ? activation_part(part) : part) * size + column % size) / 2;
   }
 
   SOFTMPC_DEVICE void load_a(std::uint32_t (&a)[4], int group, int word) {
@@ -155,6 +166,7 @@ class MmaEngine {
   template <bool all, int tiles>
   SOFTMPC_DEVICE void multiply(const std::uint32_t* weights, const NetShape& shape, int l,
                                int first, int end, float (&sum)[kGroups][tiles][4]) {
+    constexpr int kDepth = kAhead<tiles>;
     const int steps = shape.k_steps(l), step_words = shape.n_tiles(l) * 128;
     Ahead<tiles> next;
     const auto fetch = [&](int k, Words4(&to)[tiles]) {
@@ -164,17 +176,17 @@ class MmaEngine {
                               lane() * 4);
     };
     SOFTMPC_UNROLL
-    for (int i = 0; i < kAhead; ++i)
+    for (int i = 0; i < kDepth; ++i)
       if (i < steps) fetch(i, next.unit[i]);
-    for (int begin = 0; begin < steps; begin += kAhead) {
+    for (int begin = 0; begin < steps; begin += kDepth) {
       SOFTMPC_UNROLL
-      for (int i = 0; i < kAhead; ++i) {
+      for (int i = 0; i < kDepth; ++i) {
         const int k = begin + i;
         if (k >= steps) break;
         Words4 unit[tiles];
         SOFTMPC_UNROLL
         for (int n = 0; n < tiles; ++n) unit[n] = next.unit[i][n];
-        if (k + kAhead < steps) fetch(k + kAhead, next.unit[i]);
+        if (k + kDepth < steps) fetch(k + kDepth, next.unit[i]);
         step<all, tiles>(unit, shape, l, k, first, end, sum);
       }
     }
@@ -216,8 +228,8 @@ class MmaEngine {
         const int column = 8 * (warp() * kTiles + n) + p.column;
         const float z0 = sum[g][n][i] + bias[column], z1 = sum[g][n][i + 1] + bias[column + 1];
         // split operands are to be as good as float32, their SiLU too
-        const float h0 = split ? hd::silu(z0) : silu_fast(z0);
-        const float h1 = split ? hd::silu(z1) : silu_fast(z1);
+        const float h0 = split ? silu_close(z0) : silu_fast(z0);
+        const float h1 = split ? silu_close(z1) : silu_fast(z1);
         const std::uint32_t rounded = pack_pair<number>(h0, h1);
         std::uint32_t* to = row(16 * g + p.row) + column / 2;
         to[0] = rounded;
