@@ -57,7 +57,7 @@ class GpuCheck(unittest.TestCase):
         done = gpu_check("all", "--out", self.out)
         self.assertEqual(done.returncode, 77, done.stdout + done.stderr)
         stages = self.stages()
-        self.assertEqual(len(stages), 16)
+        self.assertEqual(len(stages), 15)
         for name, stage in stages.items():
             self.assertEqual(stage["status"], "skipped", name)
             self.assertTrue(stage["reason"].startswith("no GPU"), stage["reason"])
