@@ -16,6 +16,7 @@ CASES = "abcde"
 PATHS = {"float16": ["auto", "tile", "cluster", "wgmma"], "bfloat16": ["auto", "tile", "cluster", "wgmma"],
          "float32": ["plain"]}
 ENVS = (1, 4, 16, 64)
+PRECISION_TEST = "device_precision_test"
 
 
 class Ended(Exception):
@@ -107,15 +108,16 @@ def listed_tests(stage, binary):
     return found
 
 
-def run_parity(stage):
+def run_tests(stage, names, kept):
+    """Each test of these programs by itself, as far as the stage's time goes; `kept` lines are recorded."""
     device = {} if stage.options.quick else {"SOFTMPC_TEST_DEVICE": "cuda"}
     results, failed, late = {}, [], []
-    for name in stage.binaries.tests:
+    for name in names:
         binary = stage.binaries.program.parent / name
         for test in listed_tests(stage, binary):
             done = stage.run([binary, f"--gtest_filter={test}", "--gtest_color=no"], device)
             lines = done.stdout.splitlines()
-            entry = {"passed": done.returncode == 0, "seeds": [line for line in lines if "seed" in line][:8]}
+            entry = {"passed": done.returncode == 0, "printed": [line for line in lines if kept in line][:8]}
             if done.returncode is None:
                 late.append(f"{name} {test}")
             elif done.returncode != 0:
@@ -129,6 +131,16 @@ def run_parity(stage):
     if not results:
         raise Skip("no test to run", results)
     return results
+
+
+def run_parity(stage):
+    return run_tests(stage, [name for name in stage.binaries.tests if name != PRECISION_TEST], "seed")
+
+
+def run_precision(stage):
+    if PRECISION_TEST not in stage.binaries.tests:
+        raise Skip(f"{PRECISION_TEST} is not part of this build or pack")
+    return run_tests(stage, [PRECISION_TEST], "total variation")
 
 
 def run_golden(stage):
@@ -199,10 +211,6 @@ def run_sanitizer(stage):
     if failed:
         raise Failed(f"{len(failed)} of {len(results)} runs, the first: {failed[0]}", results)
     return results
-
-
-def run_precision(stage):
-    raise Skip("not written: the device has no test on recorded states and trained nets yet")
 
 
 # ---- times ----
@@ -346,11 +354,10 @@ def stage_of(summary, run):
 
 STAGES = {
     "build": stage_of("builds the program and the tests labelled gpu, or looks at --prebuilt", run_build),
-    "parity": stage_of("those tests on the device: random problems against the CPU, seeds printed", run_parity),
+    "parity": stage_of("those tests, but for precision, on the device: random problems against the CPU, seeds printed", run_parity),
     "golden": stage_of("softmpc verify --device cuda: recorded plans, each precision and path", run_golden),
     "sanitizer": stage_of("compute-sanitizer memcheck and racecheck over short runs", run_sanitizer),
-    "precision": stage_of("16 bit on recorded states and trained nets against float64 (not written yet)",
-                          run_precision),
+    "precision": stage_of("16 bit on recorded states and trained nets against float64", run_precision),
     "startup": stage_of("creating a planner: kernels compiled, and from the cache", run_startup),
     "bench": stage_of("softmpc bench plan, cases a to e, each precision and path", run_bench),
     "diffdrive": stage_of("softmpc bench diff-drive --device cuda", run_diffdrive),
