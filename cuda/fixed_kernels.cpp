@@ -41,7 +41,7 @@ const std::vector<FixedKernel>& fixed_kernels() {
   static const std::vector<FixedKernel> kernels = {
       // name, {call, header, job, constants}, capabilities, registers, static shared bytes
       {"probe_draws", kernel("probe_draws", "probe.cuh", "DrawJob"), {80, 90}, 32, 0},
-      {"pack_f16", kernel("pack_weights<Number::f16>", "pack.cuh", "PackJob"), {80, 90}, 64, 0},
+      {"pack_f16", kernel("pack_weights<Number::f16>", "pack.cuh", "PackJob"), {80, 90}, 48, 0},
       {"update",
        kernel("update_plans<Sizes>", "update.cuh", "RolloutJob", kHopper),
        {80, 90},

@@ -73,6 +73,7 @@ struct DevicePlanner::Impl {
   std::shared_ptr<Device> device;
   PlannerConfig config;
   ProblemShape shape;
+  DeviceOptions options;
   DeviceModels models;  // reward and critic; networks are copied
   std::size_t plan_floats;
   std::unique_ptr<DeviceStack> dynamics, critics, policy;
@@ -112,6 +113,7 @@ DevicePlanner::DevicePlanner(const PlannerConfig& config, const ProblemShape& sh
   Impl& p = *impl_;
   p.device = device ? std::move(device) : open_device();
   p.config = config;
+  p.options = options;
   p.shape = shape;
   p.models = models;
   p.models.members = p.models.critics = p.models.policy = nullptr;
@@ -121,7 +123,7 @@ DevicePlanner::DevicePlanner(const PlannerConfig& config, const ProblemShape& sh
       *p.device, models.members->stack, models.members->sizes, number, Operands::single,
       shape.nx + models.outputs.reward + models.outputs.termination);
   p.critics = std::make_unique<DeviceStack>(*p.device, models.critics->stack, models.critics->sizes,
-                                            number, critic_operands(number));
+                                            number, critic_operands(number, options.split_critic));
   if (models.policy)
     p.policy =
         std::make_unique<DeviceStack>(*p.device, 1, models.policy->sizes, number, Operands::single);
@@ -276,8 +278,9 @@ void DevicePlanner::Impl::record(const PlanBatch& batch, const Solver& solved, i
 void DevicePlanner::Impl::trace(SolveKey key, const PlanBatch& batch, PlanTrace& trace) {
   const bool given = !trace.noise.empty() || !trace.member.empty();
   if (given && !traced)
-    traced = std::make_unique<Solver>(*device, config, shape, nets(),
-                                      DeviceOptions{solver->diagnostics().path}, true);
+    traced = std::make_unique<Solver>(
+        *device, config, shape, nets(),
+        DeviceOptions{solver->diagnostics().path, options.split_critic}, true);
   Solver& used = given ? *traced : *solver;
   SolveArrays a = arrays(batch.problems);
   device->upload(input->data(), host_input->data(),

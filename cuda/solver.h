@@ -39,7 +39,7 @@ struct SolveArrays {
 
 /// Operands that critics are packed with: split beside 16-bit members, whose values may be hundreds
 /// of temperatures.
-Operands critic_operands(Number number);
+Operands critic_operands(Number number, bool split = true);
 
 class Solver {
  public:

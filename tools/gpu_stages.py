@@ -354,7 +354,7 @@ def stage_of(summary, run):
 
 STAGES = {
     "build": stage_of("builds the program and the tests labelled gpu, or looks at --prebuilt", run_build),
-    "parity": stage_of("those tests, but for precision, on the device: random problems against the CPU, seeds printed", run_parity),
+    "parity": stage_of("those tests on the device: random problems against the CPU, seeds printed", run_parity),
     "golden": stage_of("softmpc verify --device cuda: recorded plans, each precision and path", run_golden),
     "sanitizer": stage_of("compute-sanitizer memcheck and racecheck over short runs", run_sanitizer),
     "precision": stage_of("16 bit on recorded states and trained nets against float64", run_precision),

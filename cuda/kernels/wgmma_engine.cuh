@@ -105,12 +105,12 @@ class WgmmaEngine {
       ring_.advance();
       if (g > 0) {  // the granule before has been read
         wgmma_wait<1>();
-        ring_.release(index() == 0);
+        ring_.release();
       }
     }
     wgmma_wait<0>();
     wgmma_hold(sum);
-    ring_.release(index() == 0);
+    ring_.release();
   }
 
   template <int N>

@@ -43,6 +43,9 @@ struct DeviceModels {
 
 struct DeviceOptions {
   Path path = Path::automatic;
+  /// Beside 16-bit members the critic's operands are sums of two numbers, as good as float32 at
+  /// three times the work: its values may be hundreds of temperatures. False: one, as the members'.
+  bool split_critic = true;
 };
 
 /// What ran, for diagnostics and benchmarks.

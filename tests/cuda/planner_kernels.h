@@ -38,6 +38,9 @@ SOFTMPC_EMULATE_TILE(Number::f16, 16);
 SOFTMPC_EMULATE_TILE(Number::f16, 32);
 SOFTMPC_EMULATE_TILE(Number::f16, 64);
 SOFTMPC_EMULATE_TILE(Number::bf16, 16);
+SOFTMPC_EMULATE_TILE(Number::bf16, 64);
+SOFTMPC_EMULATE(RolloutJob, MmaWidths,
+                rollout_tile<Sizes, Rules, 64, Number::f16, Operands::single, Operands::single>);
 SOFTMPC_EMULATE_CLUSTER(Number::f16, 16);
 SOFTMPC_EMULATE_CLUSTER(Number::f16, 32);
 SOFTMPC_EMULATE(RolloutJob, WgmmaWidths,

@@ -5,61 +5,47 @@
 // would cost to narrow it too is printed beside.
 #include <gtest/gtest.h>
 
-#include <cstdio>
-
 #include "cpu/packed_mlp.h"
-#include "recorded_states.h"
+#include "precision_play.h"
 
 namespace softmpc {
 namespace {
 
-using testing::Buffers;
 using testing::median;
-using testing::PrecisionErrors;
-using testing::RecordedStates;
+using testing::PrecisionPlay;
+using testing::Variant;
 
-constexpr int kStates = 40, kEvery = 3;
+constexpr int kStates = 40;
 
-/// A way to evaluate the same nets, and what it came to.
-struct Variant {
-  std::unique_ptr<MlpDynamics> dynamics;
-  std::unique_ptr<MlpValue> value;
-  PrecisionErrors errors;
-
-  Variant(const char* name, const Bundle& b, Precision members, Precision critic)
-      : dynamics(std::make_unique<MlpDynamics>(b.members, b.nx, b.nu, b.outputs, members)),
-        value(std::make_unique<MlpValue>(
-            std::make_shared<PackedMlp>(b.critics, cpu::Activation::none, 0, critic), b.nx, b.nu,
-            0)),
-        errors{name, {}, {}} {}
-};
+/// The CPU planner with members and critic in these precisions.
+Variant variant(const char* name, const PrecisionPlay& play, Precision members, Precision critic) {
+  const Bundle& b = play.bundle;
+  auto dynamics = std::make_shared<MlpDynamics>(b.members, b.nx, b.nu, b.outputs, members);
+  auto value = std::make_shared<MlpValue>(
+      std::make_shared<PackedMlp>(b.critics, cpu::Activation::none, 0, critic), b.nx, b.nu, 0);
+  auto planner = std::make_shared<Planner>(play.config, play.shape);
+  const RewardModel* reward = play.reward.get();
+  return {name,
+          [=](SolveKey key, const PlanBatch& batch, PlanTrace& trace) {
+            planner->solve({dynamics.get(), reward, value.get(), nullptr}, key, batch, &trace);
+          },
+          {},
+          {}};
+}
 
 class PrecisionTest : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(PrecisionTest, Bfloat16StaysInItsBudget) {
-  const RecordedStates states(GetParam());
-  const Bundle& b = states.bundle;
-  Variant variants[] = {
-      {"float32", b, Precision::float32, Precision::float32},
-      {"bfloat16 members", b, Precision::bfloat16, Precision::float32},
-      {"bfloat16 members and critic", b, Precision::bfloat16, Precision::bfloat16}};
-  Planner planner(states.config(), states.shape);
-  states.play(kStates, kEvery,
-              [&](SolveKey key, const auto& x, const auto& plan, const auto& exact) {
-                for (Variant& v : variants) {
-                  Buffers buffers = states.buffers(x, plan);
-                  PlanTrace trace;
-                  planner.solve({v.dynamics.get(), states.reward.get(), v.value.get(), nullptr},
-                                key, buffers.batch(), &trace);
-                  v.errors.add(trace.cost, buffers.value[0], exact, states.config().temperature);
-                }
-                if (variants[0].errors.value.size() == 1)
-                  std::printf("%s, value of the first state %.1f\n", GetParam(), exact.value);
-              });
-  for (const Variant& v : variants) v.errors.print();
-  EXPECT_LT(median(variants[0].errors.variation), 1e-3);
-  EXPECT_LT(median(variants[1].errors.variation), 0.05);
-  EXPECT_LT(median(variants[1].errors.value), 1e-3);
+  PrecisionPlay play(GetParam());
+  std::vector<Variant> variants = {
+      variant("float32", play, Precision::float32, Precision::float32),
+      variant("bfloat16 members", play, Precision::bfloat16, Precision::float32),
+      variant("bfloat16 members and critic", play, Precision::bfloat16, Precision::bfloat16)};
+  play.play(kStates, variants);
+  const Variant &exact = variants[0], &narrow = variants[1];
+  EXPECT_LT(median(exact.variation), 1e-3);
+  EXPECT_LT(median(narrow.variation), 0.05);
+  EXPECT_LT(median(narrow.value_error), 1e-3);
 }
 
 INSTANTIATE_TEST_SUITE_P(Trained, PrecisionTest,
