@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <functional>
 #include <memory>
 #include <numeric>
@@ -40,6 +41,12 @@ inline double total_variation(const std::vector<double>& a, const std::vector<do
   return sum / 2;
 }
 
+/// Of the checkout at hand: the test may have been carried to another machine.
+inline std::string golden_folder() {
+  const char* folder = std::getenv("SOFTMPC_GOLDEN_DIR");
+  return folder != nullptr ? folder : SOFTMPC_GOLDEN_DIR;
+}
+
 /// A way to evaluate the nets, and what it came to.
 struct Variant {
   std::string name;
@@ -51,8 +58,7 @@ class PrecisionPlay {
  public:
   /// Nets of tests/golden/precision; `horizon` 0: the one they were trained with.
   explicit PrecisionPlay(const std::string& name, int horizon = 0)
-      : bundle(
-            load_bundle(std::string(SOFTMPC_GOLDEN_DIR) + "/precision/" + name + ".safetensors")),
+      : bundle(load_bundle(golden_folder() + "/precision/" + name + ".safetensors")),
         task(find_task(bundle.task)),
         reward(make_rollout_reward(task, {})) {
     if (horizon > 0) bundle.config.planner.horizon = horizon;
