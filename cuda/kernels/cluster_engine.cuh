@@ -16,7 +16,7 @@ class ClusterEngine : public MmaEngine<slots, widest, number> {
   using Base::kGroups;
   using Base::kWarps;
   // units that a warp fetches ahead, as registers allow
-  static constexpr int kFirst = 8, kSlice = widest > 256 && slots > 16 ? 8 : 16, kLast = 4;
+  static constexpr int kFirst = 8, kSlice = widest > 256 ? (slots > 16 ? 8 : 12) : 16, kLast = 4;
 
  public:
   using Base::kThreads;
