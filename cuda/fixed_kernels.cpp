@@ -4,6 +4,7 @@
 
 #include "cubin.h"
 #include "kernel_text.h"
+#include "kernels/engine_bytes.h"
 
 namespace softmpc::cuda {
 namespace {
@@ -35,6 +36,11 @@ constexpr KernelConstants kHopper = {.nx = 12,
                                      .critic_width = 256,
                                      .policy_width = 256};
 
+KernelSource with_threads(KernelSource source, int threads) {
+  source.threads = threads;
+  return source;
+}
+
 }  // namespace
 
 const std::vector<FixedKernel>& fixed_kernels() {
@@ -45,25 +51,38 @@ const std::vector<FixedKernel>& fixed_kernels() {
       {"update",
        kernel("update_plans<Sizes>", "update.cuh", "RolloutJob", kHopper),
        {80, 90},
-       128,
+       64,
        0},
       {"tile_16",
-       kernel("rollout_tile<Sizes, Rules, 16, Number::f16, Operands::single, Operands::split>",
+       kernel("rollout_tile<Sizes, Rules, 16, Number::f16, Operands::edges, Operands::split>",
               "rollout_tile.cuh", "RolloutJob", kHopper),
        {80, 90},
-       255,
+       200,
        0},
       {"cluster_16",
-       kernel("rollout_cluster<Sizes, Rules, 16, Number::f16, Operands::single, Operands::split>",
+       kernel("rollout_cluster<Sizes, Rules, 16, Number::f16, Operands::edges, Operands::split>",
               "rollout_cluster.cuh", "RolloutJob", kHopper),
        {90},
-       255,
+       160,
        0},
       {"tile_64",
-       kernel("rollout_tile<Sizes, Rules, 64, Number::f16, Operands::single, Operands::split>",
+       kernel("rollout_tile<Sizes, Rules, 64, Number::f16, Operands::edges, Operands::split>",
               "rollout_tile.cuh", "RolloutJob", kHopper),
        {80, 90},
-       255,
+       200,
+       0},
+      {"wgmma",
+       with_threads(kernel("rollout_wgmma<Sizes, Rules, 16, Number::f16, Operands::edges, "
+                           "Operands::split>",
+                           "rollout_wgmma.cuh", "RolloutJob", kHopper),
+                    kWgmmaThreads),
+       {90},
+       168,  // its two warpgroups that compute raise it to 240
+       0},
+      {"plain",
+       kernel("rollout_plain<Sizes, Rules, 16>", "rollout_tile.cuh", "RolloutJob", kHopper),
+       {80, 90},
+       128,
        0},
   };
   return kernels;

@@ -73,7 +73,6 @@ struct DevicePlanner::Impl {
   std::shared_ptr<Device> device;
   PlannerConfig config;
   ProblemShape shape;
-  DeviceOptions options;
   DeviceModels models;  // reward and critic; networks are copied
   std::size_t plan_floats;
   std::unique_ptr<DeviceStack> dynamics, critics, policy;
@@ -113,20 +112,20 @@ DevicePlanner::DevicePlanner(const PlannerConfig& config, const ProblemShape& sh
   Impl& p = *impl_;
   p.device = device ? std::move(device) : open_device();
   p.config = config;
-  p.options = options;
   p.shape = shape;
   p.models = models;
   p.models.members = p.models.critics = p.models.policy = nullptr;
   p.plan_floats = static_cast<std::size_t>(config.horizon + 1) * shape.nu;
   const Number number = Solver::number(config.precision);
-  p.dynamics = std::make_unique<DeviceStack>(
-      *p.device, models.members->stack, models.members->sizes, number, Operands::single,
-      shape.nx + models.outputs.reward + models.outputs.termination);
+  p.dynamics =
+      std::make_unique<DeviceStack>(*p.device, models.members->stack, models.members->sizes, number,
+                                    member_operands(number, options),
+                                    shape.nx + models.outputs.reward + models.outputs.termination);
   p.critics = std::make_unique<DeviceStack>(*p.device, models.critics->stack, models.critics->sizes,
-                                            number, critic_operands(number, options.split_critic));
+                                            number, critic_operands(number, options));
   if (models.policy)
-    p.policy =
-        std::make_unique<DeviceStack>(*p.device, 1, models.policy->sizes, number, Operands::single);
+    p.policy = std::make_unique<DeviceStack>(*p.device, 1, models.policy->sizes, number,
+                                             member_operands(number, options));
   p.solver = std::make_unique<Solver>(*p.device, config, shape, p.nets(), options);
   const std::size_t in = InputBlock(shape.max_problems, shape.nx, p.plan_floats).bytes;
   const std::size_t out = OutputBlock(shape.max_problems, shape.nu, p.plan_floats).bytes;
@@ -278,9 +277,8 @@ void DevicePlanner::Impl::record(const PlanBatch& batch, const Solver& solved, i
 void DevicePlanner::Impl::trace(SolveKey key, const PlanBatch& batch, PlanTrace& trace) {
   const bool given = !trace.noise.empty() || !trace.member.empty();
   if (given && !traced)
-    traced = std::make_unique<Solver>(
-        *device, config, shape, nets(),
-        DeviceOptions{solver->diagnostics().path, options.split_critic}, true);
+    traced = std::make_unique<Solver>(*device, config, shape, nets(),
+                                      DeviceOptions{.path = solver->diagnostics().path}, true);
   Solver& used = given ? *traced : *solver;
   SolveArrays a = arrays(batch.problems);
   device->upload(input->data(), host_input->data(),

@@ -22,15 +22,13 @@ using softmpc::testing::Variant;
 using testing::on_hardware;
 
 Variant variant(const char* name, const PrecisionPlay& play, Precision precision,
-                bool split_critic) {
+                DeviceOptions options) {
   PlannerConfig config = play.config;
   config.precision = precision;
   const DeviceModels models = {
       &play.bundle.members, play.bundle.outputs, &play.bundle.critics, 0, nullptr,
       play.reward.get()};
-  DeviceOptions options;
   options.path = Path::tile;  // paths differ in the order of sums only
-  options.split_critic = split_critic;
   // half an older device: tiles of 64 are emulated faster
   auto planner = std::make_shared<DevicePlanner>(config, play.shape, models, options,
                                                  testing::test_device(80, 1));
@@ -47,11 +45,14 @@ class DevicePrecision : public ::testing::TestWithParam<std::tuple<const char*, 
 TEST_P(DevicePrecision, Float16StaysInItsBudget) {
   const auto [name, horizon] = GetParam();
   PrecisionPlay play(name, horizon);
-  std::vector<Variant> variants = {variant("float16", play, Precision::float16, true)};
+  std::vector<Variant> variants = {variant("float16", play, Precision::float16, {})};
   const bool all = on_hardware() || std::getenv("SOFTMPC_TEST_ALL") != nullptr;
   if (all) {
-    variants.push_back(variant("float16, critic not split", play, Precision::float16, false));
-    variants.push_back(variant("bfloat16", play, Precision::bfloat16, true));
+    variants.push_back(
+        variant("float16, members not split", play, Precision::float16, {.split_edges = false}));
+    variants.push_back(variant("float16, nothing split", play, Precision::float16,
+                               {.split_critic = false, .split_edges = false}));
+    variants.push_back(variant("bfloat16", play, Precision::bfloat16, {}));
   }
   play.play(all ? 40 : 5, variants);
   EXPECT_LT(median(variants[0].variation), 0.02);
