@@ -25,7 +25,7 @@ struct DeviceFacts {
   int shared_per_block = 0;  ///< bytes a block may ask for
   std::size_t memory = 0;    ///< bytes
   bool clusters = false;
-  bool runs_host_rules = false;  ///< the emulator: calls the RewardModel itself
+  bool runs_host_rules = false;  ///< the emulator: calls the models themselves
 };
 
 /// One kernel, specialised. `call` is the C++ expression of its body, which takes the job:
@@ -34,10 +34,13 @@ struct KernelSource {
   std::string call, header, job;
   KernelConstants constants = {};
   DeviceRules rules = {};                   ///< type "" where the kernel has none
+  DeviceRules dynamics = {}, value = {};    ///< of analytic models: `Dynamics` and `Value`
   const RewardModel* host_rules = nullptr;  ///< the same rules, for the emulator; borrowed
-  int threads = 256;                        ///< a block
-  int cluster = 1;                          ///< blocks
-  int blocks_per_processor = 1;             ///< at least so many are to fit: bounds registers
+  const DynamicsModel* host_dynamics = nullptr;
+  const TerminalValue* host_value = nullptr;
+  int threads = 256;             ///< a block
+  int cluster = 1;               ///< blocks
+  int blocks_per_processor = 1;  ///< at least so many are to fit: bounds registers
 };
 
 /// What the compiler made of a kernel.

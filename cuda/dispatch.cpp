@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <string>
 
+#include "kernels/analytic_memory.h"
 #include "kernels/engine_bytes.h"
 #include "kernels/ring_shape.h"
 #include "kernels/tile_memory.h"
@@ -187,7 +188,60 @@ RolloutChoice wgmma(const KernelConstants& c, const NetOperands& o, std::int64_t
   return choice;
 }
 
+/// Resident blocks of rollout_analytic that a processor should have, at most: more would leave too
+/// few registers.
+int most_resident(int room) { return room <= 8 ? 4 : (room <= 16 ? 2 : 1); }
+
+/// Fewest rollouts a block that leave no block waiting for a processor, so that each gets the most
+/// threads; bytes of shared memory for steps, at least of one.
+/// Returns how many blocks are to share a processor, at most `resident`.
+int share_out(KernelConstants& c, std::int64_t rollouts, int resident, const DeviceFacts& device) {
+  const auto blocks = [&] { return (rollouts + c.slots - 1) / c.slots; };
+  const auto bytes = [&] { return analytic_bytes(c); };
+  const auto limit = static_cast<std::size_t>(device.shared_per_block);
+  c.slots = 1;
+  while (c.slots < kMostSlots && blocks() > device.processors) c.slots *= 2;
+  c.chunk = 1;
+  while (c.slots > 1 && bytes() > limit) c.slots /= 2;
+  if (bytes() > limit) no_room("analytic", bytes(), device);
+  // blocks that share a processor share its memory, of which each costs 1 KiB more
+  const std::int64_t waiting = (blocks() + device.processors - 1) / device.processors;
+  const int sharing = static_cast<int>(std::min<std::int64_t>(waiting, resident));
+  const std::size_t share = (limit + 1024) / sharing - 1024;
+  c.chunk = c.horizon + 1;
+  for (int parts = 2; c.chunk > 1 && bytes() > share; ++parts)
+    c.chunk = (c.horizon + parts) / parts;
+  return sharing;
+}
+
 }  // namespace
+
+RolloutChoice choose_analytic(const KernelConstants& constants, std::int64_t rollouts,
+                              const DeviceFacts& device, Path wanted) {
+  if (wanted != Path::automatic && wanted != Path::analytic)
+    throw UsageError(std::string("planner: path ") + to_string(wanted) +
+                     " evaluates networks; analytic dynamics take the path analytic");
+  const int entries = std::max(constants.nx, constants.nu), room = room_for(entries);
+  if (room == 0)
+    throw UsageError("planner: path analytic has room for " + std::to_string(kMostRoom) +
+                     " entries of a state or an action, not " + std::to_string(entries));
+  RolloutChoice choice;
+  choice.path = Path::analytic;
+  KernelConstants& c = choice.source.constants;
+  c = constants;
+  choice.source.blocks_per_processor = share_out(c, rollouts, most_resident(room), device);
+  choice.slots = c.slots;
+  choice.why = "analytic models, " + std::to_string(c.slots) + " rollouts a block and " +
+               std::to_string(c.chunk) + " steps at a time for up to " + std::to_string(rollouts) +
+               " on " + std::to_string(device.processors) + " processors";
+  choice.source.call =
+      "rollout_analytic<Sizes, Rules, Dynamics, Value, " + std::to_string(room) + ">";
+  choice.source.header = "rollout_analytic.cuh";
+  choice.source.job = "RolloutJob";
+  choice.source.threads = choice.shape.threads = kAnalyticThreads;
+  choice.shape.shared_bytes = static_cast<int>(analytic_bytes(c));
+  return choice;
+}
 
 const char* to_string(Path path) {
   switch (path) {
@@ -201,6 +255,8 @@ const char* to_string(Path path) {
       return "wgmma";
     case Path::plain:
       return "plain";
+    case Path::analytic:
+      return "analytic";
   }
   return "unknown";
 }
@@ -208,6 +264,8 @@ const char* to_string(Path path) {
 RolloutChoice choose_rollout(const KernelConstants& constants, const NetOperands& o,
                              std::int64_t rollouts, const DeviceFacts& device, Path wanted) {
   const bool wants_plain = o.number == Number::f32;
+  if (wanted == Path::analytic)
+    throw UsageError("planner: path analytic is that of analytic dynamics, these are networks");
   if (wants_plain && wanted != Path::automatic && wanted != Path::plain)
     throw UsageError(std::string("planner: path ") + to_string(wanted) +
                      " computes 16-bit products; planner.precision float32 takes the path plain");

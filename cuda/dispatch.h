@@ -29,9 +29,13 @@ struct NetOperands {
   Operands members = Operands::edges, critic = Operands::split;
 };
 
-/// `rollouts` is the most that a solve will have: problems times K. Throws UsageError where the
-/// path asked for cannot run these sizes on this device.
+/// For networks. `rollouts` is the most that a solve will have: problems times K. Throws UsageError
+/// where the path asked for cannot run these sizes on this device.
 RolloutChoice choose_rollout(const KernelConstants& constants, const NetOperands& operands,
                              std::int64_t rollouts, const DeviceFacts& device, Path wanted);
+
+/// The same for analytic dynamics and value.
+RolloutChoice choose_analytic(const KernelConstants& constants, std::int64_t rollouts,
+                              const DeviceFacts& device, Path wanted);
 
 }  // namespace softmpc::cuda

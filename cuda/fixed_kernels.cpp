@@ -32,6 +32,8 @@ constexpr KernelConstants kHopper = {.nx = 12,
                                      .learned_termination = 1,
                                      .has_termination = 1,
                                      .fixed_noise = 0,
+                                     .slots = 0,
+                                     .chunk = 0,
                                      .dynamics_width = 256,
                                      .critic_width = 256,
                                      .policy_width = 256};

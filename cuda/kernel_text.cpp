@@ -2,6 +2,8 @@
 // Prelude, project headers, constants, rules, entry.
 #include "kernel_text.h"
 
+#include <set>
+
 #include "amalgamate.h"
 #include "kernel_files.h"
 
@@ -139,6 +141,8 @@ std::string entry_text(const KernelSource& source) {
   std::string text = "#line 1 \"entry\"\n";
   if (!rules) text += kNoRules;
   text += "using Rules = " + (rules ? source.rules.type : "NoRules") + ";\n";
+  if (!source.dynamics.type.empty()) text += "using Dynamics = " + source.dynamics.type + ";\n";
+  if (!source.value.type.empty()) text += "using Value = " + source.value.type + ";\n";
   text += "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(source.threads) +
           ", " + std::to_string(source.blocks_per_processor) + ")\n";
   text +=
@@ -153,7 +157,9 @@ std::string kernel_text(const KernelSource& source) {
   Amalgamation text(find_file);
   text.add_file("cuda/kernels/" + source.header);
   // after the kernel's own headers: rules may lean on those of hd/, and must not come before them
-  if (!source.rules.source.empty()) text.add_text(source.rules.source, "rules");
+  std::set<std::string_view> added = {""};  // one text may define the types of several models
+  for (const DeviceRules* rules : {&source.rules, &source.dynamics, &source.value})
+    if (added.insert(rules->source).second) text.add_text(rules->source, "rules");
   return std::string(kPrelude) + with_device_pragmas(text.text()) + sizes_text(source.constants) +
          entry_text(source);
 }

@@ -45,6 +45,31 @@ T* at(const Memory& memory, std::size_t offset) {
   return reinterpret_cast<T*>(memory.as<char>() + offset);
 }
 
+bool analytic(const DeviceModels& m) { return m.dynamics != nullptr || m.value != nullptr; }
+
+/// What a device asks of analytic models beside their rules.
+void check_analytic(const PlannerConfig& config, const DeviceModels& m) {
+  if (m.members || m.critics || m.outputs.reward || m.outputs.termination)
+    throw Error(
+        "planner: analytic dynamics and value take the place of members and critics; "
+        "they cannot be mixed");
+  if (!m.dynamics || !m.value)
+    throw Error("planner: analytic dynamics and value must be given together");
+  if (m.dynamics->members() != 1)
+    throw Error("planner: analytic dynamics on a device have one member, not " +
+                std::to_string(m.dynamics->members()));
+  if (m.dynamics->predicts_reward() || m.dynamics->predicts_termination())
+    throw Error(
+        "planner: analytic dynamics on a device predict the state alone; reward and "
+        "termination come from the reward model");
+  if (config.control_mode == ControlMode::policy_residual)
+    throw UsageError(
+        "planner: control_mode policy_residual needs networks on a device, not "
+        "analytic dynamics");
+  if (config.precision != Precision::float32 && config.precision != Precision::automatic)
+    throw UsageError("planner: analytic models compute in float32; set planner.precision to it");
+}
+
 void check_networks(const DeviceModels& m) {
   if (!m.members || !m.critics) throw Error("planner: members and critics must be given");
   m.members->validate("members");
@@ -83,8 +108,11 @@ struct DevicePlanner::Impl {
   int last_problems = 0;
 
   SolverNets nets() const {
-    return {dynamics.get(), critics.get(), policy.get(), models.outputs, models.reward};
+    return {dynamics.get(), critics.get(),   policy.get(), models.outputs,
+            models.reward,  models.dynamics, models.value};
   }
+  void make_stacks(const DeviceModels& given, const DeviceOptions& options);
+  int members() const { return dynamics ? dynamics->stack() : 1; }
   SolveArrays arrays(int problems) const;
   void fill(SolveKey key, const PlanBatch& batch);
   void hand_out(const PlanBatch& batch) const;
@@ -100,8 +128,12 @@ DevicePlanner::DevicePlanner(const PlannerConfig& config, const ProblemShape& sh
                              std::shared_ptr<Device> device)
     : impl_(std::make_unique<Impl>()) {
   check_shape(config, shape);
-  check_networks(models);
-  check_sizes(models, shape);
+  if (analytic(models)) {
+    check_analytic(config, models);
+  } else {
+    check_networks(models);
+    check_sizes(models, shape);
+  }
   check_models(config,
                {.dynamics_and_value = true,
                 .analytic_reward = models.reward != nullptr,
@@ -116,16 +148,7 @@ DevicePlanner::DevicePlanner(const PlannerConfig& config, const ProblemShape& sh
   p.models = models;
   p.models.members = p.models.critics = p.models.policy = nullptr;
   p.plan_floats = static_cast<std::size_t>(config.horizon + 1) * shape.nu;
-  const Number number = Solver::number(config.precision);
-  p.dynamics =
-      std::make_unique<DeviceStack>(*p.device, models.members->stack, models.members->sizes, number,
-                                    member_operands(number, options),
-                                    shape.nx + models.outputs.reward + models.outputs.termination);
-  p.critics = std::make_unique<DeviceStack>(*p.device, models.critics->stack, models.critics->sizes,
-                                            number, critic_operands(number, options));
-  if (models.policy)
-    p.policy = std::make_unique<DeviceStack>(*p.device, 1, models.policy->sizes, number,
-                                             member_operands(number, options));
+  if (!analytic(models)) p.make_stacks(models, options);
   p.solver = std::make_unique<Solver>(*p.device, config, shape, p.nets(), options);
   const std::size_t in = InputBlock(shape.max_problems, shape.nx, p.plan_floats).bytes;
   const std::size_t out = OutputBlock(shape.max_problems, shape.nu, p.plan_floats).bytes;
@@ -135,7 +158,19 @@ DevicePlanner::DevicePlanner(const PlannerConfig& config, const ProblemShape& sh
   p.host_output = p.device->allocate_host(out);
   for (int b = 0; b < shape.max_problems; ++b)
     p.default_id.push_back(static_cast<std::uint32_t>(b));
-  update(models);
+  if (!analytic(models)) update(models);  // the solver has uploaded rules
+}
+
+void DevicePlanner::Impl::make_stacks(const DeviceModels& given, const DeviceOptions& options) {
+  const Number number = Solver::number(config.precision);
+  dynamics = std::make_unique<DeviceStack>(
+      *device, given.members->stack, given.members->sizes, number, member_operands(number, options),
+      shape.nx + given.outputs.reward + given.outputs.termination);
+  critics = std::make_unique<DeviceStack>(*device, given.critics->stack, given.critics->sizes,
+                                          number, critic_operands(number, options));
+  if (given.policy)
+    policy = std::make_unique<DeviceStack>(*device, 1, given.policy->sizes, number,
+                                           member_operands(number, options));
 }
 
 DevicePlanner::~DevicePlanner() = default;
@@ -144,10 +179,21 @@ const ProblemShape& DevicePlanner::shape() const { return impl_->shape; }
 DeviceDiagnostics DevicePlanner::diagnostics() const { return impl_->solver->diagnostics(); }
 
 void DevicePlanner::update(const DeviceModels& models) {
-  check_networks(models);
-  impl_->dynamics->upload(*models.members);
-  impl_->critics->upload(*models.critics);
-  if (impl_->policy && models.policy) impl_->policy->upload(*models.policy);
+  Impl& p = *impl_;
+  if (p.models.dynamics) {
+    if (models.members || models.critics)
+      throw Error("planner: it was created with analytic dynamics; update() has networks");
+  } else {
+    check_networks(models);
+    p.dynamics->upload(*models.members);
+    p.critics->upload(*models.critics);
+    if (p.policy && models.policy) p.policy->upload(*models.policy);
+  }
+  for (Solver* solver : {p.solver.get(), p.traced.get()})
+    if (solver) solver->update_rules(models.reward, models.dynamics, models.value);
+  if (models.reward) p.models.reward = models.reward;
+  if (models.dynamics) p.models.dynamics = models.dynamics;
+  if (models.value) p.models.value = models.value;
 }
 
 SolveArrays DevicePlanner::Impl::arrays(int problems) const {
@@ -204,7 +250,7 @@ const Graph& DevicePlanner::Impl::graph(int problems) {
 void DevicePlanner::solve(SolveKey key, const PlanBatch& batch, PlanTrace* trace) {
   Impl& p = *impl_;
   check_batch(p.config, p.shape, batch);
-  if (trace) check_trace(p.config, p.shape, batch, *trace, p.dynamics->stack());
+  if (trace) check_trace(p.config, p.shape, batch, *trace, p.members());
   p.fill(key, batch);
   p.last_problems = batch.problems;
   if (trace) {

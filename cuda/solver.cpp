@@ -28,11 +28,6 @@ KernelConstants kernel_constants(const PlannerConfig& c, const ProblemShape& s,
   k.nu = s.nu;
   k.rollouts = c.rollouts;
   k.horizon = c.horizon;
-  k.members = nets.dynamics->stack();
-  k.dynamics_layers = hidden_layers(*nets.dynamics);
-  k.critic_layers = hidden_layers(*nets.critics);
-  k.policy_layers = policy ? hidden_layers(*nets.policy) : 0;
-  k.dynamics_outputs = nets.dynamics->planned();
   k.uniform_prior = c.prior == Prior::uniform;
   k.policy_residual = policy;
   k.member_draw = static_cast<int>(c.member_draw);
@@ -42,6 +37,13 @@ KernelConstants kernel_constants(const PlannerConfig& c, const ProblemShape& s,
   k.has_termination =
       nets.outputs.termination || (nets.reward != nullptr && nets.reward->has_termination());
   k.fixed_noise = traced;
+  k.members = 1;
+  if (nets.analytic_dynamics) return k;
+  k.members = nets.dynamics->stack();
+  k.dynamics_layers = hidden_layers(*nets.dynamics);
+  k.critic_layers = hidden_layers(*nets.critics);
+  k.policy_layers = policy ? hidden_layers(*nets.policy) : 0;
+  k.dynamics_outputs = nets.dynamics->planned();
   k.dynamics_width = nets.dynamics->width();
   k.critic_width = nets.critics->width();
   // the width sizes arrays even where no policy is evaluated
@@ -56,6 +58,60 @@ std::unique_ptr<Memory> constant_array(Device& device, const std::vector<T>& val
   device.synchronise();
   return memory;
 }
+
+/// What devices know of a planner's models; empty where there is none.
+struct SolverRules {
+  DeviceRules reward, dynamics, value;
+};
+
+SolverRules rules_of(const RewardModel* reward, const DynamicsModel* dynamics,
+                     const TerminalValue* value) {
+  SolverRules rules;
+  if (reward) rules.reward = reward->device_rules();
+  if (dynamics) rules.dynamics = dynamics->device_rules();
+  if (value) rules.value = value->device_rules();
+  return rules;
+}
+
+void require_rules(const char* what, const DeviceRules& rules, const char* model) {
+  if (rules.type.empty())
+    throw Error(std::string("planner: the ") + what + " has no rules for a device; " + model +
+                "::device_rules() gives them");
+}
+
+void check_rules(const PlannerConfig& config, const SolverNets& nets, const SolverRules& rules) {
+  if (!nets.outputs.reward || (config.handle_terminations && !nets.outputs.termination))
+    require_rules("reward", rules.reward, "RewardModel");
+  if (!nets.analytic_dynamics) return;
+  require_rules("dynamics model", rules.dynamics, "DynamicsModel");
+  require_rules("terminal value", rules.value, "TerminalValue");
+}
+
+/// Parameters of one model's rules on the device.
+class RuleMemory {
+ public:
+  RuleMemory(Device& device, const DeviceRules& rules)
+      : device_(device), rules_(rules), memory_(constant_array(device, rules.parameters)) {}
+  const float* data() const { return memory_->as<float>(); }
+  void update(const DeviceRules& rules) {
+    if (rules.type != rules_.type || rules.source != rules_.source)
+      throw Error("planner: update() has rules of type '" + rules.type +
+                  "', the planner was created with '" + rules_.type + "'");
+    if (rules.parameters.size() != rules_.parameters.size())
+      throw Error("planner: the rules " + rules.type + " have " +
+                  std::to_string(rules.parameters.size()) + " parameters, were created with " +
+                  std::to_string(rules_.parameters.size()));
+    if (rules.parameters.empty()) return;
+    device_.upload(memory_->data(), rules.parameters.data(),
+                   rules.parameters.size() * sizeof(float));
+    device_.synchronise();
+  }
+
+ private:
+  Device& device_;
+  DeviceRules rules_;
+  std::unique_ptr<Memory> memory_;
+};
 
 }  // namespace
 
@@ -91,10 +147,15 @@ struct Solver::Impl {
   KernelConstants constants;
   RolloutChoice choice;
   std::shared_ptr<Kernel> rollout, update, residual;
-  std::unique_ptr<Memory> sigma, inverse_variance, low, high, discount, parameters;
+  std::unique_ptr<Memory> sigma, inverse_variance, low, high, discount;
+  std::unique_ptr<RuleMemory> reward_rules, dynamics_rules, value_rules;
   std::unique_ptr<Memory> cost, valid, mu, cost_plan, between;
   double uniform_constant = 0;
   int last_problems = 0;
+
+  void choose(Path path);
+  void allocate();
+  void set_networks(RolloutJob& job, int critic) const;
 };
 
 Solver::Solver(Device& device, const PlannerConfig& config, const ProblemShape& shape,
@@ -102,52 +163,79 @@ Solver::Solver(Device& device, const PlannerConfig& config, const ProblemShape& 
     : impl_(std::make_unique<Impl>(device, config, shape, nets)) {
   check_shape(config, shape);
   Impl& s = *impl_;
-  DeviceRules rules;
-  if (nets.reward) rules = nets.reward->device_rules();
-  const bool needs_rules =
-      !nets.outputs.reward || (config.handle_terminations && !nets.outputs.termination);
-  if (needs_rules && rules.type.empty() && !device.facts().runs_host_rules)
-    throw Error(
-        "planner: the reward has no rules for a device; RewardModel::device_rules() gives them");
+  SolverRules rules = rules_of(nets.reward, nets.analytic_dynamics, nets.analytic_value);
+  if (!device.facts().runs_host_rules) check_rules(config, nets, rules);
   s.constants = kernel_constants(config, shape, nets, traced);
-  const Number number = Solver::number(config.precision);
-  const auto most = static_cast<std::size_t>(shape.max_problems) * config.rollouts;
-  s.choice =
-      choose_rollout(s.constants, {number, nets.dynamics->operands(), nets.critics->operands()},
-                     static_cast<std::int64_t>(most), device.facts(), options.path);
-  for (DeviceStack* stack : {nets.dynamics, nets.critics, nets.policy})
-    if (stack) stack->require(s.choice.order);
-  s.choice.source.rules = rules;
+  s.choose(options.path);
   s.choice.source.host_rules = nets.reward;
+  s.choice.source.host_dynamics = nets.analytic_dynamics;
+  s.choice.source.host_value = nets.analytic_value;
+  s.reward_rules = std::make_unique<RuleMemory>(device, rules.reward);
+  s.dynamics_rules = std::make_unique<RuleMemory>(device, rules.dynamics);
+  s.value_rules = std::make_unique<RuleMemory>(device, rules.value);
+  s.choice.source.rules = std::move(rules.reward);
+  s.choice.source.dynamics = std::move(rules.dynamics);
+  s.choice.source.value = std::move(rules.value);
   s.rollout = device.load(s.choice.source);
   s.update = device.load({.call = "update_plans<Sizes>",
                           .header = "update.cuh",
                           .job = "RolloutJob",
                           .constants = s.constants});
-  const PlannerConstants constants(config, shape);
-  s.sigma = constant_array(device, constants.sigma);
-  s.inverse_variance = constant_array(device, constants.inverse_variance);
-  s.low = constant_array(device, shape.action_low);
-  s.high = constant_array(device, shape.action_high);
-  s.discount = constant_array(device, constants.discount);
-  s.parameters = constant_array(device, rules.parameters);
-  s.uniform_constant = constants.uniform;
-  const std::size_t problems = shape.max_problems;
-  const std::size_t plans = problems * (config.horizon + 1) * shape.nu * sizeof(float);
-  s.cost = device.allocate(most * sizeof(float));
-  s.valid = device.allocate(most);
-  s.mu = device.allocate(problems * shape.nu * sizeof(float));
-  if (config.iterations > 1) s.between = device.allocate(plans);
-  if (config.control_mode == ControlMode::mean_residual) {
-    s.cost_plan = device.allocate(plans);
-    s.residual = device.load({.call = "residual_plans<Sizes>",
-                              .header = "update.cuh",
-                              .job = "ResidualJob",
-                              .constants = s.constants});
+  s.allocate();
+}
+
+void Solver::Impl::choose(Path path) {
+  const std::int64_t rollouts = static_cast<std::int64_t>(shape.max_problems) * config.rollouts;
+  if (nets.analytic_dynamics) {
+    choice = choose_analytic(constants, rollouts, device.facts(), path);
+    return;
   }
+  const Number number = Solver::number(config.precision);
+  choice = choose_rollout(constants, {number, nets.dynamics->operands(), nets.critics->operands()},
+                          rollouts, device.facts(), path);
+  for (DeviceStack* stack : {nets.dynamics, nets.critics, nets.policy})
+    if (stack) stack->require(choice.order);
+}
+
+void Solver::Impl::allocate() {
+  const PlannerConstants values(config, shape);
+  sigma = constant_array(device, values.sigma);
+  inverse_variance = constant_array(device, values.inverse_variance);
+  low = constant_array(device, shape.action_low);
+  high = constant_array(device, shape.action_high);
+  discount = constant_array(device, values.discount);
+  uniform_constant = values.uniform;
+  const std::size_t problems = shape.max_problems, most = problems * config.rollouts;
+  const std::size_t plans = problems * (config.horizon + 1) * shape.nu * sizeof(float);
+  cost = device.allocate(most * sizeof(float));
+  valid = device.allocate(most);
+  mu = device.allocate(problems * shape.nu * sizeof(float));
+  if (config.iterations > 1) between = device.allocate(plans);
+  if (config.control_mode != ControlMode::mean_residual) return;
+  cost_plan = device.allocate(plans);
+  residual = device.load({.call = "residual_plans<Sizes>",
+                          .header = "update.cuh",
+                          .job = "ResidualJob",
+                          .constants = constants});
 }
 
 Solver::~Solver() = default;
+
+void Solver::update_rules(const RewardModel* reward, const DynamicsModel* dynamics,
+                          const TerminalValue* value) {
+  const SolverRules rules = rules_of(reward, dynamics, value);
+  if (reward) impl_->reward_rules->update(rules.reward);
+  if (dynamics) impl_->dynamics_rules->update(rules.dynamics);
+  if (value) impl_->value_rules->update(rules.value);
+}
+
+void Solver::Impl::set_networks(RolloutJob& job, int critic) const {
+  if (nets.analytic_dynamics) return;
+  job.dynamics = nets.dynamics->view(choice.order);
+  job.critic = nets.critics->view(choice.order);
+  if (constants.policy_residual) job.policy = nets.policy->view(choice.order);
+  job.critic_index = critic;
+}
 
 void Solver::launch(const SolveArrays& arrays, int problems, int critic) {
   for (int i = 0; i < impl_->config.iterations; ++i) launch_iteration(arrays, problems, critic, i);
@@ -180,11 +268,10 @@ void Solver::launch_iteration(const SolveArrays& arrays, int problems, int criti
   job.temperature = static_cast<float>(s.config.temperature);
   job.inverse_temperature = static_cast<float>(1.0 / s.config.temperature);
   job.uniform_constant = s.uniform_constant;
-  job.dynamics = s.nets.dynamics->view(s.choice.order);
-  job.critic = s.nets.critics->view(s.choice.order);
-  if (s.constants.policy_residual) job.policy = s.nets.policy->view(s.choice.order);
-  job.critic_index = critic;
-  job.rule_parameters = s.parameters->as<float>();
+  s.set_networks(job, critic);
+  job.rule_parameters = s.reward_rules->data();
+  job.dynamics_parameters = s.dynamics_rules->data();
+  job.value_parameters = s.value_rules->data();
   job.ring_stages = s.choice.ring_stages;
   job.cost = s.cost->as<float>();
   job.valid = s.valid->as<std::uint8_t>();

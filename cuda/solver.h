@@ -15,12 +15,15 @@ namespace softmpc::cuda {
 
 /// Stacks that a solver reads; they outlive it and keep their shapes. `policy` may be null. A
 /// solver requires the order of weights that it reads; the stacks are to be packed after that.
+/// Analytic dynamics and value take the place of the stacks.
 struct SolverNets {
   DeviceStack* dynamics = nullptr;
   DeviceStack* critics = nullptr;
   DeviceStack* policy = nullptr;
   MemberOutputs outputs = {};
   const RewardModel* reward = nullptr;
+  const DynamicsModel* analytic_dynamics = nullptr;
+  const TerminalValue* analytic_value = nullptr;
 };
 
 /// Device arrays of one batch of solves, shapes as in RolloutJob.
@@ -56,6 +59,10 @@ class Solver {
   void launch(const SolveArrays& arrays, int problems, int critic);
   /// The same, one iteration: traces look at each.
   void launch_iteration(const SolveArrays& arrays, int problems, int critic, int iteration);
+  /// Copies the parameters of the rules of those models that are given. Waits. Throws Error if they
+  /// are other rules than the solver was made with.
+  void update_rules(const RewardModel* reward, const DynamicsModel* dynamics,
+                    const TerminalValue* value);
   /// S and validity of the last iteration [B, K], on the device.
   const float* cost() const;
   const std::uint8_t* valid() const;

@@ -55,9 +55,10 @@ struct RolloutJob {
   float inverse_temperature;
   double uniform_constant;  ///< c of hd::soft_value under the uniform prior
   DeviceNet dynamics, critic, policy;
-  int critic_index;              ///< which critic of the stack
-  const float* rule_parameters;  ///< of the reward rules
-  int ring_stages;               ///< of rollout_wgmma
+  int critic_index;                                     ///< which critic of the stack
+  const float* rule_parameters;                         ///< of the reward rules
+  const float *dynamics_parameters, *value_parameters;  ///< of analytic models
+  int ring_stages;                                      ///< of rollout_wgmma
   // outputs
   float* cost;            ///< [B, K] S before masking
   std::uint8_t* valid;    ///< [B, K] every v_t was inside the box

@@ -6,8 +6,8 @@
 #include <cstdint>
 
 #include "intrinsics.h"
+#include "make_rules.h"
 #include "softmpc/hd/philox.h"
-#include "tile_memory.h"
 
 namespace softmpc::cuda {
 

@@ -7,6 +7,7 @@
 
 #include "engine_bytes.h"
 #include "layout.h"
+#include "make_rules.h"
 #include "nets.cuh"
 
 namespace softmpc::cuda {
@@ -100,21 +101,5 @@ struct TileMemory {
     bytes += (static_cast<std::size_t>(count) * sizeof(T) + 15) / 16 * 16;
   }
 };
-
-/// Rules that take parameters, or none.
-template <class Rules>
-SOFTMPC_HD Rules make_rules(const float* parameters) {
-  if constexpr (requires { Rules(parameters); })
-    return Rules(parameters);
-  else
-    return Rules();
-}
-template <class Rules>
-SOFTMPC_HD bool rules_terminated(const Rules& rules, const float* next) {
-  if constexpr (Rules::has_termination)
-    return rules.terminated(next);
-  else
-    return false;
-}
 
 }  // namespace softmpc::cuda

@@ -28,10 +28,13 @@ enum class Path {
   cluster,    ///< one cluster of blocks for few rollouts: shortest time, sm_90
   wgmma,      ///< warpgroup products for many rollouts: highest rate, sm_90a
   plain,      ///< float32, any width
+  analytic,   ///< float32, dynamics and value by formulas in place of networks
 };
 const char* to_string(Path path);
 
 /// Networks and rules to plan with. Weights are copied; `reward` is borrowed, null if learned.
+/// Analytic `dynamics` and `value`, borrowed, take the place of members and critics; both and the
+/// reward then need device_rules(), and there is no policy.
 struct DeviceModels {
   const MlpWeights* members = nullptr;
   MemberOutputs outputs = {};
@@ -39,6 +42,8 @@ struct DeviceModels {
   int critic = 0;  ///< which of the stack
   const MlpWeights* policy = nullptr;
   const RewardModel* reward = nullptr;
+  const DynamicsModel* dynamics = nullptr;
+  const TerminalValue* value = nullptr;
 };
 
 struct DeviceOptions {
@@ -65,9 +70,9 @@ struct DeviceDiagnostics {
 /// Batched MPPI on a device. Not for use by several threads at once.
 class DevicePlanner {
  public:
-  /// Precision automatic means float16. Throws UsageError on a bad config or shape, Error on
-  /// missing or non-finite networks, a reward without device rules, sizes beyond the limits, or a
-  /// device that refuses.
+  /// Precision automatic means float16, with analytic models float32. Throws UsageError on a bad
+  /// config or shape, Error on missing or non-finite networks, a model without device rules, sizes
+  /// beyond the limits, or a device that refuses.
   DevicePlanner(const PlannerConfig& config, const ProblemShape& shape, const DeviceModels& models,
                 DeviceOptions options = {}, std::shared_ptr<Device> device = nullptr);
   ~DevicePlanner();
@@ -76,7 +81,8 @@ class DevicePlanner {
   const ProblemShape& shape() const;
   DeviceDiagnostics diagnostics() const;
 
-  /// Copies new weights of the same shapes.
+  /// Copies new weights of the same shapes, and new parameters (a map that changed) of the rules of
+  /// those models that are given. With analytic models all but these may be absent.
   void update(const DeviceModels& models);
   /// As Planner::solve. A trace makes a slower specialisation run that keeps what it asks for.
   void solve(SolveKey key, const PlanBatch& batch, PlanTrace* trace = nullptr);

@@ -22,6 +22,22 @@ struct StepResult {
   std::uint8_t* terminated;  ///< [count]; null unless the model predicts termination
 };
 
+/// A model as CUDA C++, compiled into a device's kernels at load.
+struct DeviceRules {
+  /// A type with static host-device members, x, a and next being indexable. Of a RewardModel:
+  ///   float reward(x, a, next);   constexpr bool has_termination;   bool terminated(next);
+  /// of a DynamicsModel, which has one member then and predicts nothing but x':
+  ///   void step(x, a, next);      sets next[0..nx-1]
+  /// of a TerminalValue:
+  ///   float value(x, a);
+  /// Or one that is constructed from `const float*`, the parameters, with const members. "softmpc::
+  /// tasks::Hopper<true>" for one; empty: there are none, a device cannot plan with this model.
+  std::string type;
+  std::string source;  ///< text that defines the type; may include "softmpc/hd/...". Models that
+                       ///< share a text have it compiled once
+  std::vector<float> parameters;  ///< copied to the device
+};
+
 /// x' = x + f_m(x, a), m = 0..members-1. arXiv 2604.01477.
 class DynamicsModel {
  public:
@@ -41,17 +57,8 @@ class DynamicsModel {
     (void)runs;
     step(member, x, a, count, out, scratch);
   }
-};
-
-/// The rules of a RewardModel as CUDA C++, compiled into a device's kernels at load.
-struct DeviceRules {
-  /// A type with static host-device members, x, a and next being indexable:
-  ///   float reward(x, a, next);   constexpr bool has_termination;   bool terminated(next);
-  /// or one that is constructed from `const float*`, the parameters, with const members. "softmpc::
-  /// tasks::Hopper<true>" for one; empty: there are none, a device cannot plan with this model.
-  std::string type;
-  std::string source;             ///< text that defines the type; may include "softmpc/hd/..."
-  std::vector<float> parameters;  ///< copied to the device
+  /// The same formula for a CUDA device.
+  virtual DeviceRules device_rules() const { return {}; }
 };
 
 /// What is known of the task: r(x, a, x') and whether x' ends the episode.
@@ -78,6 +85,8 @@ class TerminalValue {
   virtual std::size_t scratch_bytes(int count) const = 0;
   virtual void evaluate(ConstColumns x, ConstColumns a, int count, float* out,
                         void* scratch) const = 0;
+  /// The same formula for a CUDA device.
+  virtual DeviceRules device_rules() const { return {}; }
 };
 
 /// Deterministic policy mu(x), inside the action box.

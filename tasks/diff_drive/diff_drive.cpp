@@ -39,6 +39,8 @@ void value_lanes(float goal_x, float goal_y, const float* __restrict x, const fl
     out[j] = DiffDrive::end_value(DiffDrive::distance(x[j], y[j], goal_x, goal_y));
 }
 
+constexpr const char* kRules = "diff_drive/rules.h";
+
 }  // namespace
 
 void DiffDriveDynamics::step(int, ConstColumns x, ConstColumns a, int count, const StepResult& out,
@@ -48,6 +50,10 @@ void DiffDriveDynamics::step(int, ConstColumns x, ConstColumns a, int count, con
                 out.next[DiffDrive::heading], count);
 }
 
+DeviceRules DiffDriveDynamics::device_rules() const {
+  return {"softmpc::tasks::DiffDriveMotion", embedded_rules(kRules), {}};
+}
+
 void DiffDriveReward::reward(ConstColumns, ConstColumns, ConstColumns next, int count,
                              float* out) const {
   reward_lanes(map_, goal_x_, goal_y_, next[DiffDrive::px], next[DiffDrive::py], count, out);
@@ -55,7 +61,7 @@ void DiffDriveReward::reward(ConstColumns, ConstColumns, ConstColumns next, int 
 
 DeviceRules DiffDriveReward::device_rules() const {
   DeviceRules rules{"softmpc::tasks::DiffDriveRules",
-                    embedded_rules("diff_drive/rules.h"),
+                    embedded_rules(kRules),
                     {static_cast<float>(map_.width), static_cast<float>(map_.height),
                      map_.resolution, map_.left, map_.bottom, goal_x_, goal_y_}};
   rules.parameters.insert(rules.parameters.end(), map_.cost,
@@ -65,6 +71,10 @@ DeviceRules DiffDriveReward::device_rules() const {
 
 void DiffDriveValue::evaluate(ConstColumns x, ConstColumns, int count, float* out, void*) const {
   value_lanes(goal_x_, goal_y_, x[DiffDrive::px], x[DiffDrive::py], count, out);
+}
+
+DeviceRules DiffDriveValue::device_rules() const {
+  return {"softmpc::tasks::DiffDriveEnd", embedded_rules(kRules), {goal_x_, goal_y_}};
 }
 
 Costmap diff_drive_room(std::vector<float>& storage) {

@@ -22,6 +22,7 @@ class DiffDriveDynamics final : public DynamicsModel {
   std::size_t scratch_bytes(int) const override { return 0; }
   void step(int member, ConstColumns x, ConstColumns a, int count, const StepResult& out,
             void* scratch) const override;
+  DeviceRules device_rules() const override;
 };
 
 /// r(x, a, x') = -(|p' - goal| + map_weight * map(p')) dt
@@ -46,6 +47,7 @@ class DiffDriveValue final : public TerminalValue {
   std::size_t scratch_bytes(int) const override { return 0; }
   void evaluate(ConstColumns x, ConstColumns a, int count, float* out,
                 void* scratch) const override;
+  DeviceRules device_rules() const override;
 
  private:
   float goal_x_, goal_y_;

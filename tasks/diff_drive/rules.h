@@ -58,6 +58,29 @@ struct DiffDrive {
   }
 };
 
+/// The dynamics as device rules; no parameters.
+struct DiffDriveMotion {
+  template <class X, class A, class N>
+  SOFTMPC_HD static void step(const X& x, const A& a, N& next) {
+    DiffDrive::advance(x[DiffDrive::px], x[DiffDrive::py], x[DiffDrive::heading],
+                       a[DiffDrive::speed], a[DiffDrive::turn], next[DiffDrive::px],
+                       next[DiffDrive::py], next[DiffDrive::heading]);
+  }
+};
+
+/// The terminal value as device rules; parameters: goal x, goal y.
+struct DiffDriveEnd {
+  SOFTMPC_HD explicit DiffDriveEnd(const float* p) : goal_x(p[0]), goal_y(p[1]) {}
+
+  template <class X, class A>
+  SOFTMPC_HD float value(const X& x, const A&) const {
+    return DiffDrive::end_value(
+        DiffDrive::distance(x[DiffDrive::px], x[DiffDrive::py], goal_x, goal_y));
+  }
+
+  float goal_x, goal_y;
+};
+
 /// The reward as device rules, which read goal and map from parameters: width, height, resolution,
 /// left, bottom, goal x, goal y, then the cells.
 struct DiffDriveRules {

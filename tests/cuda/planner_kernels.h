@@ -4,6 +4,7 @@
 
 #include "emulator/emulated_device.h"
 #include "kernels/pack.cuh"
+#include "kernels/rollout_analytic.cuh"
 #include "kernels/rollout_cluster.cuh"
 #include "kernels/rollout_tile.cuh"
 #include "kernels/rollout_wgmma.cuh"
@@ -24,6 +25,11 @@ using AllWidths = emulator::WidthList<Equal<8>, Equal<16>, Equal<24>, Equal<32>,
 SOFTMPC_EMULATE(PackJob, NoWidths, pack_weights<Number::f32>);
 SOFTMPC_EMULATE(PackJob, NoWidths, pack_weights<Number::f16>);
 SOFTMPC_EMULATE(PackJob, NoWidths, pack_weights<Number::bf16>);
+SOFTMPC_EMULATE(RolloutJob, NoWidths, rollout_analytic<Sizes, Rules, Dynamics, Value, 4>);
+SOFTMPC_EMULATE(RolloutJob, NoWidths, rollout_analytic<Sizes, Rules, Dynamics, Value, 8>);
+SOFTMPC_EMULATE(RolloutJob, NoWidths, rollout_analytic<Sizes, Rules, Dynamics, Value, 16>);
+SOFTMPC_EMULATE(RolloutJob, NoWidths, update_plans<Sizes>);
+SOFTMPC_EMULATE(ResidualJob, NoWidths, residual_plans<Sizes>);
 SOFTMPC_EMULATE(RolloutJob, AllWidths, update_plans<Sizes>);
 SOFTMPC_EMULATE(ResidualJob, AllWidths, residual_plans<Sizes>);
 SOFTMPC_EMULATE(RolloutJob, PlainWidths, rollout_plain<Sizes, Rules, 16>);

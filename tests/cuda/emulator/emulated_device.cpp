@@ -34,6 +34,36 @@ bool HostRules::terminated_of_scratch() {
   return out != 0;
 }
 
+void HostDynamics::set(const KernelConstants& constants, const DynamicsModel* dynamics) {
+  nx = constants.nx;
+  nu = constants.nu;
+  model = dynamics;
+  scratch.assign(static_cast<std::size_t>(2 * nx + nu), 0.0f);
+}
+
+void HostDynamics::step_scratch() {
+  if (model == nullptr) fail("asks for a step, but the KernelSource has no host_dynamics");
+  float* x = scratch.data();
+  std::vector<char> own(model->scratch_bytes(1));
+  model->step(0, {x, 1}, {x + nx, 1}, 1, {{x + nx + nu, 1}, nullptr, nullptr}, own.data());
+}
+
+void HostValue::set(const KernelConstants& constants, const TerminalValue* value) {
+  nx = constants.nx;
+  nu = constants.nu;
+  model = value;
+  scratch.assign(static_cast<std::size_t>(nx + nu), 0.0f);
+}
+
+float HostValue::value_of_scratch() {
+  if (model == nullptr) fail("asks for a value, but the KernelSource has no host_value");
+  const float* x = scratch.data();
+  float value = 0;
+  std::vector<char> own(model->scratch_bytes(1));
+  model->evaluate({x, 1}, {x + nx, 1}, 1, &value, own.data());
+  return value;
+}
+
 std::string kernel_key(const std::string& call, int dynamics, int critic, int policy) {
   std::string key;
   for (const char c : call)
@@ -83,6 +113,8 @@ class LoadedKernel : public Kernel {
   EmulatedKernel kernel;
   KernelConstants constants;
   const RewardModel* rules = nullptr;
+  const DynamicsModel* dynamics = nullptr;
+  const TerminalValue* value = nullptr;
   int threads = 0, cluster = 0;
   KernelFacts facts() const override { return {}; }
 };
@@ -147,6 +179,8 @@ std::shared_ptr<Kernel> EmulatedDevice::load(const KernelSource& source) {
   loaded->kernel = found->second;
   loaded->constants = c;
   loaded->rules = source.host_rules;
+  loaded->dynamics = source.host_dynamics;
+  loaded->value = source.host_value;
   loaded->threads = source.threads;
   loaded->cluster = source.cluster;
   return loaded;
@@ -209,6 +243,8 @@ void EmulatedDevice::launch(const Kernel& kernel, const LaunchShape& shape, cons
     const std::lock_guard lock(one_at_a_time);
     loaded->kernel.set(loaded->constants);
     HostRules::set(loaded->constants, loaded->rules);
+    HostDynamics::set(loaded->constants, loaded->dynamics);
+    HostValue::set(loaded->constants, loaded->value);
     ++launches_;
     run({loaded->key, shape.blocks, shape.threads, shape.cluster,
          static_cast<std::size_t>(shape.shared_bytes)},

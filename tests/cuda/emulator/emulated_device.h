@@ -67,6 +67,48 @@ struct HostRules {
   static bool terminated_of_scratch();
 };
 
+/// Analytic dynamics and terminal value of a kernel: those of the KernelSource, for one lane.
+struct HostDynamics {
+  HostDynamics() = default;
+  explicit HostDynamics(const float*) {}
+
+  template <class X, class A, class Next>
+  static void step(const X& x, const A& a, Next& next) {
+    for (int i = 0; i < nx; ++i) scratch[i] = x[i];
+    for (int i = 0; i < nu; ++i) scratch[nx + i] = a[i];
+    step_scratch();
+    for (int i = 0; i < nx; ++i) next[i] = scratch[nx + nu + i];
+  }
+
+  static void set(const KernelConstants& constants, const DynamicsModel* dynamics);
+
+ private:
+  static inline int nx = 0, nu = 0;
+  static inline const DynamicsModel* model = nullptr;
+  static inline std::vector<float> scratch;  // x, a, next
+  static void step_scratch();
+};
+
+struct HostValue {
+  HostValue() = default;
+  explicit HostValue(const float*) {}
+
+  template <class X, class A>
+  static float value(const X& x, const A& a) {
+    for (int i = 0; i < nx; ++i) scratch[i] = x[i];
+    for (int i = 0; i < nu; ++i) scratch[nx + i] = a[i];
+    return value_of_scratch();
+  }
+
+  static void set(const KernelConstants& constants, const TerminalValue* value);
+
+ private:
+  static inline int nx = 0, nu = 0;
+  static inline const TerminalValue* model = nullptr;
+  static inline std::vector<float> scratch;  // x, a
+  static float value_of_scratch();
+};
+
 template <int Dynamics, int Critic, int Policy>
 struct Widths {
   using Sizes = EmulatedSizes<Dynamics, Critic, Policy>;
@@ -91,7 +133,8 @@ bool add_kernels(const char* call, WidthList<Each...>, Body) {
     kernel_registry()[kernel_key(call, Sizes::dynamics_width, Sizes::critic_width,
                                  Sizes::policy_width)] = {
         sizeof(Job), &Sizes::set, [](const void* job) {
-          Body{}.template operator()<Sizes, HostRules>(*static_cast<const Job*>(job));
+          Body{}.template operator()<Sizes, HostRules, HostDynamics, HostValue>(
+              *static_cast<const Job*>(job));
         }};
   };
   (add.template operator()<typename Each::Sizes>(), ...);
@@ -101,11 +144,13 @@ bool add_kernels(const char* call, WidthList<Each...>, Body) {
 #define SOFTMPC_EMULATE_JOIN2(a, b) a##b
 #define SOFTMPC_EMULATE_JOIN(a, b) SOFTMPC_EMULATE_JOIN2(a, b)
 /// At namespace scope: the call (last, may have commas) for each of the widths.
-#define SOFTMPC_EMULATE(Job, WidthListType, ...)                                            \
-  [[maybe_unused]] static const bool SOFTMPC_EMULATE_JOIN(softmpc_emulated_, __COUNTER__) = \
-      ::softmpc::cuda::emulator::add_kernels<Job>(                                          \
-          #__VA_ARGS__, WidthListType{},                                                    \
-          []<class Sizes, class Rules>(const Job& softmpc_job) { __VA_ARGS__(softmpc_job); })
+#define SOFTMPC_EMULATE(Job, WidthListType, ...)                                              \
+  [[maybe_unused]] static const bool SOFTMPC_EMULATE_JOIN(softmpc_emulated_, __COUNTER__) =   \
+      ::softmpc::cuda::emulator::add_kernels<Job>(                                            \
+          #__VA_ARGS__, WidthListType{},                                                      \
+          []<class Sizes, class Rules, class Dynamics, class Value>(const Job& softmpc_job) { \
+            __VA_ARGS__(softmpc_job);                                                         \
+          })
 
 DeviceFacts facts_of(int capability);  ///< 80: A100, 90: H100, as far as kernels see
 

@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: Apache-2.0
+// Planning with analytic models on a device against the CPU's planner with the same models, what it
+// promises beside its numbers, and sentences for what cannot be.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "analytic_models.h"
+#include "diff_drive/diff_drive.h"
+#include "dispatch.h"
+#include "planner_kernels.h"
+#include "softmpc/cuda.h"
+#include "softmpc/error.h"
+#include "test_device.h"
+
+namespace softmpc::cuda {
+namespace {
+
+using softmpc::testing::Buffers;
+using softmpc::testing::Random;
+using softmpc::testing::TestDynamics;
+using softmpc::testing::TestReward;
+using softmpc::testing::TestValue;
+using tasks::DiffDrive;
+using testing::on_hardware;
+
+/// Few processors make blocks take many rollouts, little shared memory makes chunks short.
+std::shared_ptr<Device> device_of(int processors = 132, int shared = 227 << 10,
+                                  emulator::RunOptions run = {}) {
+  if (on_hardware()) return open_device();
+  DeviceFacts facts = emulator::facts_of(90);
+  facts.processors = processors;
+  facts.shared_per_block = shared;
+  return std::make_shared<emulator::EmulatedDevice>(facts, run);
+}
+
+struct Case {
+  PlannerConfig config;
+  ProblemShape shape;
+  const DynamicsModel* dynamics;
+  const RewardModel* reward;
+  const TerminalValue* value;
+
+  DeviceModels on_device() const {
+    return {.reward = reward, .dynamics = dynamics, .value = value};
+  }
+  Models on_host() const { return {dynamics, reward, value}; }
+  Buffers buffers(int problems, Random& random) const {
+    Buffers b(problems, shape.nx, shape.nu, config.horizon);
+    b.observation = random.normals(b.observation.size(), 0.5);
+    b.plan = random.normals(b.plan.size(), 0.3);
+    for (auto& id : b.id) id = static_cast<std::uint32_t>(random.whole(0, 1'000'000'000));
+    return b;
+  }
+};
+
+void expect_near(double got, double expected, double tolerance, const char* what) {
+  EXPECT_NEAR(got, expected, tolerance * (1 + std::abs(expected))) << what;
+}
+
+/// Compares costs, plans and values of a solve on the device with the CPU's. A decision (inside the
+/// box, ended) within rounding of its boundary may fall the other way: false if one did.
+bool compare(const Case& c, const Buffers& given, DevicePlanner& device) {
+  const SolveKey key = {77, 5};
+  Planner host(c.config, c.shape);
+  Buffers expected = given, got = given;
+  PlanTrace host_trace, trace;
+  host.solve(c.on_host(), key, expected.batch(), &host_trace);
+  device.solve(key, got.batch(), &trace);
+  const std::size_t lanes = given.id.size() * c.config.rollouts;
+  EXPECT_EQ(trace.cost.size(), lanes * c.config.iterations);
+  std::size_t flips = 0;
+  for (std::size_t i = 0; i < trace.cost.size(); ++i) {
+    if (i % lanes == 0 && flips > 0) break;  // the next iteration starts from other plans
+    const double error = std::abs(trace.cost[i] - host_trace.cost[i]);
+    // later iterations start from plans that differ by rounding
+    const double tolerance = (i < lanes ? 3e-5 : 5e-4) * (1 + std::abs(host_trace.cost[i]));
+    const bool apart = !(error <= tolerance);
+    flips += apart || (trace.valid[i] != 0) != (host_trace.valid[i] != 0);
+  }
+  EXPECT_LE(flips, 1 + lanes / 500);
+  // the recorded graph computes the same bits as the traced iterations
+  Buffers again = given;
+  device.solve(key, again.batch());
+  EXPECT_EQ(again.plan, got.plan);
+  EXPECT_EQ(again.value, got.value);
+  if (flips > 0) return false;
+  for (std::size_t i = 0; i < trace.plan.size(); ++i)
+    expect_near(trace.plan[i], host_trace.plan[i], 5e-4, "plan");
+  for (std::size_t i = 0; i < trace.value.size(); ++i)
+    expect_near(trace.value[i], host_trace.value[i], 2e-4, "value");
+  for (std::size_t i = 0; i < got.action.size(); ++i)
+    expect_near(got.action[i], expected.action[i], 5e-4, "action");
+  EXPECT_EQ(got.status, expected.status);
+  EXPECT_EQ(got.valid_share, expected.valid_share);
+  return true;
+}
+
+bool run_case(std::uint64_t seed) {
+  Random random(seed);
+  const int nx = random.whole(1, 9), nu = random.whole(1, 9);
+  Case c;
+  c.config.rollouts = random.whole(1, 150);
+  c.config.horizon = random.whole(1, 30);
+  c.config.iterations = random.whole(1, 3);
+  c.config.temperature = random.real(0.5, 2);
+  c.config.gamma = random.real(0.8, 1);
+  c.config.prior = random.coin() ? Prior::gaussian : Prior::uniform;
+  c.config.control_mode = random.coin() ? ControlMode::plain : ControlMode::mean_residual;
+  c.config.member_draw = static_cast<MemberDraw>(random.whole(0, 2));
+  c.config.handle_terminations = random.coin();
+  c.config.variance.assign(random.coin() ? 1u : static_cast<std::size_t>(nu), 0);
+  for (double& v : c.config.variance) v = random.real(0.02, 0.3);
+  c.shape = {nx, nu, {}, {}, random.whole(1, 5)};
+  for (int i = 0; i < nu; ++i) {
+    c.shape.action_low.push_back(static_cast<float>(random.real(-2, -0.5)));
+    c.shape.action_high.push_back(static_cast<float>(random.real(0.5, 2)));
+  }
+  const TestDynamics dynamics(nx, nu, 0.2f);
+  const TestReward reward(nx, nu, true);
+  const TestValue value(nx, 0.5f);
+  c.dynamics = &dynamics, c.reward = &reward, c.value = &value;
+  const int problems = random.whole(1, c.shape.max_problems);
+  const int processors[] = {1, 8, 132}, shared[] = {8 << 10, 24 << 10, 227 << 10};
+  const auto device = device_of(processors[random.whole(0, 2)], shared[random.whole(0, 2)]);
+  SCOPED_TRACE("seed " + std::to_string(seed) + ": " +
+               softmpc::testing::describe(c.config, c.shape, problems));
+  DevicePlanner planner(c.config, c.shape, c.on_device(), {}, device);
+  EXPECT_EQ(planner.diagnostics().path, Path::analytic);
+  return compare(c, c.buffers(problems, random), planner);
+}
+
+TEST(Analytic, RandomProblemsAgreeWithTheCpuPlanner) {
+  const int cases = on_hardware() ? 200 : 60;
+  int compared = 0;
+  for (int seed = 1; seed <= cases && !HasFailure(); ++seed)
+    compared += run_case(static_cast<std::uint64_t>(seed));
+  std::printf("seeds 1..%d, %d without a decision within rounding\n", cases, compared);
+  EXPECT_GE(compared, cases / 2);
+}
+
+class DriveTest : public ::testing::Test {
+ protected:
+  Case drive(int rollouts, int problems) {
+    Case c{{},
+           {DiffDrive::nx,
+            DiffDrive::nu,
+            {DiffDrive::min_speed, -DiffDrive::max_turn},
+            {DiffDrive::max_speed, DiffDrive::max_turn},
+            problems},
+           &dynamics,
+           &reward,
+           &value};
+    c.config.rollouts = rollouts;
+    c.config.horizon = 100;
+    c.config.temperature = 1;
+    c.config.variance = {0.04, 0.16};
+    c.config.gamma = 1;
+    return c;
+  }
+  Buffers start(const Case& c, int problems) {
+    Random random(3);
+    Buffers b = c.buffers(problems, random);
+    for (float& u : b.plan) u *= 0.5f;
+    for (float& x : b.observation) x *= 6;
+    return b;
+  }
+
+  std::vector<float> cells;
+  tasks::Costmap map = tasks::diff_drive_room(cells);
+  tasks::DiffDriveDynamics dynamics;
+  tasks::DiffDriveReward reward{map, 4, 4};
+  tasks::DiffDriveValue value{4, 4};
+};
+
+TEST_F(DriveTest, AgreesWithTheCpuPlanner) {
+  for (const auto& [rollouts, processors] : {std::pair{128, 132}, {1000, 8}, {600, 1}}) {
+    SCOPED_TRACE(rollouts);
+    const Case c = drive(rollouts, 1);
+    DevicePlanner planner(c.config, c.shape, c.on_device(), {}, device_of(processors));
+    EXPECT_TRUE(compare(c, start(c, 1), planner));
+    std::printf("%s\n", planner.diagnostics().why.c_str());
+  }
+}
+
+TEST_F(DriveTest, BitsDependNeitherOnTheBatchNorOnTheLayout) {
+  const Case c = drive(70, 3);
+  Buffers all = start(c, 3);
+  const Buffers given = all;
+  DevicePlanner(c.config, c.shape, c.on_device(), {}, device_of()).solve({1, 2}, all.batch());
+  const std::size_t plan = all.plan.size() / 3;
+  for (const auto& [processors, shared] : {std::pair{1, 227 << 10}, {1, 6 << 10}, {20, 3 << 10}}) {
+    DevicePlanner planner(c.config, c.shape, c.on_device(), {}, device_of(processors, shared));
+    for (std::size_t b = 0; b < 3; ++b) {
+      Buffers one(1, DiffDrive::nx, DiffDrive::nu, c.config.horizon);
+      one.id = {given.id[b]};
+      std::copy_n(given.observation.begin() + b * DiffDrive::nx, DiffDrive::nx,
+                  one.observation.begin());
+      std::copy_n(given.plan.begin() + static_cast<std::ptrdiff_t>(b * plan), plan,
+                  one.plan.begin());
+      planner.solve({1, 2}, one.batch());
+      EXPECT_EQ(one.value[0], all.value[b]);
+      EXPECT_TRUE(std::equal(one.plan.begin(), one.plan.end(),
+                             all.plan.begin() + static_cast<std::ptrdiff_t>(b * plan)));
+    }
+  }
+}
+
+TEST_F(DriveTest, BitsDoNotDependOnTheOrderOfThreads) {
+  if (on_hardware()) GTEST_SKIP() << "orders are the emulator's";
+  Case c = drive(50, 2);
+  c.config.horizon = 20;
+  c.config.prior = Prior::uniform;
+  Buffers first = start(c, 2);
+  const Buffers given = first;
+  DevicePlanner(c.config, c.shape, c.on_device(), {}, device_of(4, 3 << 10))
+      .solve({3, 9}, first.batch());
+  for (const emulator::RunOptions& run : emulator::all_orders()) {
+    Buffers other = given;
+    DevicePlanner(c.config, c.shape, c.on_device(), {}, device_of(4, 3 << 10, run))
+        .solve({3, 9}, other.batch());
+    EXPECT_EQ(other.plan, first.plan) << to_string(run);
+    EXPECT_EQ(other.value, first.value) << to_string(run);
+  }
+}
+
+TEST_F(DriveTest, TakesGivenNoise) {
+  const Case c = drive(40, 1);
+  const Buffers given = start(c, 1);
+  Random random(8);
+  PlanTrace host_trace, trace;
+  const std::vector<float> noise = random.normals(40u * 101 * 2, 0.2);
+  host_trace.noise = trace.noise = noise;
+  Buffers expected = given, got = given;
+  Planner(c.config, c.shape).solve(c.on_host(), {1, 1}, expected.batch(), &host_trace);
+  DevicePlanner(c.config, c.shape, c.on_device(), {}, device_of())
+      .solve({1, 1}, got.batch(), &trace);
+  for (std::size_t i = 0; i < trace.cost.size(); ++i)
+    expect_near(trace.cost[i], host_trace.cost[i], 3e-5, "cost");
+  for (std::size_t i = 0; i < got.plan.size(); ++i)
+    expect_near(got.plan[i], expected.plan[i], 2e-4, "plan");
+}
+
+TEST_F(DriveTest, ABadStateIsAStatus) {
+  const Case c = drive(33, 2);
+  Buffers b = start(c, 2);
+  const std::vector<float> before = b.plan;
+  b.observation[1] = std::nanf("");
+  DevicePlanner(c.config, c.shape, c.on_device(), {}, device_of()).solve({1, 1}, b.batch());
+  EXPECT_EQ(b.status[0], PlanStatus::bad_state);
+  EXPECT_EQ(b.status[1], PlanStatus::ok);
+  EXPECT_TRUE(std::equal(b.plan.begin(), b.plan.begin() + 202, before.begin()));
+}
+
+TEST_F(DriveTest, TakesChangedParameters) {
+  const Case c = drive(64, 1);
+  const Buffers given = start(c, 1);
+  DevicePlanner planner(c.config, c.shape, c.on_device(), {}, device_of());
+  for (float& cell : cells) cell = 10 - cell;
+  planner.update({.reward = &reward});
+  EXPECT_TRUE(compare(c, given, planner));
+  std::vector<float> other_cells(4);
+  const tasks::DiffDriveReward smaller({2, 2, 1, 0, 0, other_cells.data()}, 4, 4);
+  EXPECT_THROW(planner.update({.reward = &smaller}), Error);
+}
+
+TEST_F(DriveTest, AFullProcessorGetsShortChunks) {
+  // of an H100: blocks of 32 that share a processor, and one rollout a block where they are few
+  const auto planned = [&](int rollouts) {
+    KernelConstants k;
+    k.nx = 3, k.nu = 2, k.rollouts = rollouts, k.horizon = 100;
+    return choose_analytic(k, rollouts, emulator::facts_of(90), Path::automatic).source;
+  };
+  EXPECT_EQ(planned(128).constants.slots, 1);
+  EXPECT_EQ(planned(128).constants.chunk, 101);
+  EXPECT_EQ(planned(1024).constants.slots, 8);
+  EXPECT_EQ(planned(16384).constants.slots, 32);
+  EXPECT_EQ(planned(16384).constants.chunk, 51);
+  EXPECT_EQ(planned(16384).blocks_per_processor, 4);
+}
+
+/// What creating a planner fails with; empty if it does not.
+std::string failure(const Case& c, const DeviceModels& models, DeviceOptions options = {}) {
+  try {
+    DeviceFacts facts = emulator::facts_of(90);
+    facts.runs_host_rules = false;  // as a real one
+    DevicePlanner(c.config, c.shape, models, options,
+                  std::make_shared<emulator::EmulatedDevice>(facts));
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+/// Dynamics that only a CPU knows.
+class HostDynamicsModel : public DynamicsModel {
+ public:
+  explicit HostDynamicsModel(int members = 1) : members_(members) {}
+  int members() const override { return members_; }
+  std::size_t scratch_bytes(int) const override { return 0; }
+  void step(int, ConstColumns, ConstColumns, int, const StepResult&, void*) const override {}
+
+ private:
+  int members_;
+};
+
+TEST_F(DriveTest, SaysWhatCannotBe) {
+  const Case c = drive(64, 1);
+  const auto expect = [](const std::string& text, const std::string& part) {
+    EXPECT_NE(text.find(part), std::string::npos) << text;
+    EXPECT_EQ(text.find('\n'), std::string::npos) << text;
+  };
+  const HostDynamicsModel host, several(3);
+  DeviceModels m = c.on_device();
+  m.dynamics = &host;
+  expect(failure(c, m), "DynamicsModel::device_rules() gives them");
+  m.dynamics = &several;
+  expect(failure(c, m), "have one member, not 3");
+  m = c.on_device();
+  m.value = nullptr;
+  expect(failure(c, m), "must be given together");
+  const MlpWeights critic = MlpWeights::zeros(1, {5, 8, 1});
+  m = c.on_device();
+  m.critics = &critic;
+  expect(failure(c, m), "cannot be mixed");
+  m = c.on_device();
+  m.reward = nullptr;
+  expect(failure(c, m), "reward must be given");
+  expect(failure(c, c.on_device(), {Path::tile}), "path tile evaluates networks");
+  Case other = c;
+  other.config.precision = Precision::float16;
+  expect(failure(other, c.on_device()), "compute in float32");
+  other = c;
+  other.config.control_mode = ControlMode::policy_residual;
+  expect(failure(other, c.on_device()), "policy_residual");
+  other = c;
+  other.shape.nx = 300;
+  expect(failure(other, c.on_device()), "room for 256 entries");
+}
+
+}  // namespace
+}  // namespace softmpc::cuda
