@@ -14,6 +14,9 @@
 
 namespace softmpc::cuda {
 
+/// Width that kernels pad `hidden` units to. Throws UsageError beyond the widest.
+int kernel_width(int hidden, Number number);
+
 class DeviceStack {
  public:
   /// `planned` outputs are packed (0: all); hidden layers are equally wide. Allocates.
@@ -27,16 +30,23 @@ class DeviceStack {
   float* parameters() const { return parameters_->as<float>(); }
   std::size_t parameters_per_member() const { return per_member_; }
 
-  /// Copies weights and normalisation to the device, and packs. Waits.
+  /// Copies weights and normalisation to the device, and packs. Waits. Throws Error on another
+  /// shape, or a weight that float16 does not hold.
   void upload(const MlpWeights& weights);
+  /// The mean and std fields alone.
+  void upload_normalisation(const MlpWeights& weights);
   /// Parameters back to the host; the normalisation is untouched. Waits.
   void download(MlpWeights& weights) const;
   /// Launches the packing of the present parameters.
   void pack();
   /// What a kernel reads.
   DeviceNet view() const;
+  int planned() const { return planned_; }
+  int width() const { return job_.width; }
 
  private:
+  void check(const MlpWeights& weights) const;
+
   Device& device_;
   int stack_;
   std::vector<int> sizes_;
@@ -44,7 +54,8 @@ class DeviceStack {
   Operands operands_;
   int planned_;
   std::size_t per_member_ = 0;
-  std::unique_ptr<Memory> parameters_, packed_, bias_, normalisation_;
+  std::unique_ptr<Memory> parameters_, packed_, bias_, normalisation_, staging_;
+  PackJob job_;
   std::shared_ptr<Kernel> pack_kernel_;
 };
 

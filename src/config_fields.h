@@ -50,6 +50,7 @@ inline constexpr Choice<MemberDraw> kMemberDraw[] = {
     {"per_rollout", MemberDraw::per_rollout}};
 inline constexpr Choice<Precision> kPrecision[] = {{"float32", Precision::float32},
                                                    {"bfloat16", Precision::bfloat16},
+                                                   {"float16", Precision::float16},
                                                    {"auto", Precision::automatic}};
 inline constexpr Choice<TargetSource> kTargetSource[] = {{"planner", TargetSource::planner},
                                                          {"policy", TargetSource::policy}};
@@ -100,7 +101,8 @@ void visit_planner(C& c, const Visit& visit) {
   visit("handle_terminations", c.handle_terminations, Flag{},
         "count no reward and no critic after a predicted termination");
   visit("precision", c.precision, OneOf<Precision>{kPrecision},
-        "operands of the members' products; auto takes the faster, measured once");
+        "operands of the members' products; auto takes the faster, measured once; float16 and a "
+        "split critic on a CUDA device only");
 }
 
 template <class C, class Visit>

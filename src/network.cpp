@@ -11,6 +11,7 @@
 #include "cpu/packed_mlp.h"
 #include "softmpc/error.h"
 #include "softmpc/hd/math.h"
+#include "softmpc/hd/prior.h"
 
 namespace softmpc {
 namespace {
@@ -109,6 +110,9 @@ double time_of(const PackedMlp& net, int lanes) {
 }  // namespace
 
 Precision resolve_precision(Precision wanted, const std::vector<int>& sizes) {
+  if (wanted == Precision::float16)
+    throw UsageError(
+        "planner.precision: float16 needs a CUDA device; a CPU computes float32 or bfloat16");
   if (wanted != Precision::automatic) return wanted;
   const MlpWeights weights = MlpWeights::zeros(1, sizes);
   const auto seconds = [&](Precision precision) {
@@ -133,6 +137,8 @@ const char* to_string(Precision precision) {
       return "bfloat16";
     case Precision::automatic:
       return "auto";
+    case Precision::float16:
+      return "float16";
   }
   return "unknown";
 }
@@ -145,7 +151,9 @@ MlpDynamics::MlpDynamics(const MlpWeights& weights, int nx, int nu, MemberOutput
   require(weights.inputs() == nx + nu && weights.outputs() >= wanted,
           "members: inputs and outputs do not fit nx " + std::to_string(nx) + ", nu " +
               std::to_string(nu));
-  require(precision != Precision::automatic, "members: precision auto must be resolved first");
+  require(precision == Precision::float32 || precision == Precision::bfloat16,
+          std::string("members: precision ") + to_string(precision) +
+              " must be resolved to one that a CPU computes");
   net_ = std::make_shared<PackedMlp>(weights, cpu::Activation::none, wanted, precision);
 }
 MlpDynamics::MlpDynamics(std::shared_ptr<PackedMlp> net, int nx, int nu, MemberOutputs outputs)
@@ -221,8 +229,8 @@ void MlpPolicy::evaluate(ConstColumns x, int count, Columns action, void* scratc
   copy_rows(x, net_->inputs(), count, net_->input(static_cast<float*>(scratch)), lanes);
   const float* y = net_->run(0, static_cast<float*>(scratch), lanes);
   for (std::size_t i = 0; i < low_.size(); ++i, y += lanes) {
-    const float mid = 0.5f * (high_[i] + low_[i]), half = 0.5f * (high_[i] - low_[i]);
-    for (int j = 0; j < count; ++j) action[static_cast<int>(i)][j] = mid + half * y[j];
+    for (int j = 0; j < count; ++j)
+      action[static_cast<int>(i)][j] = hd::from_unit(y[j], low_[i], high_[i]);
   }
 }
 

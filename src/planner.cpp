@@ -4,13 +4,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 #include <string>
 
 #include "cpu/kernels.h"
 #include "cpu/rollout.h"
 #include "cpu/tiling.h"
 #include "cpu/update.h"
+#include "planner_inputs.h"
 #include "softmpc/error.h"
 #include "softmpc/hd/philox.h"
 #include "softmpc/hd/prior.h"
@@ -19,41 +19,8 @@
 namespace softmpc {
 namespace {
 
-void require(bool ok, const char* rule) {
-  if (!ok) throw Error(std::string("planner solve: ") + rule);
-}
-
-/// Lanes of a solve are counted in an int, padding included.
-constexpr std::size_t kMostLanes = 1u << 30;
-
-void check_shape(const PlannerConfig& c, const ProblemShape& s) {
-  const auto fail = [](const std::string& text) { throw UsageError("planner: " + text); };
-  if (s.nx < 1 || s.nu < 1 || s.nu > hd::kMaxActionSize)
-    fail("nx " + std::to_string(s.nx) + ", nu " + std::to_string(s.nu) +
-         " must be positive, nu at most " + std::to_string(hd::kMaxActionSize));
-  if (s.max_problems < 1) fail("max_problems must be positive");
-  if (static_cast<int>(s.action_low.size()) != s.nu ||
-      static_cast<int>(s.action_high.size()) != s.nu)
-    fail("bounds must have nu = " + std::to_string(s.nu) + " entries");
-  for (int i = 0; i < s.nu; ++i)
-    if (!(s.action_low[i] < s.action_high[i]) || !std::isfinite(s.action_low[i]) ||
-        !std::isfinite(s.action_high[i]))
-      fail("bounds of action " + std::to_string(i) + " must be finite, low below high");
-  if (c.rollouts < 1 || c.horizon < 1 || c.horizon > hd::kMaxHorizon || c.iterations < 1 ||
-      c.iterations > hd::kMaxIterations)
-    fail("rollouts, horizon (at most " + std::to_string(hd::kMaxHorizon) +
-         ") and iterations (at most " + std::to_string(hd::kMaxIterations) + ") must be positive");
-  if (!(c.temperature > 0) || !std::isfinite(c.temperature) || !(c.gamma > 0) || c.gamma > 1)
-    fail("temperature must be positive and finite, gamma in (0, 1]");
-  if (c.variance.size() != 1 && static_cast<int>(c.variance.size()) != s.nu)
-    fail("variance has " + std::to_string(c.variance.size()) +
-         " entries; 1 or nu = " + std::to_string(s.nu) + " are possible");
-  for (double v : c.variance)
-    if (!(v > 0) || !std::isfinite(v)) fail("variance must be positive");
-}
-
-/// Blocks of a wide tile: three registers for the dense kernels. Grouped by member, the lanes of one
-/// member still fill registers.
+/// Blocks of a wide tile: three registers for the dense kernels. Grouped by member, the lanes of
+/// one member still fill registers.
 int wide_blocks(bool grouped) { return grouped ? 12 : 3; }
 
 }  // namespace
@@ -63,17 +30,14 @@ struct Planner::Impl {
   ProblemShape shape;
   ThreadPool* pool;
   std::size_t plan_size;
-
-  // constants
-  std::vector<float> sigma, inverse_variance, discount;
-  double uniform_constant = 0;
+  PlannerConstants constants;
 
   // filled per solve, in this order
   std::vector<std::uint32_t> default_id;
   std::vector<PlanStatus> status;
-  std::vector<float> state;               // [B, nx]
-  std::vector<int> member;                // [H]
-  std::vector<float> residual;            // [B, H+1, nu]
+  std::vector<float> state;     // [B, nx]
+  std::vector<int> member;      // [H]
+  std::vector<float> residual;  // [B, H+1, nu]
   cpu::Tiling tiling;
   cpu::AlignedFloats noise;               // tiles of [H+1, nu, width]
   std::vector<float> cost, weight;        // [B, K]
@@ -95,9 +59,6 @@ struct Planner::Impl {
   }
 
   bool grouped() const { return config.member_draw != MemberDraw::per_step; }
-  void check_sizes(const PlanBatch& batch) const;
-  void check_trace(const PlanBatch& batch, const PlanTrace& trace, int members) const;
-  void check_plan(std::span<const float> plan) const;
   void draw_members(const SolveKey& key, int iteration, const PlanTrace* trace, int members);
   const float* cost_plan(const PlanBatch& batch);
   double value_constant(const float* plan) const;
@@ -116,27 +77,10 @@ Planner::Planner(const PlannerConfig& config, const ProblemShape& shape, ThreadP
   p.shape = shape;
   p.pool = pool;
   p.plan_size = static_cast<std::size_t>(config.horizon + 1) * shape.nu;
-  for (int i = 0; i < shape.nu; ++i) {
-    const double variance = config.variance[config.variance.size() == 1 ? 0 : i];
-    p.sigma.push_back(static_cast<float>(std::sqrt(variance)));
-    p.inverse_variance.push_back(static_cast<float>(1 / variance));
-    p.uniform_constant +=
-        std::log(static_cast<double>(shape.action_high[i]) - shape.action_low[i]) -
-        0.5 * std::log(2 * std::numbers::pi * variance);
-  }
-  double discount = 1, discount_sum = 0;
-  for (int t = 0; t <= config.horizon; ++t, discount *= config.gamma) {
-    p.discount.push_back(static_cast<float>(discount));
-    discount_sum += discount;
-  }
-  p.uniform_constant *= config.temperature * discount_sum;
+  p.constants = PlannerConstants(config, shape);
   for (int b = 0; b < shape.max_problems; ++b)
     p.default_id.push_back(static_cast<std::uint32_t>(b));
   const std::size_t problems = shape.max_problems;
-  if (problems * config.rollouts > kMostLanes)
-    throw UsageError("planner: max_problems times rollouts is " +
-                     std::to_string(problems * config.rollouts) + ", at most " +
-                     std::to_string(kMostLanes) + " are possible");
   p.status.resize(problems);
   p.state.resize(problems * shape.nx);
   p.member.resize(config.horizon);
@@ -157,43 +101,14 @@ const PlannerConfig& Planner::config() const { return impl_->config; }
 const ProblemShape& Planner::shape() const { return impl_->shape; }
 std::size_t Planner::plan_size() const { return impl_->plan_size; }
 
-void Planner::Impl::check_sizes(const PlanBatch& batch) const {
-  const std::size_t b = batch.problems;
-  require(batch.problems >= 1 && batch.problems <= shape.max_problems,
-          "problems must be in 1..max_problems");
-  require(batch.observation.size() == b * shape.nx, "observation must be [B, nx]");
-  require(batch.plan.size() == b * plan_size, "plan must be [B, H+1, nu]");
-  require(batch.problem_id.empty() || batch.problem_id.size() == b, "problem_id must be [B]");
-  require(batch.value.size() == b, "value must be [B]");
-  require(batch.action.empty() || batch.action.size() == b * shape.nu, "action must be [B, nu]");
-  require(batch.effective_samples.empty() || batch.effective_samples.size() == b,
-          "effective_samples must be [B]");
-  require(batch.valid_share.empty() || batch.valid_share.size() == b, "valid_share must be [B]");
-  require(batch.status.empty() || batch.status.size() == b, "status must be [B]");
-}
-
 void Planner::check(const Models& models) const {
-  const PlannerConfig& config = impl_->config;
-  require(models.dynamics && models.value, "dynamics and value must be given");
-  require(models.reward || models.dynamics->predicts_reward(), "a reward must be given or learned");
-  require(config.control_mode != ControlMode::policy_residual || models.policy,
-          "control_mode policy_residual needs a policy");
-  require(!config.handle_terminations || models.dynamics->predicts_termination() ||
-              (models.reward && models.reward->has_termination()),
-          "handle_terminations needs a termination function, analytic or learned");
-}
-
-void Planner::Impl::check_trace(const PlanBatch& batch, const PlanTrace& trace, int members) const {
-  const std::size_t iterations = config.iterations, rollouts = config.rollouts;
-  const std::size_t noise_size = iterations * batch.problems * rollouts * plan_size;
-  if (!trace.noise.empty() && trace.noise.size() != noise_size)
-    throw Error("planner solve: noise must be [iterations, B, K, H+1, nu]");
-  if (!trace.member.empty() && trace.member.size() != iterations * config.horizon)
-    throw Error("planner solve: member must be [iterations, H]");
-  for (int m : trace.member)
-    if (m < 0 || m >= members)
-      throw Error("planner solve: member " + std::to_string(m) + " is not one of " +
-                  std::to_string(members));
+  check_models(impl_->config,
+               {.dynamics_and_value = models.dynamics && models.value,
+                .analytic_reward = models.reward != nullptr,
+                .learned_reward = models.dynamics && models.dynamics->predicts_reward(),
+                .policy = models.policy != nullptr,
+                .termination = (models.dynamics && models.dynamics->predicts_termination()) ||
+                               (models.reward && models.reward->has_termination())});
 }
 
 void Planner::Impl::draw_members(const SolveKey& key, int iteration, const PlanTrace* trace,
@@ -223,11 +138,12 @@ const float* Planner::Impl::cost_plan(const PlanBatch& batch) {
 
 /// c of hd::soft_value.
 double Planner::Impl::value_constant(const float* plan) const {
-  if (config.prior == Prior::uniform) return uniform_constant;
+  if (config.prior == Prior::uniform) return constants.uniform;
   double sum = 0;
   for (int t = 0; t <= config.horizon; ++t)
     for (int i = 0; i < shape.nu; ++i, ++plan)
-      sum += static_cast<double>(hd::gaussian_term(discount[t], *plan, *plan, inverse_variance[i]));
+      sum += static_cast<double>(
+          hd::gaussian_term(constants.discount[t], *plan, *plan, constants.inverse_variance[i]));
   return 0.5 * config.temperature * sum;
 }
 
@@ -338,8 +254,8 @@ void Planner::Impl::execute(const Models& models, const PlanBatch& batch) {
 void Planner::solve(const Models& models, SolveKey key, const PlanBatch& batch, PlanTrace* trace) {
   Impl& p = *impl_;
   check(models);
-  p.check_sizes(batch);
-  if (trace) p.check_trace(batch, *trace, models.dynamics->members());
+  check_batch(p.config, p.shape, batch);
+  if (trace) check_trace(p.config, p.shape, batch, *trace, models.dynamics->members());
   p.check_states(batch);
   const int total = batch.problems * p.config.rollouts;
   p.tiling = cpu::Tiling(total, wide_blocks(p.grouped()), p.threads());
@@ -362,9 +278,9 @@ void Planner::solve(const Models& models, SolveKey key, const PlanBatch& batch, 
         .plan = batch.plan.data(),
         .cost_plan = cost_plan,
         .problem_id = id,
-        .sigma = p.sigma.data(),
-        .inverse_variance = p.inverse_variance.data(),
-        .discount = p.discount.data(),
+        .sigma = p.constants.sigma.data(),
+        .inverse_variance = p.constants.inverse_variance.data(),
+        .discount = p.constants.discount.data(),
         .member = p.member.data(),
         .fixed_noise = fixed,
     };
@@ -376,31 +292,12 @@ void Planner::solve(const Models& models, SolveKey key, const PlanBatch& batch, 
   p.execute(models, batch);
 }
 
-void Planner::Impl::check_plan(std::span<const float> plan) const {
-  if (plan.size() != plan_size)
-    throw Error("planner: a plan has " + std::to_string(plan.size()) +
-                " entries; (H+1) nu = " + std::to_string(plan_size) + " are needed");
-}
-
 void Planner::shift(std::span<float> plan) const {
-  impl_->check_plan(plan);
-  std::copy(plan.begin() + impl_->shape.nu, plan.end(), plan.begin());
-  std::fill(plan.end() - impl_->shape.nu, plan.end(), 0.0f);
+  shift_plan(impl_->shape.nu, plan, impl_->plan_size);
 }
 
 void Planner::draw(SolveKey key, std::uint32_t problem, std::span<float> plan) const {
-  impl_->check_plan(plan);
-  const int nu = impl_->shape.nu;
-  for (int t = 0; t <= impl_->config.horizon; ++t)
-    for (int i = 0; i < nu; i += 4) {
-      const hd::Philox4 bits = hd::philox(
-          {key.solve, hd::draw_word(hd::Stream::plan, 0, t, i / 4), problem, 0}, key.seed);
-      float n[4];
-      hd::normal_pair(bits.x, bits.y, n[0], n[1]);
-      hd::normal_pair(bits.z, bits.w, n[2], n[3]);
-      for (int j = 0; j < std::min(4, nu - i); ++j)
-        plan[static_cast<std::size_t>(t) * nu + i + j] = impl_->sigma[i + j] * n[j];
-    }
+  draw_plan(impl_->constants, key, problem, plan, impl_->plan_size);
 }
 
 }  // namespace softmpc

@@ -66,4 +66,22 @@ struct RolloutJob {
   ProblemResult* result;  ///< [B]
 };
 
+/// Of residual_plans.
+struct ResidualJob {
+  const float* plan;  ///< [B, H+1, nu]
+  float* residual;    ///< [B, H+1, nu]
+  int problems;
+};
+
+/// Of pack_weights: `count` networks from float32 parameters.
+struct PackJob {
+  const float* parameters;  ///< [stack, per network]: layer by layer weight [out, in], bias [out]
+  std::uint32_t* words;     ///< DeviceNet::weights
+  float* bias;              ///< DeviceNet::bias
+  int stack, per_network;
+  int in, hidden, layers, out;  ///< true sizes; `out` of the parameters
+  int width, planned;           ///< padded width, outputs to keep
+  int operands;                 ///< Operands
+};
+
 }  // namespace softmpc::cuda

@@ -11,7 +11,7 @@
 
 namespace softmpc::cuda {
 
-constexpr int round_up(int value, int multiple) {
+SOFTMPC_HD constexpr int round_up(int value, int multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
@@ -47,7 +47,11 @@ struct NetShape {
   /// Words (pairs of 16-bit numbers) of layer l, and before it.
   SOFTMPC_HD constexpr int layer_words(int l) const { return k_steps(l) * n_tiles(l) * 128; }
   SOFTMPC_HD constexpr int first_word(int l) const {
-    return l == 0 ? 0 : layer_words(0) + (l - 1) * layer_words(l == 1 ? 1 : (layers > 1 ? 1 : l));
+    return l == 0 ? 0 : layer_words(0) + (l - 1) * hidden_words();
+  }
+  /// Words of a layer between hidden ones.
+  SOFTMPC_HD constexpr int hidden_words() const {
+    return operand_parts(operands, 1) * width / 32 * (width / 8) * 128;
   }
   SOFTMPC_HD constexpr int words() const { return first_word(layers) + layer_words(layers); }
   /// Biases of layer l start here; whole groups of 8.
@@ -82,6 +86,8 @@ struct PlainShape {
   SOFTMPC_HD constexpr int weights() const {
     return first_weight(layers) + width * outputs(layers);
   }
+  SOFTMPC_HD constexpr int first_bias(int l) const { return l * width; }
+  SOFTMPC_HD constexpr int biases() const { return layers * width + outputs(layers); }
 };
 
 }  // namespace softmpc::cuda

@@ -37,12 +37,11 @@ SOFTMPC_HD void act_run(const ActionRow row, const LaneRun run) {
   float* __restrict prior = row.prior;
   std::uint32_t* __restrict valid = row.valid;
   for (int j = run.begin, end = run.end; j < end; ++j) {
-    const float v = base[j] + (u + eps[j]);
-    action[j] = hd::clip(v, low, high);
-    valid[j] &= static_cast<std::uint32_t>((v >= low) & (v <= high));
-    prior[j] += prior_kind == Prior::gaussian
-                    ? hd::gaussian_term(discount, cost_u, eps[j], inverse_variance)
-                    : hd::uniform_term(discount, eps[j], inverse_variance);
+    const hd::Acted acted = hd::act(prior_kind == Prior::uniform, base[j], u, cost_u, eps[j], low,
+                                    high, discount, inverse_variance);
+    action[j] = acted.action;
+    valid[j] &= static_cast<std::uint32_t>(acted.inside);
+    prior[j] += acted.prior_term;
   }
 }
 
@@ -277,9 +276,8 @@ class TileRollout {
       // a select, not a product: a state that overflowed after its end must not make NaN of it
       const float q = s_.alive[j] != 0 ? s_.value[j] : 0.0f;
       const float cost = s_.j[j] - job_.discount[c_.horizon] * q;
-      out_.cost[begin_ + j] = c_.prior == Prior::gaussian
-                                  ? hd::gaussian_cost(cost, lambda, s_.prior[j])
-                                  : hd::uniform_cost(cost, lambda, s_.prior[j]);
+      out_.cost[begin_ + j] =
+          hd::rollout_cost(c_.prior == Prior::uniform, cost, lambda, s_.prior[j]);
       out_.valid[begin_ + j] = static_cast<std::uint8_t>(s_.valid[j]);
     }
   }

@@ -33,7 +33,7 @@ struct Ant {
   template <int count, class T, class State>
   SOFTMPC_HD static bool healthy(T height, const State& state) {
     bool good = (height >= static_cast<T>(0.2)) & (height <= static_cast<T>(1));
-#pragma GCC unroll 29
+    SOFTMPC_UNROLL
     for (int i = 0; i < count; ++i) good &= state[i] - state[i] == 0;
     return good;
   }

@@ -35,7 +35,7 @@ struct Hopper {
   template <class T, class State>
   SOFTMPC_HD static bool healthy(T height, T torso_angle, const State& state) {
     bool good = (height > static_cast<T>(0.7)) & inside(torso_angle, -0.2, 0.2);
-#pragma GCC unroll 10
+    SOFTMPC_UNROLL
     for (int i = 0; i < state_size; ++i) good &= inside<T>(state[i], -100, 100);
     return good;
   }

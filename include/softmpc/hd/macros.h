@@ -6,6 +6,8 @@
 // out-of-line copy of one may be linked into another.
 #if defined(__CUDACC__)
 #define SOFTMPC_HD __host__ __device__ __forceinline__
+#define SOFTMPC_UNROLL _Pragma("unroll")
 #else
 #define SOFTMPC_HD __attribute__((always_inline)) inline
+#define SOFTMPC_UNROLL _Pragma("GCC unroll 32")
 #endif

@@ -28,7 +28,7 @@ SOFTMPC_HD void philox_round(Philox4& c, std::uint32_t k0, std::uint32_t k1) {
 SOFTMPC_HD Philox4 philox(Philox4 counter, std::uint64_t seed) {
   std::uint32_t k0 = static_cast<std::uint32_t>(seed);
   std::uint32_t k1 = static_cast<std::uint32_t>(seed >> 32);
-#pragma GCC unroll 10
+  SOFTMPC_UNROLL
   for (int i = 0; i < 10; ++i) {
     philox_round(counter, k0, k1);
     k0 += 0x9E3779B9u;
@@ -71,6 +71,15 @@ SOFTMPC_HD void normal_pair(std::uint32_t a, std::uint32_t b, float& n0, float& 
   sincos_turns(static_cast<float>(static_cast<std::int32_t>(b >> 8)) * 0x1p-24f, sine, cosine);
   n0 = radius * cosine;
   n1 = radius * sine;
+}
+
+// Standard normals of four action entries; `word` is draw_word() of purpose, iteration, step,
+// block.
+SOFTMPC_HD void normal_block(std::uint64_t seed, std::uint32_t solve, std::uint32_t word,
+                             std::uint32_t problem, std::uint32_t rollout, float (&n)[4]) {
+  const Philox4 bits = philox({solve, word, problem, rollout}, seed);
+  normal_pair(bits.x, bits.y, n[0], n[1]);
+  normal_pair(bits.z, bits.w, n[2], n[3]);
 }
 
 // Uniform integer in [0, n), n >= 1: floor(bits * n / 2^32). Bias below n / 2^32.

@@ -12,6 +12,12 @@ SOFTMPC_HD float clip(float v, float low, float high) {
   return v < low ? low : (v > high ? high : v);
 }
 
+// mu = mid + half-range y of a policy's y in [-1, 1]
+SOFTMPC_HD float from_unit(float y, float low, float high) {
+  const float mid = 0.5f * (high + low), half = 0.5f * (high - low);
+  return mid + half * y;
+}
+
 // Gaussian prior, component i of step t: gamma^t u_i eps_i / sigma_i^2
 SOFTMPC_HD float gaussian_term(float discount, float u, float eps, float inverse_variance) {
   return discount * (u * eps * inverse_variance);
@@ -22,12 +28,33 @@ SOFTMPC_HD float uniform_term(float discount, float eps, float inverse_variance)
   return discount * (eps * eps * inverse_variance);
 }
 
+/// One entry of a_t of one rollout, and what it adds to the prior sum of S.
+struct Acted {
+  float action, prior_term;
+  bool inside;  // the entry of v_t lies in the box
+};
+
+// v = mu + (u + eps), a = clip(v, lo, hi); `cost_u` is the u of S
+SOFTMPC_HD Acted act(bool uniform, float mu, float u, float cost_u, float eps, float low,
+                     float high, float discount, float inverse_variance) {
+  const float v = mu + (u + eps);
+  return {clip(v, low, high),
+          uniform ? uniform_term(discount, eps, inverse_variance)
+                  : gaussian_term(discount, cost_u, eps, inverse_variance),
+          ((v >= low) & (v <= high)) != 0};
+}
+
 // S = J + lambda sum_t gamma^t u_t' Sigma^-1 eps_t
 SOFTMPC_HD float gaussian_cost(float j, float lambda, float sum) { return fma(lambda, sum, j); }
 
 // S = J - lambda/2 sum_t gamma^t eps_t' Sigma^-1 eps_t
 SOFTMPC_HD float uniform_cost(float j, float lambda, float sum) {
   return fma(-0.5f * lambda, sum, j);
+}
+
+// S of a rollout from J and its prior sum
+SOFTMPC_HD float rollout_cost(bool uniform, float j, float lambda, float sum) {
+  return uniform ? uniform_cost(j, lambda, sum) : gaussian_cost(j, lambda, sum);
 }
 
 // w_k ~ exp(-(S_k - min S) / lambda)

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: Apache-2.0
+// Evaluates packed networks for a tile of slots (rollouts in an order of the caller's) with 16-bit
+// products of a warp, float32 sums. 8 warps share the outputs of a layer; weights come straight
+// from L2 to registers in the order of the fragments, read once per tile; activations lie in shared
+// memory.
+#pragma once
+
+#include "intrinsics.h"
+#include "job.h"
+#include "layout.h"
+#include "network_index.cuh"
+#include "numbers.h"
+#include "softmpc/hd/math.h"
+
+namespace softmpc::cuda {
+
+// silu(z) = h tanh(h) + h, h = z / 2: one special-function instruction instead of two
+SOFTMPC_DEVICE float silu_fast(float z) {
+  const float h = 0.5f * z;
+  return hd::fma(h, tanh_fast(h), h);
+}
+
+template <Number number>
+SOFTMPC_DEVICE std::uint32_t pack_pair(float low, float high) {
+  if constexpr (number == Number::f16) return pack_f16(low, high);
+  return pack_bf16(low, high);
+}
+template <Number number>
+SOFTMPC_DEVICE void unpack_pair(std::uint32_t word, float& low, float& high) {
+  if constexpr (number == Number::f16) {
+    unpack_f16(word, low, high);
+  } else {
+    low = hd::bits_to_float(word << 16);
+    high = hd::bits_to_float(word & 0xffff0000u);
+  }
+}
+/// What rounding left of a pair, rounded in turn: a = a1 + a2.
+template <Number number>
+SOFTMPC_DEVICE std::uint32_t pack_rest(std::uint32_t rounded, float low, float high) {
+  float l, h;
+  unpack_pair<number>(rounded, l, h);
+  return pack_pair<number>(low - l, high - h);
+}
+template <Number number>
+SOFTMPC_DEVICE void mma(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0,
+                        std::uint32_t b1) {
+  if constexpr (number == Number::f16)
+    mma_f16(d, a, b0, b1);
+  else
+    mma_bf16(d, a, b0, b1);
+}
+
+/// `slots` a multiple of 16; `widest` the widest padded hidden layer that will be evaluated.
+template <int slots, int widest, Number number>
+class MmaEngine {
+ public:
+  static constexpr int kThreads = 256;
+  static constexpr int kWarps = kThreads / 32;
+  static constexpr int kGroup = 16;  // slots that share a network
+  static constexpr int kGroups = slots / kGroup;
+  // a few rollouts are bound by the way from L2: more loads in flight
+  static constexpr int kAhead = slots <= 16 ? 4 : (slots <= 32 ? 2 : 1);
+
+  /// Words of a slot: two parts of the widest layer, or of an input (input_words() of the nets, the
+  /// most); 4 words more spread rows over the banks.
+  SOFTMPC_HD static constexpr int stride(int input_words) {
+    return (input_words > widest ? input_words : widest) + 4;
+  }
+  SOFTMPC_HD static constexpr int input_words(const NetShape& shape) {
+    return shape.k_steps(0) * 16;
+  }
+  SOFTMPC_HD static constexpr int shared_bytes(int input_words) {
+    return 4 * (slots * stride(input_words) + kWarps * 128);
+  }
+
+  SOFTMPC_DEVICE MmaEngine(char* shared, int input_words)
+      : stride_(stride(input_words)),
+        act_(reinterpret_cast<std::uint32_t*>(shared)),
+        partial_(reinterpret_cast<float*>(act_ + slots * stride_)) {}
+
+  /// Outputs of network `index(group)` for the inputs `in(slot, column)`; groups of one network are
+  /// neighbours. Calls out(slot, column, value) once for each. All threads call; begins and ends
+  /// with the block in step.
+  template <int width, class Index, class In, class Out>
+  SOFTMPC_DEVICE void evaluate(const DeviceNet& net, const NetShape& shape, const Index& index,
+                               const In& in, const Out& out) {
+    static_assert(width % 64 == 0 && width <= widest);
+    stage(net, shape, in);
+    sync_block();
+    for (int l = 0; l < shape.layers; ++l) hidden<width>(net, shape, l, index);
+    last(net, shape, index, out);
+    sync_block();
+  }
+
+ private:
+  /// Units of 8 outputs by 32 inputs that a warp reads ahead.
+  template <int tiles>
+  struct Ahead {
+    Words4 unit[kAhead][tiles];
+  };
+
+  SOFTMPC_DEVICE std::uint32_t* row(int slot) { return act_ + slot * stride_; }
+
+  // part p of column c of a layer lies at word (p * part_size + c) / 2
+  template <class In>
+  SOFTMPC_DEVICE void stage(const DeviceNet& net, const NetShape& shape, const In& in) {
+    const int words = shape.part_size(0) / 2;
+    for (int i = thread(); i < slots * words; i += kThreads) {
+      const int slot = i / words, column = i % words * 2;
+      float v[2];
+      for (int j = 0; j < 2; ++j) {
+        const int c = column + j;
+        v[j] = c < shape.in ? (in(slot, c) - net.input_mean[c]) * net.input_scale[c] : 0.0f;
+      }
+      const std::uint32_t rounded = pack_pair<number>(v[0], v[1]);
+      row(slot)[column / 2] = rounded;
+      row(slot)[words + column / 2] = pack_rest<number>(rounded, v[0], v[1]);
+    }
+    // the last step of 32 may reach beyond the parts; zero weights must not meet NaN there
+    const int begin = operand_parts(shape.operands, 0) * words;
+    for (int i = thread(); i < slots * 8; i += kThreads)
+      if (begin + i % 8 < input_words(shape)) row(i / 8)[begin + i % 8] = 0;
+  }
+
+  /// First word of step k (of 32) of a row's activations; `half` 0 or 1.
+  SOFTMPC_DEVICE static int activation_word(const NetShape& shape, int l, int k, int half) {
+    const int column = 32 * k + 16 * half, size = shape.part_size(l);
+    const int part = column / size;
+    const int parts = operand_parts(shape.operands, l);
+    // columns behind the last part meet zero weights; they are zero where they lie
+    return ((part < parts ? activation_part(part) : part) * size + column % size) / 2;
+  }
+
+  SOFTMPC_DEVICE void load_a(std::uint32_t (&a)[4], int group, int word) {
+    const Place p = ldmatrix_row(lane());
+    load_matrix(a, row(16 * group + p.row) + word + p.column / 2);
+  }
+
+  template <int width, class Index>
+  SOFTMPC_DEVICE void hidden(const DeviceNet& net, const NetShape& shape, int l,
+                             const Index& index) {
+    constexpr int kTiles = width / 64;  // groups of 8 outputs of a warp
+    float sum[kGroups][kTiles][4] = {};
+    const std::uint32_t* mine = net.weights + shape.first_word(l) + warp() * kTiles * 128;
+    for (int first = 0; first < kGroups;) {
+      const int network = index(first);
+      int end = first + 1;
+      while (end < kGroups && (Index::kSame || index(end) == network)) ++end;
+      multiply<Index::kSame, kTiles>(mine + static_cast<std::size_t>(network) * shape.words(),
+                                     shape, l, first, end, sum);
+      first = end;
+    }
+    sync_block();  // all have read the inputs
+    finish<width>(net, shape, l, index, sum);
+    sync_block();
+  }
+
+  /// sum += activations of groups [first, end) times the warp's columns of one network's layer.
+  template <bool all, int tiles>
+  SOFTMPC_DEVICE void multiply(const std::uint32_t* weights, const NetShape& shape, int l,
+                               int first, int end, float (&sum)[kGroups][tiles][4]) {
+    const int steps = shape.k_steps(l), step_words = shape.n_tiles(l) * 128;
+    Ahead<tiles> next;
+    const auto fetch = [&](int k, Words4(&to)[tiles]) {
+      SOFTMPC_UNROLL
+      for (int n = 0; n < tiles; ++n)
+        to[n] = load_constant(weights + static_cast<std::size_t>(k) * step_words + n * 128 +
+                              lane() * 4);
+    };
+    SOFTMPC_UNROLL
+    for (int i = 0; i < kAhead; ++i)
+      if (i < steps) fetch(i, next.unit[i]);
+    for (int begin = 0; begin < steps; begin += kAhead) {
+      SOFTMPC_UNROLL
+      for (int i = 0; i < kAhead; ++i) {
+        const int k = begin + i;
+        if (k >= steps) break;
+        Words4 unit[tiles];
+        SOFTMPC_UNROLL
+        for (int n = 0; n < tiles; ++n) unit[n] = next.unit[i][n];
+        if (k + kAhead < steps) fetch(k + kAhead, next.unit[i]);
+        step<all, tiles>(unit, shape, l, k, first, end, sum);
+      }
+    }
+  }
+
+  template <bool all, int tiles>
+  SOFTMPC_DEVICE void step(const Words4 (&unit)[tiles], const NetShape& shape, int l, int k,
+                           int first, int end, float (&sum)[kGroups][tiles][4]) {
+    SOFTMPC_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      const int word = activation_word(shape, l, k, half);
+      SOFTMPC_UNROLL
+      for (int g = 0; g < kGroups; ++g) {
+        if (!all && (g < first || g >= end)) continue;
+        std::uint32_t a[4];
+        load_a(a, g, word);
+        SOFTMPC_UNROLL
+        for (int n = 0; n < tiles; ++n)
+          mma<number>(sum[g][n], a, half == 0 ? unit[n].x : unit[n].z,
+                      half == 0 ? unit[n].y : unit[n].w);
+      }
+    }
+  }
+
+  /// h = silu(sum + bias), rounded, to where the inputs were.
+  template <int width, class Index>
+  SOFTMPC_DEVICE void finish(const DeviceNet& net, const NetShape& shape, int l, const Index& index,
+                             const float (&sum)[kGroups][width / 64][4]) {
+    constexpr int kTiles = width / 64;
+    const bool split = shape.operands == Operands::split;
+    SOFTMPC_UNROLL
+    for (int g = 0; g < kGroups; ++g) {
+      const float* bias =
+          net.bias + static_cast<std::size_t>(index(g)) * shape.biases() + shape.first_bias(l);
+      SOFTMPC_UNROLL
+      for (int n = 0; n < kTiles; ++n) SOFTMPC_UNROLL
+      for (int i = 0; i < 4; i += 2) {
+        const Place p = c_fragment(lane(), i);
+        const int column = 8 * (warp() * kTiles + n) + p.column;
+        const float z0 = sum[g][n][i] + bias[column], z1 = sum[g][n][i + 1] + bias[column + 1];
+        // split operands are to be as good as float32, their SiLU too
+        const float h0 = split ? hd::silu(z0) : silu_fast(z0);
+        const float h1 = split ? hd::silu(z1) : silu_fast(z1);
+        const std::uint32_t rounded = pack_pair<number>(h0, h1);
+        std::uint32_t* to = row(16 * g + p.row) + column / 2;
+        to[0] = rounded;
+        if (split) to[width / 2] = pack_rest<number>(rounded, h0, h1);
+      }
+    }
+  }
+
+  /// The output layer: few outputs, so that warps share its steps where they would be idle.
+  template <class Index, class Out>
+  SOFTMPC_DEVICE void last(const DeviceNet& net, const NetShape& shape, const Index& index,
+                           const Out& out) {
+    const int l = shape.layers, tiles = shape.n_tiles(l), jobs = kGroups * tiles;
+    int shares = 1;  // of the steps of a job
+    while (2 * shares * jobs <= kWarps) shares *= 2;
+    for (int unit = warp(); unit < jobs * shares; unit += kWarps) {
+      const int job = unit / shares, group = job / tiles, tile = job % tiles;
+      float sum[4];
+      last_product(net, shape, index(group), group, tile, unit % shares, shares, sum);
+      if (shares > 1) {
+        float* to = partial_ + unit * 128 + lane() * 4;
+        for (int i = 0; i < 4; ++i) to[i] = sum[i];
+      } else {
+        hand_out(net, shape, index(group), group, tile, sum, out);
+      }
+    }
+    if (shares == 1) return;
+    sync_block();
+    if (warp() < jobs) {
+      float sum[4] = {};
+      for (int s = 0; s < shares; ++s)
+        for (int i = 0; i < 4; ++i)
+          sum[i] += partial_[(warp() * shares + s) * 128 + lane() * 4 + i];
+      const int group = warp() / tiles;
+      hand_out(net, shape, index(group), group, warp() % tiles, sum, out);
+    }
+  }
+
+  SOFTMPC_DEVICE void last_product(const DeviceNet& net, const NetShape& shape, int member,
+                                   int group, int tile, int share, int shares, float (&sum)[4]) {
+    const int l = shape.layers, steps = shape.k_steps(l), tiles = shape.n_tiles(l);
+    const std::uint32_t* weights = net.weights + static_cast<std::size_t>(member) * shape.words() +
+                                   shape.first_word(l) + tile * 128 + lane() * 4;
+    float even[4] = {}, odd[4] = {};  // two chains of dependent products instead of one
+    constexpr int kBurst = 4;         // loads in flight
+    for (int begin = share * kBurst; begin < steps; begin += shares * kBurst) {
+      Words4 unit[kBurst];
+      SOFTMPC_UNROLL
+      for (int i = 0; i < kBurst; ++i)
+        if (begin + i < steps)
+          unit[i] = load_constant(weights + static_cast<std::size_t>(begin + i) * tiles * 128);
+      SOFTMPC_UNROLL
+      for (int i = 0; i < kBurst; ++i) {
+        if (begin + i >= steps) continue;
+        std::uint32_t a[4];
+        load_a(a, group, activation_word(shape, l, begin + i, 0));
+        mma<number>(even, a, unit[i].x, unit[i].y);
+        load_a(a, group, activation_word(shape, l, begin + i, 1));
+        mma<number>(odd, a, unit[i].z, unit[i].w);
+      }
+    }
+    for (int i = 0; i < 4; ++i) sum[i] = even[i] + odd[i];
+  }
+
+  template <class Out>
+  SOFTMPC_DEVICE void hand_out(const DeviceNet& net, const NetShape& shape, int member, int group,
+                               int tile, const float (&sum)[4], const Out& out) {
+    const float* bias = net.bias + static_cast<std::size_t>(member) * shape.biases() +
+                        shape.first_bias(shape.layers);
+    for (int i = 0; i < 4; ++i) {
+      const Place p = c_fragment(lane(), i);
+      const int column = 8 * tile + p.column;
+      if (column >= shape.out) continue;
+      const float y = sum[i] + bias[column];
+      out(16 * group + p.row, column, net.output_mean[column] + net.output_std[column] * y);
+    }
+  }
+
+  int stride_;
+  std::uint32_t* act_;  // [slots, stride] pairs
+  float* partial_;      // [warps, 128]
+};
+
+}  // namespace softmpc::cuda

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// Shapes of a planner's networks from its constants, for kernels and for the host that packs them.
+#pragma once
+
+#include "layout.h"
+
+namespace softmpc::cuda {
+
+template <class Sizes>
+SOFTMPC_HD NetShape dynamics_shape(const Sizes& s, Operands operands) {
+  return {s.nx + s.nu, s.dynamics_width, s.dynamics_layers, s.dynamics_outputs, operands};
+}
+template <class Sizes>
+SOFTMPC_HD NetShape critic_shape(const Sizes& s, Operands operands) {
+  return {s.nx + s.nu, s.critic_width, s.critic_layers, 1, operands};
+}
+template <class Sizes>
+SOFTMPC_HD NetShape policy_shape(const Sizes& s, Operands operands) {
+  return {s.nx, s.policy_width, s.policy_layers, s.nu, operands};
+}
+
+}  // namespace softmpc::cuda

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// Evaluates networks in float32 without tensor cores: any width, results of the CPU planner within
+// rounding of the order of sums. A thread owns outputs and goes through all slots of the tile.
+#pragma once
+
+#include "intrinsics.h"
+#include "job.h"
+#include "layout.h"
+#include "network_index.cuh"
+#include "softmpc/hd/math.h"
+
+namespace softmpc::cuda {
+
+template <int slots>
+class PlainEngine {
+ public:
+  static constexpr int kThreads = 256;
+  static constexpr int kGroup = 1;  // each slot has its network
+  static constexpr int kGroups = slots;
+
+  SOFTMPC_HD static constexpr int stride(int widest) { return round_up(widest, 4); }
+  SOFTMPC_HD static constexpr int shared_bytes(int widest) {
+    return static_cast<int>(sizeof(float)) * 2 * slots * stride(widest);
+  }
+
+  /// `widest`: the most inputs or hidden units of a net.
+  SOFTMPC_DEVICE PlainEngine(char* shared, int widest)
+      : stride_(stride(widest)),
+        from_(reinterpret_cast<float*>(shared)),
+        to_(from_ + slots * stride_) {}
+
+  /// As MmaEngine::evaluate; `width` serves the order of the template arguments only.
+  template <int width, class Index, class In, class Out>
+  SOFTMPC_DEVICE void evaluate(const DeviceNet& net, const NetShape& packed, const Index& index,
+                               const In& in, const Out& out) {
+    const PlainShape shape = {packed.in, packed.width, packed.layers, packed.out};
+    for (int i = thread(); i < slots * shape.in; i += kThreads) {
+      const int slot = i / shape.in, c = i % shape.in;
+      from_[slot * stride_ + c] = (in(slot, c) - net.input_mean[c]) * net.input_scale[c];
+    }
+    sync_block();
+    for (int l = 0; l <= shape.layers; ++l) {
+      for (int n = thread(); n < shape.outputs(l); n += kThreads) {
+        for (int first = 0; first < slots;) {
+          const int network = index(first);
+          int end = first + 1;
+          while (end < slots && (Index::kSame || index(end) == network)) ++end;
+          column<Index::kSame>(net, shape, l, n, network, first, end, out);
+          first = end;
+        }
+      }
+      sync_block();
+      float* swap = from_;
+      from_ = to_;
+      to_ = swap;
+    }
+  }
+
+ private:
+  /// Output n of layer l for slots [first, end), which share a network.
+  template <bool all, class Out>
+  SOFTMPC_DEVICE void column(const DeviceNet& net, const PlainShape& shape, int l, int n,
+                             int network, int first, int end, const Out& out) {
+    const float* parameters = reinterpret_cast<const float*>(net.weights) +
+                              static_cast<std::size_t>(network) * shape.weights();
+    const float* weights = parameters + shape.first_weight(l) + n;
+    const int inputs = shape.inputs(l), outputs = shape.outputs(l);
+    float sum[slots] = {};
+    for (int k = 0; k < inputs; ++k) {
+      const float w = weights[static_cast<std::size_t>(k) * outputs];
+      SOFTMPC_UNROLL
+      for (int s = 0; s < slots; ++s)
+        if (all || (s >= first && s < end)) sum[s] = hd::fma(w, from_[s * stride_ + k], sum[s]);
+    }
+    const float bias =
+        net.bias[static_cast<std::size_t>(network) * shape.biases() + shape.first_bias(l) + n];
+    SOFTMPC_UNROLL
+    for (int s = 0; s < slots; ++s) {
+      if (!all && (s < first || s >= end)) continue;
+      const float z = sum[s] + bias;
+      if (l < shape.layers)
+        to_[s * stride_ + n] = hd::silu(z);
+      else if (n < shape.out)
+        out(s, n, net.output_mean[n] + net.output_std[n] * z);
+    }
+  }
+
+  int stride_;
+  float *from_, *to_;  // [slots, stride] inputs and outputs of a layer
+};
+
+}  // namespace softmpc::cuda

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// Shared memory of a tile of rollouts; the host asks for its size, the kernel for its places.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "layout.h"
+#include "nets.cuh"
+
+namespace softmpc::cuda {
+
+// MemberDraw as a number
+inline constexpr int kPerStep = 0, kPerRolloutStep = 1, kPerRollout = 2;
+
+SOFTMPC_HD constexpr int widest(int a, int b, int c) {
+  return a > b ? (a > c ? a : c) : (b > c ? b : c);
+}
+
+/// What MmaEngine is made with.
+template <class Engine, class Sizes>
+SOFTMPC_HD int engine_words(const Sizes& s, Operands net, Operands critic) {
+  const int dynamics = Engine::input_words(dynamics_shape(s, net));
+  const int value = Engine::input_words(critic_shape(s, critic));
+  return dynamics > value ? dynamics : value;  // a policy has fewer inputs
+}
+
+/// What PlainEngine is made with.
+template <class Sizes>
+SOFTMPC_HD int plain_widest(const Sizes& s) {
+  int most = s.nx + s.nu;
+  if (s.dynamics_width > most) most = s.dynamics_width;
+  if (s.critic_width > most) most = s.critic_width;
+  if (s.policy_width > most) most = s.policy_width;
+  return most;
+}
+
+/// Arrays of the tile, by rollout ("row") unless said otherwise.
+struct TileMemory {
+  char* engine;           // activations
+  int engine_words;       // what the engine is made with
+  int x_stride;           // odd: rows of neighbours lie in other banks
+  float *x, *next;        // [slots, x_stride]
+  float *action, *noise;  // [slots, nu]
+  float *j, *prior, *reward, *logit;
+  int *problem, *rollout, *valid, *alive;
+  // members that differ within a step
+  int *member, *rank, *group_count, *groups;
+  int* group_member;  // [slots + groups of a pass]
+  short* slot_row;    // [slots * group]
+  std::size_t bytes;  // of all
+
+  template <class Sizes>
+  SOFTMPC_HD TileMemory(const Sizes& s, int slots, int group, int words, char* shared,
+                        int engine_bytes) {
+    engine_words = words;
+    x_stride = s.nx | 1;
+    bytes = 0;
+    take(shared, engine, engine_bytes);
+    take(shared, x, slots * x_stride);
+    take(shared, next, slots * x_stride);
+    take(shared, action, slots * s.nu);
+    take(shared, noise, slots * s.nu);
+    for (float** array : {&j, &prior, &reward, &logit}) take(shared, *array, slots);
+    for (int** array : {&problem, &rollout, &valid, &alive}) take(shared, *array, slots);
+    if (s.member_draw != kPerStep && s.members > 1) {
+      for (int** array : {&member, &rank, &group_count}) take(shared, *array, slots);
+      take(shared, groups, 1);
+      take(shared, group_member, slots + slots / group);
+      take(shared, slot_row, slots * group);
+    } else {
+      member = rank = group_count = groups = group_member = nullptr;
+      slot_row = nullptr;
+    }
+  }
+
+ private:
+  template <class T>
+  SOFTMPC_HD void take(char* shared, T*& array, int count) {
+    array = reinterpret_cast<T*>(shared + bytes);
+    bytes += (static_cast<std::size_t>(count) * sizeof(T) + 15) / 16 * 16;
+  }
+};
+
+/// Rules that take parameters, or none.
+template <class Rules>
+SOFTMPC_HD Rules make_rules(const float* parameters) {
+  if constexpr (requires { Rules(parameters); })
+    return Rules(parameters);
+  else
+    return Rules();
+}
+template <class Rules>
+SOFTMPC_HD bool rules_terminated(const Rules& rules, const float* next) {
+  if constexpr (Rules::has_termination)
+    return rules.terminated(next);
+  else
+    return false;
+}
+
+}  // namespace softmpc::cuda

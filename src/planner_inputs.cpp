@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "planner_inputs.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <string>
+
+#include "softmpc/error.h"
+#include "softmpc/hd/philox.h"
+
+namespace softmpc {
+namespace {
+
+void require(bool ok, const char* rule) {
+  if (!ok) throw Error(std::string("planner solve: ") + rule);
+}
+
+std::size_t plan_floats(const PlannerConfig& c, const ProblemShape& s) {
+  return static_cast<std::size_t>(c.horizon + 1) * s.nu;
+}
+
+void check_plan(std::span<const float> plan, std::size_t size) {
+  if (plan.size() != size)
+    throw Error("planner: a plan has " + std::to_string(plan.size()) +
+                " entries; (H+1) nu = " + std::to_string(size) + " are needed");
+}
+
+/// Lanes of a solve are counted in an int, padding included.
+constexpr std::size_t kMostLanes = 1u << 30;
+
+}  // namespace
+
+void check_shape(const PlannerConfig& c, const ProblemShape& s) {
+  const auto fail = [](const std::string& text) { throw UsageError("planner: " + text); };
+  if (s.nx < 1 || s.nu < 1 || s.nu > hd::kMaxActionSize)
+    fail("nx " + std::to_string(s.nx) + ", nu " + std::to_string(s.nu) +
+         " must be positive, nu at most " + std::to_string(hd::kMaxActionSize));
+  if (s.max_problems < 1) fail("max_problems must be positive");
+  if (static_cast<int>(s.action_low.size()) != s.nu ||
+      static_cast<int>(s.action_high.size()) != s.nu)
+    fail("bounds must have nu = " + std::to_string(s.nu) + " entries");
+  for (int i = 0; i < s.nu; ++i)
+    if (!(s.action_low[i] < s.action_high[i]) || !std::isfinite(s.action_low[i]) ||
+        !std::isfinite(s.action_high[i]))
+      fail("bounds of action " + std::to_string(i) + " must be finite, low below high");
+  if (c.rollouts < 1 || c.horizon < 1 || c.horizon > hd::kMaxHorizon || c.iterations < 1 ||
+      c.iterations > hd::kMaxIterations)
+    fail("rollouts, horizon (at most " + std::to_string(hd::kMaxHorizon) +
+         ") and iterations (at most " + std::to_string(hd::kMaxIterations) + ") must be positive");
+  if (!(c.temperature > 0) || !std::isfinite(c.temperature) || !(c.gamma > 0) || c.gamma > 1)
+    fail("temperature must be positive and finite, gamma in (0, 1]");
+  if (c.variance.size() != 1 && static_cast<int>(c.variance.size()) != s.nu)
+    fail("variance has " + std::to_string(c.variance.size()) +
+         " entries; 1 or nu = " + std::to_string(s.nu) + " are possible");
+  for (double v : c.variance)
+    if (!(v > 0) || !std::isfinite(v)) fail("variance must be positive");
+  const std::size_t lanes = static_cast<std::size_t>(s.max_problems) * c.rollouts;
+  if (lanes > kMostLanes)
+    fail("max_problems times rollouts is " + std::to_string(lanes) + ", at most " +
+         std::to_string(kMostLanes) + " are possible");
+}
+
+void check_batch(const PlannerConfig& config, const ProblemShape& shape, const PlanBatch& batch) {
+  const std::size_t b = batch.problems;
+  require(batch.problems >= 1 && batch.problems <= shape.max_problems,
+          "problems must be in 1..max_problems");
+  require(batch.observation.size() == b * shape.nx, "observation must be [B, nx]");
+  require(batch.plan.size() == b * plan_floats(config, shape), "plan must be [B, H+1, nu]");
+  require(batch.problem_id.empty() || batch.problem_id.size() == b, "problem_id must be [B]");
+  require(batch.value.size() == b, "value must be [B]");
+  require(batch.action.empty() || batch.action.size() == b * shape.nu, "action must be [B, nu]");
+  require(batch.effective_samples.empty() || batch.effective_samples.size() == b,
+          "effective_samples must be [B]");
+  require(batch.valid_share.empty() || batch.valid_share.size() == b, "valid_share must be [B]");
+  require(batch.status.empty() || batch.status.size() == b, "status must be [B]");
+}
+
+void check_trace(const PlannerConfig& config, const ProblemShape& shape, const PlanBatch& batch,
+                 const PlanTrace& trace, int members) {
+  const std::size_t iterations = config.iterations, rollouts = config.rollouts;
+  const std::size_t noise_size =
+      iterations * batch.problems * rollouts * plan_floats(config, shape);
+  require(trace.noise.empty() || trace.noise.size() == noise_size,
+          "noise must be [iterations, B, K, H+1, nu]");
+  require(trace.member.empty() || trace.member.size() == iterations * config.horizon,
+          "member must be [iterations, H]");
+  for (int m : trace.member)
+    if (m < 0 || m >= members)
+      throw Error("planner solve: member " + std::to_string(m) + " is not one of " +
+                  std::to_string(members));
+}
+
+void check_models(const PlannerConfig& config, const GivenModels& given) {
+  require(given.dynamics_and_value, "dynamics and value must be given");
+  require(given.analytic_reward || given.learned_reward, "a reward must be given or learned");
+  require(config.control_mode != ControlMode::policy_residual || given.policy,
+          "control_mode policy_residual needs a policy");
+  require(!config.handle_terminations || given.termination,
+          "handle_terminations needs a termination function, analytic or learned");
+}
+
+PlannerConstants::PlannerConstants(const PlannerConfig& config, const ProblemShape& shape) {
+  for (int i = 0; i < shape.nu; ++i) {
+    const double variance = config.variance[config.variance.size() == 1 ? 0 : i];
+    sigma.push_back(static_cast<float>(std::sqrt(variance)));
+    inverse_variance.push_back(static_cast<float>(1 / variance));
+    uniform += std::log(static_cast<double>(shape.action_high[i]) - shape.action_low[i]) -
+               0.5 * std::log(2 * std::numbers::pi * variance);
+  }
+  double power = 1, sum = 0;
+  for (int t = 0; t <= config.horizon; ++t, power *= config.gamma) {
+    discount.push_back(static_cast<float>(power));
+    sum += power;
+  }
+  uniform *= config.temperature * sum;
+}
+
+void shift_plan(int nu, std::span<float> plan, std::size_t size) {
+  check_plan(plan, size);
+  std::copy(plan.begin() + nu, plan.end(), plan.begin());
+  std::fill(plan.end() - nu, plan.end(), 0.0f);
+}
+
+void draw_plan(const PlannerConstants& constants, SolveKey key, std::uint32_t problem,
+               std::span<float> plan, std::size_t size) {
+  check_plan(plan, size);
+  const int nu = static_cast<int>(constants.sigma.size());
+  for (int t = 0; t < static_cast<int>(constants.discount.size()); ++t)
+    for (int i = 0; i < nu; i += 4) {
+      float n[4];
+      hd::normal_block(key.seed, key.solve, hd::draw_word(hd::Stream::plan, 0, t, i / 4), problem,
+                       0, n);
+      for (int j = 0; j < std::min(4, nu - i); ++j)
+        plan[static_cast<std::size_t>(t) * nu + i + j] = constants.sigma[i + j] * n[j];
+    }
+}
+
+}  // namespace softmpc

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// What planners of every device share: checks of what they are given, constants that follow from
+// the settings, shifted and drawn plans.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "softmpc/planner.h"
+
+namespace softmpc {
+
+/// Throws UsageError naming the setting or size that is impossible.
+void check_shape(const PlannerConfig& config, const ProblemShape& shape);
+/// Throws Error naming the array of a wrong size.
+void check_batch(const PlannerConfig& config, const ProblemShape& shape, const PlanBatch& batch);
+void check_trace(const PlannerConfig& config, const ProblemShape& shape, const PlanBatch& batch,
+                 const PlanTrace& trace, int members);
+
+/// What a planner was given to look ahead with.
+struct GivenModels {
+  bool dynamics_and_value, analytic_reward, learned_reward, policy, termination;
+};
+/// Throws Error naming what this configuration needs beside them.
+void check_models(const PlannerConfig& config, const GivenModels& given);
+
+struct PlannerConstants {
+  std::vector<float> sigma, inverse_variance;  ///< [nu]
+  std::vector<float> discount;                 ///< [H+1] gamma^t
+  double uniform = 0;                          ///< c of hd::soft_value under the uniform prior
+  PlannerConstants() = default;
+  PlannerConstants(const PlannerConfig& config, const ProblemShape& shape);
+};
+
+/// u <- (u_1, ..., u_H, 0). Throws Error unless `plan` has `size` entries.
+void shift_plan(int nu, std::span<float> plan, std::size_t size);
+/// u ~ N(0, Sigma), a function of key and problem.
+void draw_plan(const PlannerConstants& constants, SolveKey key, std::uint32_t problem,
+               std::span<float> plan, std::size_t size);
+
+}  // namespace softmpc
