@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the compiler made of a kernel, read from its cubin (an ELF file): registers, memory, and how
+// often an instruction stands in it.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+
+namespace softmpc::cuda {
+
+struct CubinFacts {
+  int registers = 0;           ///< a thread
+  int frame_bytes = 0;         ///< of local memory a thread: spilled registers and local arrays
+  int stack_bytes = 0;         ///< at least needed for calls and the frame
+  int static_shared = 0;       ///< a block
+  int parameter_bytes = 0;     ///< of the kernel's arguments
+  std::map<int, int> opcodes;  ///< low 12 bits of each instruction: how often
+
+  int count(int opcode) const {
+    const auto found = opcodes.find(opcode);
+    return found == opcodes.end() ? 0 : found->second;
+  }
+};
+
+// Opcodes that tests count; the same from sm_80 to sm_90.
+inline constexpr int kMufu = 0x308, kHmma = 0x23c, kLdsm = 0x83b, kHgmma = 0xdf0;
+
+/// Facts of the kernel named `kernel`. Throws Error saying what is wrong with the file.
+CubinFacts read_cubin(std::string_view cubin, const std::string& kernel);
+
+}  // namespace softmpc::cuda
