@@ -4,26 +4,13 @@
 #pragma once
 
 #include "intrinsics.h"
-#include "train_job.h"
+#include "softmpc/hd/math.h"
+#include "train_memory.h"
 
 namespace softmpc::cuda {
 
-// Strides in shared memory: multiples of 4 for loads of 16 bytes, and such that the lanes of a warp
-// meet in different banks.
-inline constexpr int kRowStride = kTrainRows + 4;
-inline constexpr int kSliceStride = kTrainSlice + 4;
-inline constexpr int kTrainWarps = kTrainThreads / 32;
-
 struct alignas(16) Floats4 {
   float x, y, z, w;
-};
-
-/// Shared memory of a block.
-struct TrainMemory {
-  float rows[kTrainTile * kRowStride];                        ///< tile [component][row]
-  float weight[kTrainTile * kSliceStride];                    ///< [component][unit of the slice]
-  float partial[kTrainWarps * kTrainSlice * kTrainRows];      ///< sums of each warp
-  float slice[kTrainSlice * kRowStride];                      ///< [unit of the slice][row]
 };
 
 /// store(i, load(i)) for i < count, spread over the block. Loads of `batch` elements are issued
