@@ -25,14 +25,15 @@ struct DeviceFacts {
   int shared_per_block = 0;  ///< bytes a block may ask for
   std::size_t memory = 0;    ///< bytes
   bool clusters = false;
+  bool runs_host_rules = false;  ///< the emulator: calls the RewardModel itself
 };
 
 /// One kernel, specialised. `call` is the C++ expression of its body, which takes the job:
 ///   "rollout_tile<Sizes, Rules, 64, Number::f16>" from "rollout_tile.cuh", job "RolloutJob".
 struct KernelSource {
   std::string call, header, job;
-  KernelConstants constants;
-  DeviceRules rules;                        ///< type "" where the kernel has none
+  KernelConstants constants = {};
+  DeviceRules rules = {};                   ///< type "" where the kernel has none
   const RewardModel* host_rules = nullptr;  ///< the same rules, for the emulator; borrowed
   int threads = 256;                        ///< a block
   int cluster = 1;                          ///< blocks

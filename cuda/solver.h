@@ -36,6 +36,10 @@ struct SolveArrays {
   const int* fixed_member = nullptr;
 };
 
+/// Operands that critics are packed with: split beside 16-bit members, whose values may be hundreds
+/// of temperatures.
+Operands critic_operands(Number number);
+
 class Solver {
  public:
   /// Number of the planner's precision; float32 takes the plain kernels.
@@ -53,9 +57,13 @@ class Solver {
   /// S and validity of the last iteration [B, K], on the device.
   const float* cost() const;
   const std::uint8_t* valid() const;
+  /// Where the plans lie after an iteration.
+  float* plan_after(const SolveArrays& arrays, int iteration) const;
   DeviceDiagnostics diagnostics() const;
 
  private:
+  LaunchShape rollout_shape(int problems) const;
+
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

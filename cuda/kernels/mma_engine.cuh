@@ -5,6 +5,7 @@
 // memory.
 #pragma once
 
+#include "engine_bytes.h"
 #include "intrinsics.h"
 #include "job.h"
 #include "layout.h"
@@ -61,22 +62,17 @@ class MmaEngine {
   // a few rollouts are bound by the way from L2: more loads in flight
   static constexpr int kAhead = slots <= 16 ? 4 : (slots <= 32 ? 2 : 1);
 
-  /// Words of a slot: two parts of the widest layer, or of an input (input_words() of the nets, the
-  /// most); 4 words more spread rows over the banks.
-  SOFTMPC_HD static constexpr int stride(int input_words) {
-    return (input_words > widest ? input_words : widest) + 4;
-  }
-  SOFTMPC_HD static constexpr int input_words(const NetShape& shape) {
-    return shape.k_steps(0) * 16;
-  }
-  SOFTMPC_HD static constexpr int shared_bytes(int input_words) {
-    return 4 * (slots * stride(input_words) + kWarps * 128);
-  }
-
   SOFTMPC_DEVICE MmaEngine(char* shared, int input_words)
-      : stride_(stride(input_words)),
+      : stride_(mma_engine_stride(widest, input_words)),
         act_(reinterpret_cast<std::uint32_t*>(shared)),
         partial_(reinterpret_cast<float*>(act_ + slots * stride_)) {}
+
+  /// Which tile of rollouts this block computes, and whether it writes the results.
+  SOFTMPC_DEVICE static int tile() { return block(); }
+  SOFTMPC_DEVICE static bool writes() { return true; }
+  /// Begins to fetch what evaluate() of this network will read; optional.
+  template <int width>
+  SOFTMPC_DEVICE void prefetch(const DeviceNet&, const NetShape&, int) {}
 
   /// Outputs of network `index(group)` for the inputs `in(slot, column)`; groups of one network are
   /// neighbours. Calls out(slot, column, value) once for each. All threads call; begins and ends
@@ -92,7 +88,7 @@ class MmaEngine {
     sync_block();
   }
 
- private:
+ protected:
   /// Units of 8 outputs by 32 inputs that a warp reads ahead.
   template <int tiles>
   struct Ahead {

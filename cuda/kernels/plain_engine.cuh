@@ -3,6 +3,7 @@
 // rounding of the order of sums. A thread owns outputs and goes through all slots of the tile.
 #pragma once
 
+#include "engine_bytes.h"
 #include "intrinsics.h"
 #include "job.h"
 #include "layout.h"
@@ -18,16 +19,16 @@ class PlainEngine {
   static constexpr int kGroup = 1;  // each slot has its network
   static constexpr int kGroups = slots;
 
-  SOFTMPC_HD static constexpr int stride(int widest) { return round_up(widest, 4); }
-  SOFTMPC_HD static constexpr int shared_bytes(int widest) {
-    return static_cast<int>(sizeof(float)) * 2 * slots * stride(widest);
-  }
-
   /// `widest`: the most inputs or hidden units of a net.
   SOFTMPC_DEVICE PlainEngine(char* shared, int widest)
-      : stride_(stride(widest)),
+      : stride_(plain_engine_stride(widest)),
         from_(reinterpret_cast<float*>(shared)),
         to_(from_ + slots * stride_) {}
+
+  SOFTMPC_DEVICE static int tile() { return block(); }
+  SOFTMPC_DEVICE static bool writes() { return true; }
+  template <int width>
+  SOFTMPC_DEVICE void prefetch(const DeviceNet&, const NetShape&, int) {}
 
   /// As MmaEngine::evaluate; `width` serves the order of the template arguments only.
   template <int width, class Index, class In, class Out>

@@ -27,16 +27,23 @@ class TileRollout {
         m_(memory),
         rules_(make_rules<Rules>(job.rule_parameters)),
         engine_(memory.engine, memory.engine_words),
-        first_(static_cast<std::int64_t>(block()) * slots),
+        first_(static_cast<std::int64_t>(Engine::tile()) * slots),
         total_(static_cast<std::int64_t>(job.problems) * Sizes::rollouts) {}
 
   SOFTMPC_DEVICE void run() {
     start();
     for (int t = 0; t < Sizes::horizon; ++t) {
+      // a policy is evaluated in between
+      if (!Sizes::policy_residual && same_member())
+        engine_.template prefetch<Sizes::dynamics_width>(
+            job_.dynamics, dynamics_shape(Sizes{}, net_operands), member_of(t));
       act(t);
       step(t);
       account(t);
     }
+    if (!Sizes::policy_residual)
+      engine_.template prefetch<Sizes::critic_width>(
+          job_.critic, critic_shape(Sizes{}, critic_operands), job_.critic_index);
     act(Sizes::horizon);
     finish();
   }
@@ -127,14 +134,14 @@ class TileRollout {
         [&](int slot, int c, float y) {
           const float mu = hd::from_unit(hd::tanh(y), job_.low[c], job_.high[c]);
           m_.action[slot * Sizes::nu + c] = mu;
-          if (t == 0 && m_.rollout[slot] == 0 && first_ + slot < total_)
+          if (t == 0 && m_.rollout[slot] == 0 && first_ + slot < total_ && Engine::writes())
             job_.mu[static_cast<std::size_t>(m_.problem[slot]) * Sizes::nu + c] = mu;
         });
   }
 
   // x_{t+1} = x_t + f_m(x_t, a_t)
   SOFTMPC_DEVICE void step(int t) {
-    if (Sizes::member_draw == kPerStep || Sizes::members == 1) {
+    if (same_member()) {
       predict(OneNetwork{member_of(t)}, [](int slot) { return slot; });
       return;
     }
@@ -145,6 +152,11 @@ class TileRollout {
       predict(NetworkTable{m_.group_member + pass * kPasses},
               [=](int slot) { return static_cast<int>(slot_row[slot]); });
     }
+  }
+
+  /// One member serves all rollouts of a step.
+  SOFTMPC_DEVICE static bool same_member() {
+    return Sizes::member_draw == kPerStep || Sizes::members == 1;
   }
 
   SOFTMPC_DEVICE int member_of(int t) const {
@@ -250,7 +262,7 @@ class TileRollout {
         [&](int slot, int c) { return input(slot, c); },
         [&](int slot, int, float q) { m_.reward[slot] = q; });
     for (int r = thread(); r < slots; r += kThreads) {
-      if (first_ + r >= total_) continue;
+      if (first_ + r >= total_ || !Engine::writes()) continue;
       // a select, not a product: a state that overflowed after its end must not make NaN of it
       const float q = m_.alive[r] ? m_.reward[r] : 0.0f;
       const float j = m_.j[r] - job_.discount[Sizes::horizon] * q;
@@ -273,10 +285,10 @@ template <class Sizes, class Rules, int slots, Number number, Operands net_opera
 SOFTMPC_KERNEL void rollout_tile(const RolloutJob& job) {
   constexpr int kWidest = widest(Sizes::dynamics_width, Sizes::critic_width, Sizes::policy_width);
   using Engine = MmaEngine<slots, kWidest, number>;
-  const int words = engine_words<Engine>(Sizes{}, net_operands, critic_operands);
+  const int words = engine_words(Sizes{}, net_operands, critic_operands);
   TileRollout<Sizes, Rules, Engine, slots, net_operands, critic_operands>(
       job, TileMemory(Sizes{}, slots, Engine::kGroup, words, shared_memory(),
-                      Engine::shared_bytes(words)))
+                      mma_engine_bytes(slots, kWidest, words)))
       .run();
 }
 
@@ -284,10 +296,10 @@ SOFTMPC_KERNEL void rollout_tile(const RolloutJob& job) {
 template <class Sizes, class Rules, int slots>
 SOFTMPC_KERNEL void rollout_plain(const RolloutJob& job) {
   using Engine = PlainEngine<slots>;
-  const int widest = plain_widest(Sizes{});
+  const int most = plain_widest(Sizes{});
   TileRollout<Sizes, Rules, Engine, slots, Operands::single, Operands::single>(
-      job, TileMemory(Sizes{}, slots, Engine::kGroup, widest, shared_memory(),
-                      Engine::shared_bytes(widest)))
+      job, TileMemory(Sizes{}, slots, Engine::kGroup, most, shared_memory(),
+                      plain_engine_bytes(slots, most)))
       .run();
 }
 

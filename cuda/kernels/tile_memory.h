@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "layout.h"
+#include "engine_bytes.h"
 #include "nets.cuh"
 
 namespace softmpc::cuda {
@@ -18,10 +19,10 @@ SOFTMPC_HD constexpr int widest(int a, int b, int c) {
 }
 
 /// What MmaEngine is made with.
-template <class Engine, class Sizes>
+template <class Sizes>
 SOFTMPC_HD int engine_words(const Sizes& s, Operands net, Operands critic) {
-  const int dynamics = Engine::input_words(dynamics_shape(s, net));
-  const int value = Engine::input_words(critic_shape(s, critic));
+  const int dynamics = input_words(dynamics_shape(s, net));
+  const int value = input_words(critic_shape(s, critic));
   return dynamics > value ? dynamics : value;  // a policy has fewer inputs
 }
 

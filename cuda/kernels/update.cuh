@@ -9,23 +9,12 @@
 #include "job.h"
 #include "softmpc/hd/philox.h"
 #include "softmpc/hd/prior.h"
+#include "update_shape.h"
 
 namespace softmpc::cuda {
 
 // PlanStatus as a number
 inline constexpr std::uint32_t kOk = 0, kAllInvalid = 1, kNotFinite = 2, kBadState = 3;
-
-/// Warps that share the sum of one action block: so many that a lane has at most 32 rollouts.
-SOFTMPC_HD constexpr int update_team(int rollouts) {
-  int warps = 1;
-  while (warps < 8 && warps * 1024 < rollouts) warps *= 2;
-  return warps;
-}
-/// Blocks that a problem's update takes.
-SOFTMPC_HD constexpr int update_blocks(int rollouts, int horizon, int nu) {
-  const int teams = 8 / update_team(rollouts), pairs = (horizon + 1) * ((nu + 3) / 4);
-  return (pairs + teams - 1) / teams;
-}
 
 template <class Sizes>
 class PlanUpdate {
@@ -214,8 +203,6 @@ class PlanUpdate {
   float least_ = 0;
   double sum_ = 0, squares_ = 0;
 };
-
-inline constexpr int kUpdateSharedBytes = 8 * 4 * sizeof(double);
 
 template <class Sizes>
 SOFTMPC_KERNEL void update_plans(const RolloutJob& job) {

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dispatch.h"
+
+#include <string>
+
+#include "kernels/engine_bytes.h"
+#include "kernels/tile_memory.h"
+#include "softmpc/error.h"
+
+namespace softmpc::cuda {
+namespace {
+
+const char* name_of(Number number) {
+  return number == Number::f16 ? "Number::f16" : "Number::bf16";
+}
+const char* name_of(Operands operands) {
+  return operands == Operands::split ? "Operands::split" : "Operands::single";
+}
+
+std::size_t tile_bytes(const KernelConstants& c, int slots, Operands critic) {
+  const int words = engine_words(c, Operands::single, critic);
+  const int widest_net = widest(c.dynamics_width, c.critic_width, c.policy_width);
+  return TileMemory(c, slots, 16, words, nullptr, mma_engine_bytes(slots, widest_net, words)).bytes;
+}
+
+std::size_t plain_bytes(const KernelConstants& c, int slots) {
+  const int most = plain_widest(c);
+  return TileMemory(c, slots, 1, most, nullptr, plain_engine_bytes(slots, most)).bytes;
+}
+
+[[noreturn]] void no_room(const char* path, std::size_t bytes, const DeviceFacts& device) {
+  throw UsageError(std::string("planner: path ") + path + " needs " + std::to_string(bytes) +
+                   " bytes of shared memory for these sizes, a block of " + device.name + " has " +
+                   std::to_string(device.shared_per_block));
+}
+
+/// Fewest rollouts that fill every processor with tiles of `slots`.
+std::int64_t fills(const DeviceFacts& device, int slots) {
+  return static_cast<std::int64_t>(device.processors) * slots;
+}
+
+RolloutChoice tile(const KernelConstants& c, Number number, Operands critic, std::int64_t rollouts,
+                   const DeviceFacts& device) {
+  // small tiles while processors are idle: weights then come to each at its own pace
+  int slots = rollouts >= fills(device, 64) ? 64 : (rollouts >= fills(device, 32) ? 32 : 16);
+  const auto limit = static_cast<std::size_t>(device.shared_per_block);
+  while (slots > 16 && tile_bytes(c, slots, critic) > limit) slots /= 2;
+  const std::size_t bytes = tile_bytes(c, slots, critic);
+  if (bytes > limit) no_room("tile", bytes, device);
+  RolloutChoice choice;
+  choice.path = Path::tile;
+  choice.slots = slots;
+  choice.why = "tiles of " + std::to_string(slots) + " rollouts for up to " +
+               std::to_string(rollouts) + " on " + std::to_string(device.processors) +
+               " processors";
+  choice.source.call = "rollout_tile<Sizes, Rules, " + std::to_string(slots) + ", " +
+                       name_of(number) + ", Operands::single, " + name_of(critic) + ">";
+  choice.source.header = "rollout_tile.cuh";
+  choice.shape.shared_bytes = static_cast<int>(bytes);
+  return choice;
+}
+
+RolloutChoice plain(const KernelConstants& c, const DeviceFacts& device) {
+  const auto limit = static_cast<std::size_t>(device.shared_per_block);
+  int slots = 16;
+  while (slots > 1 && plain_bytes(c, slots) > limit) slots /= 2;
+  const std::size_t bytes = plain_bytes(c, slots);
+  if (bytes > limit) no_room("plain", bytes, device);
+  RolloutChoice choice;
+  choice.path = Path::plain;
+  choice.slots = slots;
+  choice.why = "float32 operands, tiles of " + std::to_string(slots) + " rollouts";
+  choice.source.call = "rollout_plain<Sizes, Rules, " + std::to_string(slots) + ">";
+  choice.source.header = "rollout_tile.cuh";
+  choice.shape.shared_bytes = static_cast<int>(bytes);
+  return choice;
+}
+
+}  // namespace
+
+const char* to_string(Path path) {
+  switch (path) {
+    case Path::automatic:
+      return "auto";
+    case Path::tile:
+      return "tile";
+    case Path::cluster:
+      return "cluster";
+    case Path::wgmma:
+      return "wgmma";
+    case Path::plain:
+      return "plain";
+  }
+  return "unknown";
+}
+
+RolloutChoice choose_rollout(const KernelConstants& constants, Number number, Operands critic,
+                             std::int64_t rollouts, const DeviceFacts& device, Path wanted) {
+  const bool wants_plain = number == Number::f32;
+  if (wants_plain && wanted != Path::automatic && wanted != Path::plain)
+    throw UsageError(std::string("planner: path ") + to_string(wanted) +
+                     " computes 16-bit products; planner.precision float32 takes the path plain");
+  if (!wants_plain && wanted == Path::plain)
+    throw UsageError("planner: path plain computes float32; set planner.precision to float32");
+  RolloutChoice choice;
+  if (wants_plain)
+    choice = plain(constants, device);
+  else if (wanted == Path::automatic || wanted == Path::tile)
+    choice = tile(constants, number, critic, rollouts, device);
+  else
+    throw UsageError(std::string("planner: path ") + to_string(wanted) + " is not there yet");
+  choice.source.job = "RolloutJob";
+  choice.source.constants = constants;
+  choice.source.threads = choice.shape.threads = 256;
+  return choice;
+}
+
+}  // namespace softmpc::cuda

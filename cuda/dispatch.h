@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which kernel computes the rollouts of a planner, and how it is launched. Chosen once, from sizes
+// and the device's facts: bits must not depend on a clock.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "device.h"
+#include "kernels/layout.h"
+#include "kernels/numbers.h"
+#include "softmpc/cuda.h"
+
+namespace softmpc::cuda {
+
+struct RolloutChoice {
+  Path path = Path::automatic;
+  std::string why;      ///< a sentence for diagnostics
+  KernelSource source;  ///< constants filled in, rules not
+  LaunchShape shape;    ///< of one launch; blocks follow from the rollouts
+  int slots = 0;        ///< rollouts of a block, or of a cluster
+};
+
+/// `rollouts` is the most that a solve will have: problems times K. Throws UsageError where the
+/// path asked for cannot run these sizes on this device.
+RolloutChoice choose_rollout(const KernelConstants& constants, Number number, Operands critic,
+                             std::int64_t rollouts, const DeviceFacts& device, Path wanted);
+
+}  // namespace softmpc::cuda
