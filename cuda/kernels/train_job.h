@@ -128,7 +128,7 @@ struct ActJob {
   const std::int64_t* slots;       ///< for TrainCounters
   const ActRow* row;               ///< [N]
   const float *x, *from, *next;    ///< [N, nx]: observation; x and x' of the last transition
-  int environments, acts, horizon; ///< acts 0: stores alone
+  int environments, acts;  ///< acts 0: stores alone
   DeviceReplay replay;
   TrainCounters* counters;
   const float* sigma;  ///< [nu]
@@ -144,7 +144,7 @@ struct ActJob {
 struct SampleJob {
   const TrainCounters* counters;
   DeviceReplay replay;
-  int horizon, warm_start;
+  int warm_start;
   const float* sigma;
   // critics; rows 0: none
   int critic_rows, critic_stride, critics, target_interval;
