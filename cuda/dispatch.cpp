@@ -10,6 +10,9 @@
 namespace softmpc::cuda {
 namespace {
 
+// Where tiles become faster than clusters: predicted, to be replaced by a measurement.
+constexpr std::int64_t kMostForCluster = 1024;
+
 const char* name_of(Number number) {
   return number == Number::f16 ? "Number::f16" : "Number::bf16";
 }
@@ -37,6 +40,51 @@ std::size_t plain_bytes(const KernelConstants& c, int slots) {
 /// Fewest rollouts that fill every processor with tiles of `slots`.
 std::int64_t fills(const DeviceFacts& device, int slots) {
   return static_cast<std::int64_t>(device.processors) * slots;
+}
+
+std::size_t cluster_bytes(const KernelConstants& c, int slots, Operands critic) {
+  const int words = engine_words(c, Operands::single, critic);
+  const int widest_net = widest(c.dynamics_width, c.critic_width, c.policy_width);
+  return TileMemory(c, slots, 16, words, nullptr,
+                    cluster_engine_bytes(slots, widest_net, words, most_outputs(c)))
+      .bytes;
+}
+
+/// Why a cluster cannot compute these sizes; empty if it can.
+std::string no_cluster(const KernelConstants& c, Operands critic, const DeviceFacts& device) {
+  if (!device.clusters)
+    return device.name + " has compute capability " + std::to_string(device.capability) +
+           ", clusters need 90";
+  if (c.member_draw != kPerStep && c.members > 1)
+    return "member_draw must be per_step, one member for all rollouts of a step";
+  for (int width : {c.dynamics_width, c.critic_width, c.policy_width})
+    if (width % 256 != 0)
+      return "hidden layers of " + std::to_string(width) +
+             " padded units are not a multiple of 256";
+  const std::size_t bytes = cluster_bytes(c, 16, critic);
+  if (bytes > static_cast<std::size_t>(device.shared_per_block))
+    return std::to_string(bytes) + " bytes of shared memory are needed, a block has " +
+           std::to_string(device.shared_per_block);
+  return {};
+}
+
+RolloutChoice cluster(const KernelConstants& c, Number number, Operands critic,
+                      std::int64_t rollouts, const DeviceFacts& device) {
+  const auto limit = static_cast<std::size_t>(device.shared_per_block);
+  const std::int64_t clusters = device.processors / kClusterBlocks;  // at a time
+  int slots = rollouts > clusters * 16 ? 32 : 16;
+  if (cluster_bytes(c, slots, critic) > limit) slots = 16;
+  RolloutChoice choice;
+  choice.path = Path::cluster;
+  choice.slots = slots;
+  choice.why = "clusters of " + std::to_string(kClusterBlocks) + " blocks for " +
+               std::to_string(slots) + " rollouts each, " + std::to_string(rollouts) + " at most";
+  choice.source.call = "rollout_cluster<Sizes, Rules, " + std::to_string(slots) + ", " +
+                       name_of(number) + ", Operands::single, " + name_of(critic) + ">";
+  choice.source.header = "rollout_cluster.cuh";
+  choice.source.cluster = choice.shape.cluster = kClusterBlocks;
+  choice.shape.shared_bytes = static_cast<int>(cluster_bytes(c, slots, critic));
+  return choice;
 }
 
 RolloutChoice tile(const KernelConstants& c, Number number, Operands critic, std::int64_t rollouts,
@@ -102,13 +150,18 @@ RolloutChoice choose_rollout(const KernelConstants& constants, Number number, Op
                      " computes 16-bit products; planner.precision float32 takes the path plain");
   if (!wants_plain && wanted == Path::plain)
     throw UsageError("planner: path plain computes float32; set planner.precision to float32");
+  const std::string cluster_refused = no_cluster(constants, critic, device);
+  if (wanted == Path::cluster && !cluster_refused.empty())
+    throw UsageError("planner: path cluster cannot run here: " + cluster_refused);
+  if (wanted == Path::wgmma) throw UsageError("planner: path wgmma is not there yet");
   RolloutChoice choice;
   if (wants_plain)
     choice = plain(constants, device);
-  else if (wanted == Path::automatic || wanted == Path::tile)
-    choice = tile(constants, number, critic, rollouts, device);
+  else if (wanted == Path::cluster ||
+           (wanted == Path::automatic && rollouts <= kMostForCluster && cluster_refused.empty()))
+    choice = cluster(constants, number, critic, rollouts, device);
   else
-    throw UsageError(std::string("planner: path ") + to_string(wanted) + " is not there yet");
+    choice = tile(constants, number, critic, rollouts, device);
   choice.source.job = "RolloutJob";
   choice.source.constants = constants;
   choice.source.threads = choice.shape.threads = 256;

@@ -135,6 +135,9 @@ class AnalyticDynamics final : public DynamicsModel {
 template <class Rules>
 class AnalyticTask final : public Task {
  public:
+  /// `source` is the text that defines `Rules`, for devices.
+  explicit AnalyticTask(std::string source) : source_(std::move(source)) {}
+
   std::string name() const override { return Rules::name; }
   TaskSpec spec(const TaskOptions& options) const override {
     TaskSpec spec;
@@ -152,11 +155,14 @@ class AnalyticTask final : public Task {
     return std::make_unique<AnalyticEnvironment<Rules>>(options);
   }
   std::unique_ptr<RewardModel> make_reward(const TaskOptions&) const override {
-    return std::make_unique<TaskReward<Rules>>();
+    return std::make_unique<TaskReward<Rules>>(source_);
   }
   std::unique_ptr<DynamicsModel> make_dynamics(const TaskOptions&) const override {
     return std::make_unique<AnalyticDynamics<Rules>>();
   }
+
+ private:
+  std::string source_;
 };
 
 }  // namespace softmpc::tasks

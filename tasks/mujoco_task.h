@@ -13,6 +13,7 @@
 
 #include "mujoco_model.h"
 #include "reset_random.h"
+#include "rollout.h"
 #include "softmpc/task.h"
 #include "softmpc/types.h"
 

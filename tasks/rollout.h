@@ -1,27 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the rollout rules of all tasks share: small host-device helpers, and the RewardModel that
-// runs a task's rules over a block of lanes.
+// A task's rules as a RewardModel: run over a block of lanes here, as text on a device.
 #pragma once
 
-#include <limits>
+#include <string>
+#include <string_view>
+#include <utility>
 
-#include "softmpc/hd/macros.h"
+#include "rules.h"
 #include "softmpc/model.h"
 
 namespace softmpc::tasks {
 
-// |a|^2 over the first `size` entries
-template <int size, class T = float, class Vector>
-SOFTMPC_HD T squared_norm(const Vector& a) {
-  T sum = 0;
-  for (int i = 0; i < size; ++i) sum += static_cast<T>(a[i]) * static_cast<T>(a[i]);
-  return sum;
-}
-
-// [low < value < high]; & instead of && keeps loops over lanes free of branches
+/// `T` as it is written in C++.
 template <class T>
-SOFTMPC_HD bool inside(T value, double low, double high) {
-  return (value > static_cast<T>(low)) & (value < static_cast<T>(high));
+std::string type_name() {
+  // GCC: "... [with T = softmpc::tasks::Lq; ...]", Clang: "... [T = softmpc::tasks::Lq]"
+  const std::string_view text = __PRETTY_FUNCTION__;
+  const std::size_t begin = text.find("T = ") + 4;
+  return std::string(text.substr(begin, text.find_first_of(";]", begin) - begin));
 }
 
 /// A task's rules as a RewardModel. `Rules` has static host-device functions
@@ -29,6 +25,10 @@ SOFTMPC_HD bool inside(T value, double low, double high) {
 template <class Rules>
 class TaskReward final : public RewardModel {
  public:
+  /// `source` is the text that defines `Rules` (rules_text() of its header); without it only a CPU
+  /// can plan with them.
+  explicit TaskReward(std::string source = {}) : source_(std::move(source)) {}
+
   void reward(ConstColumns x, ConstColumns a, ConstColumns next, int count,
               float* out) const override {
     float* __restrict result = out;  // no alias checks, so that the loop vectorises
@@ -44,19 +44,17 @@ class TaskReward final : public RewardModel {
       }
     }
   }
+  DeviceRules device_rules() const override {
+    if (source_.empty()) return {};
+    return {type_name<Rules>(), source_, {}};
+  }
+
+ private:
+  std::string source_;
 };
 
-/// The termination alone, for tasks whose reward is learned; reward() gives NaN.
+/// The termination alone, for tasks whose reward is learned.
 template <class Rules>
-class TaskTermination final : public RewardModel {
- public:
-  void reward(ConstColumns, ConstColumns, ConstColumns, int count, float* out) const override {
-    for (int j = 0; j < count; ++j) out[j] = std::numeric_limits<float>::quiet_NaN();
-  }
-  bool has_termination() const override { return true; }
-  void terminated(ConstColumns next, int count, std::uint8_t* out) const override {
-    for (int j = 0; j < count; ++j) out[j] = Rules::terminated(next.lane(j)) ? 1 : 0;
-  }
-};
+using TaskTermination = TaskReward<TerminationOnly<Rules>>;
 
 }  // namespace softmpc::tasks

@@ -10,8 +10,6 @@
 
 namespace softmpc::cuda {
 
-inline constexpr int kClusterBlocks = 8;
-
 template <int slots, int widest, Number number>
 class ClusterEngine : public MmaEngine<slots, widest, number> {
   using Base = MmaEngine<slots, widest, number>;

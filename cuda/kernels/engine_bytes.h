@@ -18,6 +18,14 @@ SOFTMPC_HD constexpr int mma_engine_bytes(int slots, int widest, int words) {
   return 4 * (slots * mma_engine_stride(widest, words) + 8 * 128);
 }
 
+/// Blocks of a cluster.
+inline constexpr int kClusterBlocks = 8;
+/// Sums of the last hidden layer by warp, and those of outputs by block, two of them.
+SOFTMPC_HD constexpr int cluster_engine_bytes(int slots, int widest, int words, int outputs) {
+  return mma_engine_bytes(slots, widest, words) +
+         4 * slots / 16 * 128 * (8 + 2 * kClusterBlocks * ((outputs + 7) / 8));
+}
+
 /// Words of the widest layer or input of a net, whole steps of 4.
 SOFTMPC_HD constexpr int plain_engine_stride(int widest) { return round_up(widest, 4); }
 SOFTMPC_HD constexpr int plain_engine_bytes(int slots, int widest) {

@@ -62,7 +62,7 @@ class MmaEngine {
   // a few rollouts are bound by the way from L2: more loads in flight
   static constexpr int kAhead = slots <= 16 ? 4 : (slots <= 32 ? 2 : 1);
 
-  SOFTMPC_DEVICE MmaEngine(char* shared, int input_words)
+  SOFTMPC_DEVICE MmaEngine(char* shared, int input_words, int = 0)
       : stride_(mma_engine_stride(widest, input_words)),
         act_(reinterpret_cast<std::uint32_t*>(shared)),
         partial_(reinterpret_cast<float*>(act_ + slots * stride_)) {}

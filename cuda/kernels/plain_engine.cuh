@@ -20,7 +20,7 @@ class PlainEngine {
   static constexpr int kGroups = slots;
 
   /// `widest`: the most inputs or hidden units of a net.
-  SOFTMPC_DEVICE PlainEngine(char* shared, int widest)
+  SOFTMPC_DEVICE PlainEngine(char* shared, int widest, int = 0)
       : stride_(plain_engine_stride(widest)),
         from_(reinterpret_cast<float*>(shared)),
         to_(from_ + slots * stride_) {}

@@ -26,7 +26,7 @@ class TileRollout {
       : job_(job),
         m_(memory),
         rules_(make_rules<Rules>(job.rule_parameters)),
-        engine_(memory.engine, memory.engine_words),
+        engine_(memory.engine, memory.engine_words, most_outputs(Sizes{})),
         first_(static_cast<std::int64_t>(Engine::tile()) * slots),
         total_(static_cast<std::int64_t>(job.problems) * Sizes::rollouts) {}
 

@@ -5,8 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "layout.h"
 #include "engine_bytes.h"
+#include "layout.h"
 #include "nets.cuh"
 
 namespace softmpc::cuda {
@@ -24,6 +24,12 @@ SOFTMPC_HD int engine_words(const Sizes& s, Operands net, Operands critic) {
   const int dynamics = input_words(dynamics_shape(s, net));
   const int value = input_words(critic_shape(s, critic));
   return dynamics > value ? dynamics : value;  // a policy has fewer inputs
+}
+
+/// The most outputs of a net, for engines that exchange them.
+template <class Sizes>
+SOFTMPC_HD int most_outputs(const Sizes& s) {
+  return s.policy_residual && s.nu > s.dynamics_outputs ? s.nu : s.dynamics_outputs;
 }
 
 /// What PlainEngine is made with.

@@ -49,12 +49,12 @@ class AntTask final : public MujocoTask {
 
   std::unique_ptr<RewardModel> make_reward(const TaskOptions& options) const override {
     if (!options.positions) return nullptr;
-    return std::make_unique<TaskReward<Ant<>>>();
+    return std::make_unique<TaskReward<Ant<>>>(embedded_rules("ant/ant.h"));
   }
 
   std::unique_ptr<RewardModel> make_termination(const TaskOptions& options) const override {
     if (options.positions) return nullptr;
-    return std::make_unique<TaskTermination<Ant<false>>>();
+    return std::make_unique<TaskTermination<Ant<false>>>(embedded_rules("ant/ant.h"));
   }
 
  private:

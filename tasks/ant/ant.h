@@ -4,7 +4,7 @@
 // Without positions only the termination is known.
 #pragma once
 
-#include "../rollout.h"
+#include "../rules.h"
 
 namespace softmpc::tasks {
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "../embedded.h"
 #include "softmpc/multiversion.h"
 
 namespace softmpc::tasks {
@@ -27,7 +28,7 @@ void reward_lanes(Costmap map, float goal_x, float goal_y, const float* __restri
     const int column = DiffDrive::cell(x[j], map.left, inverse, map.width);
     const int row = DiffDrive::cell(y[j], map.bottom, inverse, map.height);
     const float distance = DiffDrive::distance(x[j], y[j], goal_x, goal_y);
-    out[j] = -(distance + DiffDrive::map_weight * cost[row * map.width + column]) * DiffDrive::dt;
+    out[j] = DiffDrive::reward(distance, cost[row * map.width + column]);
   }
 }
 
@@ -35,7 +36,7 @@ SOFTMPC_MULTIVERSION
 void value_lanes(float goal_x, float goal_y, const float* __restrict x, const float* __restrict y,
                  int count, float* __restrict out) {
   for (int j = 0; j < count; ++j)
-    out[j] = -DiffDrive::end_weight * DiffDrive::distance(x[j], y[j], goal_x, goal_y);
+    out[j] = DiffDrive::end_value(DiffDrive::distance(x[j], y[j], goal_x, goal_y));
 }
 
 }  // namespace
@@ -50,6 +51,16 @@ void DiffDriveDynamics::step(int, ConstColumns x, ConstColumns a, int count, con
 void DiffDriveReward::reward(ConstColumns, ConstColumns, ConstColumns next, int count,
                              float* out) const {
   reward_lanes(map_, goal_x_, goal_y_, next[DiffDrive::px], next[DiffDrive::py], count, out);
+}
+
+DeviceRules DiffDriveReward::device_rules() const {
+  DeviceRules rules{"softmpc::tasks::DiffDriveRules",
+                    embedded_rules("diff_drive/rules.h"),
+                    {static_cast<float>(map_.width), static_cast<float>(map_.height),
+                     map_.resolution, map_.left, map_.bottom, goal_x_, goal_y_}};
+  rules.parameters.insert(rules.parameters.end(), map_.cost,
+                          map_.cost + static_cast<std::size_t>(map_.width) * map_.height);
+  return rules;
 }
 
 void DiffDriveValue::evaluate(ConstColumns x, ConstColumns, int count, float* out, void*) const {

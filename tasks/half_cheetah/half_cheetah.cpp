@@ -39,7 +39,7 @@ class HalfCheetahTask final : public MujocoTask {
 
   std::unique_ptr<RewardModel> make_reward(const TaskOptions& options) const override {
     if (!options.positions) return nullptr;
-    return std::make_unique<TaskReward<HalfCheetah>>();
+    return std::make_unique<TaskReward<HalfCheetah>>(embedded_rules("half_cheetah/half_cheetah.h"));
   }
 };
 

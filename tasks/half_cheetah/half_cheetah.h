@@ -3,7 +3,7 @@
 // no termination.
 #pragma once
 
-#include "../rollout.h"
+#include "../rules.h"
 
 namespace softmpc::tasks {
 

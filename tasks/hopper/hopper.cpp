@@ -47,12 +47,12 @@ class HopperTask final : public MujocoTask {
 
   std::unique_ptr<RewardModel> make_reward(const TaskOptions& options) const override {
     if (!options.positions) return nullptr;
-    return std::make_unique<TaskReward<Hopper<>>>();
+    return std::make_unique<TaskReward<Hopper<>>>(embedded_rules("hopper/hopper.h"));
   }
 
   std::unique_ptr<RewardModel> make_termination(const TaskOptions& options) const override {
     if (options.positions) return nullptr;
-    return std::make_unique<TaskTermination<Hopper<false>>>();
+    return std::make_unique<TaskTermination<Hopper<false>>>(embedded_rules("hopper/hopper.h"));
   }
 };
 

@@ -4,7 +4,7 @@
 // observation clips them to +-10.
 #pragma once
 
-#include "../rollout.h"
+#include "../rules.h"
 
 namespace softmpc::tasks {
 

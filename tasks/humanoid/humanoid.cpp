@@ -54,8 +54,10 @@ class HumanoidTask final : public MujocoTask {
   std::unique_ptr<RewardModel> make_reward(const TaskOptions&) const override { return nullptr; }
 
   std::unique_ptr<RewardModel> make_termination(const TaskOptions& options) const override {
-    if (options.positions) return std::make_unique<TaskTermination<Humanoid<true>>>();
-    return std::make_unique<TaskTermination<Humanoid<false>>>();
+    std::string rules = embedded_rules("humanoid/humanoid.h");
+    if (options.positions)
+      return std::make_unique<TaskTermination<Humanoid<true>>>(std::move(rules));
+    return std::make_unique<TaskTermination<Humanoid<false>>>(std::move(rules));
   }
 };
 

@@ -3,7 +3,7 @@
 // observation, which lacks the centre of mass; rollouts learn it.
 #pragma once
 
-#include "../rollout.h"
+#include "../rules.h"
 
 namespace softmpc::tasks {
 

@@ -32,8 +32,10 @@ class HumanoidStandupTask final : public MujocoTask {
   }
 
   std::unique_ptr<RewardModel> make_reward(const TaskOptions& options) const override {
-    if (options.positions) return std::make_unique<TaskReward<HumanoidStandup<true>>>();
-    return std::make_unique<TaskReward<HumanoidStandup<false>>>();
+    std::string rules = embedded_rules("humanoid_standup/humanoid_standup.h");
+    if (options.positions)
+      return std::make_unique<TaskReward<HumanoidStandup<true>>>(std::move(rules));
+    return std::make_unique<TaskReward<HumanoidStandup<false>>>(std::move(rules));
   }
 };
 

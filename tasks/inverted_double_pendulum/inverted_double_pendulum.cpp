@@ -37,7 +37,8 @@ class InvertedDoublePendulumTask final : public MujocoTask {
   }
 
   std::unique_ptr<RewardModel> make_reward(const TaskOptions&) const override {
-    return std::make_unique<TaskReward<InvertedDoublePendulum>>();
+    return std::make_unique<TaskReward<InvertedDoublePendulum>>(
+        embedded_rules("inverted_double_pendulum/inverted_double_pendulum.h"));
   }
 
   void recover_state(const mjModel&, ConstLane o, double* positions,

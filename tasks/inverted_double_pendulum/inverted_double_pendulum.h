@@ -6,7 +6,7 @@
 
 #include <cmath>
 
-#include "../rollout.h"
+#include "../rules.h"
 
 namespace softmpc::tasks {
 

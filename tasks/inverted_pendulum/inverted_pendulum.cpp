@@ -31,7 +31,8 @@ class InvertedPendulumTask final : public MujocoTask {
   }
 
   std::unique_ptr<RewardModel> make_reward(const TaskOptions&) const override {
-    return std::make_unique<TaskReward<InvertedPendulum>>();
+    return std::make_unique<TaskReward<InvertedPendulum>>(
+        embedded_rules("inverted_pendulum/inverted_pendulum.h"));
   }
 };
 

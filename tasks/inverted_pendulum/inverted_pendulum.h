@@ -2,7 +2,7 @@
 // InvertedPendulum: reward and termination of rollouts. Exact.
 #pragma once
 
-#include "../rollout.h"
+#include "../rules.h"
 
 namespace softmpc::tasks {
 

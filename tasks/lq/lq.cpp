@@ -3,12 +3,13 @@
 #include "lq.h"
 
 #include "../analytic_task.h"
+#include "../embedded.h"
 #include "../task_list.h"
 
 namespace softmpc::tasks {
 
 const Task& lq_task() {
-  static const AnalyticTask<Lq> task;
+  static const AnalyticTask<Lq> task(embedded_rules("lq/lq.h"));
   return task;
 }
 

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "../reset_random.h"
-#include "../rollout.h"
+#include "../rules.h"
 
 namespace softmpc::tasks {
 

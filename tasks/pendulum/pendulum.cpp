@@ -3,12 +3,13 @@
 #include "pendulum.h"
 
 #include "../analytic_task.h"
+#include "../embedded.h"
 #include "../task_list.h"
 
 namespace softmpc::tasks {
 
 const Task& pendulum_task() {
-  static const AnalyticTask<Pendulum> task;
+  static const AnalyticTask<Pendulum> task(embedded_rules("pendulum/pendulum.h"));
   return task;
 }
 

@@ -47,7 +47,7 @@ class PusherTask final : public MujocoTask {
   }
 
   std::unique_ptr<RewardModel> make_reward(const TaskOptions&) const override {
-    return std::make_unique<TaskReward<Pusher>>();
+    return std::make_unique<TaskReward<Pusher>>(embedded_rules("pusher/pusher.h"));
   }
 };
 

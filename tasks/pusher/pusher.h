@@ -2,7 +2,7 @@
 // Pusher: reward of rollouts. Exact; there is no termination.
 #pragma once
 
-#include "../rollout.h"
+#include "../rules.h"
 
 namespace softmpc::tasks {
 

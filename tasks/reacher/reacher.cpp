@@ -48,7 +48,7 @@ class ReacherTask final : public MujocoTask {
   }
 
   std::unique_ptr<RewardModel> make_reward(const TaskOptions&) const override {
-    return std::make_unique<TaskReward<Reacher>>();
+    return std::make_unique<TaskReward<Reacher>>(embedded_rules("reacher/reacher.h"));
   }
 
   void recover_state(const mjModel&, ConstLane o, double* positions,

@@ -39,7 +39,7 @@ class SwimmerTask final : public MujocoTask {
 
   std::unique_ptr<RewardModel> make_reward(const TaskOptions& options) const override {
     if (!options.positions) return nullptr;
-    return std::make_unique<TaskReward<Swimmer>>();
+    return std::make_unique<TaskReward<Swimmer>>(embedded_rules("swimmer/swimmer.h"));
   }
 };
 

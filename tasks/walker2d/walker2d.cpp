@@ -41,12 +41,13 @@ class Walker2dTask final : public MujocoTask {
 
   std::unique_ptr<RewardModel> make_reward(const TaskOptions& options) const override {
     if (!options.positions) return nullptr;
-    return std::make_unique<TaskReward<Walker2d<>>>();
+    return std::make_unique<TaskReward<Walker2d<>>>(embedded_rules("walker2d/walker2d.h"));
   }
 
   std::unique_ptr<RewardModel> make_termination(const TaskOptions& options) const override {
     if (options.positions) return nullptr;
-    return std::make_unique<TaskTermination<Walker2d<false>>>();
+    return std::make_unique<TaskTermination<Walker2d<false>>>(
+        embedded_rules("walker2d/walker2d.h"));
   }
 };
 

@@ -3,7 +3,7 @@
 // them only the termination is known.
 #pragma once
 
-#include "../rollout.h"
+#include "../rules.h"
 
 namespace softmpc::tasks {
 

@@ -21,6 +21,7 @@
 
 #include "softmpc/planner.h"
 #include "tasks/lq/lq.h"
+#include "tasks/rollout.h"
 
 namespace softmpc {
 namespace {

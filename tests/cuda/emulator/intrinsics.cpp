@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "intrinsics.h"
 
-#include <bit>
-
+#include "rules.h"
 #include "softmpc/hd/bf16.h"
 #include "softmpc/hd/f16.h"
 
@@ -14,7 +13,7 @@ using emulator::machine;
 using emulator::meet;
 using emulator::Meeting;
 
-namespace {
+namespace emulator {
 
 void require_aligned(const void* pointer, std::size_t alignment, const char* call) {
   if (reinterpret_cast<std::uintptr_t>(pointer) % alignment != 0)
@@ -30,6 +29,13 @@ void require_shared(const void* pointer, std::size_t bytes, const char* call) {
          " are not in the block's " + std::to_string(block.shared_bytes) +
          " bytes of shared memory");
 }
+
+}  // namespace emulator
+
+using emulator::require_aligned;
+using emulator::require_shared;
+
+namespace {
 
 /// Barrier `id` of the block for `count` threads.
 void meet_threads(const char* name, int id, int count) {
@@ -114,6 +120,12 @@ Words4 load_constant(const std::uint32_t* from) {
   return words;
 }
 
+std::uint32_t shared_address(const void* shared) {
+  require_shared(shared, 0, "shared_address");
+  const auto byte = static_cast<const char*>(shared) - current->block->shared;
+  return emulator::kSharedBase + static_cast<std::uint32_t>(byte);
+}
+
 void copy_async(void* shared, const void* global) {
   require_aligned(shared, 16, "copy_async");
   require_aligned(global, 16, "copy_async");
@@ -128,13 +140,11 @@ void copy_commit() { current->group_ends.push_back(current->copies.size()); }
 
 namespace emulator {
 
-namespace {
 void finish_copies(Thread& thread, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i)
     std::memcpy(thread.copies[i].to, thread.copies[i].from, thread.copies[i].bytes);
   thread.copies.erase(thread.copies.begin(), thread.copies.begin() + static_cast<int>(count));
 }
-}  // namespace
 
 void copy_wait(int pending) {
   Thread& thread = *current;
@@ -146,9 +156,6 @@ void copy_wait(int pending) {
   ends.erase(ends.begin(), ends.begin() + static_cast<int>(groups));
   for (std::size_t& end : ends) end -= count;
 }
-
-void finish_thread(Thread& thread) { finish_copies(thread, thread.copies.size()); }
-void finish_bulk() {}
 
 }  // namespace emulator
 

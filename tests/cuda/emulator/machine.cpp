@@ -73,7 +73,8 @@ const char* name_of(Meeting meeting) {
                                       "wgmma_fence",
                                       "wgmma_commit",
                                       "wgmma_wait",
-                                      "set_registers"};
+                                      "set_registers",
+                                      "cluster_arrive"};
   return names[static_cast<int>(meeting)];
 }
 
@@ -168,6 +169,7 @@ void Machine::start_block(Block& block, int index, int rank) {
   block.index = index;
   block.rank = rank;
   block.live = grid_.threads;
+  block.barrier_fence_due = false;
   block.shared_bytes = grid_.shared_bytes;
   if (block.shared == nullptr) {
     void* memory = nullptr;
@@ -287,13 +289,19 @@ void Machine::push_front(Thread* thread) {
   ++count_;
 }
 
+/// Bulk copies may end in any order.
+std::size_t Machine::some_bulk() {
+  if (options_.order == Order::forward) return 0;
+  return options_.order == Order::reverse ? bulk.size() - 1 : draw() % bulk.size();
+}
+
 Thread* Machine::next() {
   while (count_ == 0) {
     if (bulk.empty()) return nullptr;
-    finish_bulk();
+    finish_bulk(some_bulk());
   }
   if (options_.order == Order::random) {
-    if (!bulk.empty() && draw() % 8 == 0) finish_bulk();
+    if (!bulk.empty() && draw() % 8 == 0) finish_bulk(some_bulk());
     std::swap(ready_[head_], ready_[(head_ + draw() % count_) & (ready_.size() - 1)]);
   }
   Thread* thread = ready_[head_];

@@ -57,7 +57,8 @@ enum class Meeting : std::uint8_t {
   wgmma_fence,
   wgmma_commit,
   wgmma_wait,
-  set_registers
+  set_registers,
+  cluster_arrive
 };
 const char* name_of(Meeting meeting);
 
@@ -140,7 +141,8 @@ struct Block {
   std::size_t shared_bytes = 0;
   std::vector<Thread*> threads;
   std::vector<std::unique_ptr<Warp>> warps;
-  SomeBarrier barriers[16];                                 ///< 0: sync_block
+  bool barrier_fence_due = false;  ///< barriers were initialised, and no fence since
+  SomeBarrier barriers[16];        ///< 0: sync_block
   std::vector<std::vector<std::uint64_t>> warpgroup_calls;  ///< of each warpgroup, in order
 
   bool owns(const void* pointer, std::size_t bytes) const {
@@ -199,6 +201,7 @@ class Machine {
   void thread_ended(Thread& thread);
   void cancel();
   Thread* next();
+  std::size_t some_bulk();
   void push_front(Thread* thread);
   void change_to(Thread* to, bool ends);
   std::string deadlock() const;
@@ -239,11 +242,9 @@ void meet(Meeting meeting, std::uint64_t detail, const Finish& finish) {
   machine->perhaps_yield();
 }
 
-/// Ends what a thread has under way: copies and stores to other blocks.
+/// What a thread has under way at its end.
 void finish_thread(Thread& thread);
-/// Does the oldest bulk copy and counts it at its barrier.
-void finish_bulk();
-/// All of a warp's products of a warpgroup but the latest `pending` groups.
-void finish_products(Warp& warp, std::size_t pending);
+/// Does one of the bulk copies under way and counts it at its barrier.
+void finish_bulk(std::size_t which);
 
 }  // namespace softmpc::cuda::emulator

@@ -40,10 +40,31 @@ SOFTMPC_HD void multiply(Product& product) {
   }
 }
 
+template <class Format>
+SOFTMPC_HD void multiply_wide(WideProduct& product, int columns) {
+  alignas(64) float a[16][16];
+  for (int k = 0; k < 16; ++k)
+    for (int row = 0; row < 16; ++row) a[k][row] = Format::value(product.a[k][row]);
+  for (int column = 0; column < columns; ++column) {
+    float b[16], sum[16];
+    for (int k = 0; k < 16; ++k) b[k] = Format::value(product.b[column][k]);
+    for (int row = 0; row < 16; ++row) sum[row] = product.d[column][row];
+    for (int k = 0; k < 16; ++k)
+      for (int row = 0; row < 16; ++row) sum[row] += a[k][row] * b[k];
+    for (int row = 0; row < 16; ++row) product.d[column][row] = sum[row];
+  }
+}
+
 }  // namespace
 
 SOFTMPC_MULTIVERSION void multiply_f16(Product& product) { multiply<F16>(product); }
 SOFTMPC_MULTIVERSION void multiply_bf16(Product& product) { multiply<Bf16>(product); }
+SOFTMPC_MULTIVERSION void multiply_wide_f16(WideProduct& product, int columns) {
+  multiply_wide<F16>(product, columns);
+}
+SOFTMPC_MULTIVERSION void multiply_wide_bf16(WideProduct& product, int columns) {
+  multiply_wide<Bf16>(product, columns);
+}
 
 }  // namespace emulator
 

@@ -10,4 +10,14 @@ namespace softmpc::cuda::emulator {
 void multiply_f16(Product& product);
 void multiply_bf16(Product& product);
 
+/// A warp's 16 rows of an m64nNk16 product.
+struct alignas(64) WideProduct {
+  std::uint16_t a[16][16];   // [k][row]
+  std::uint16_t b[256][16];  // [column][k]
+  float d[256][16];          // [column][row]
+};
+/// d += a b for the first `columns` columns
+void multiply_wide_f16(WideProduct& product, int columns);
+void multiply_wide_bf16(WideProduct& product, int columns);
+
 }  // namespace softmpc::cuda::emulator

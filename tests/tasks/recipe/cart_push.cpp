@@ -3,6 +3,7 @@
 #include "cart_push.h"
 
 #include "cart_push_files.h"
+#include "tasks/embedded.h"
 #include "tasks/mujoco_task.h"
 
 namespace softmpc::tasks {
@@ -13,7 +14,7 @@ class CartPushTask final : public MujocoTask {
   CartPushTask()
       : MujocoTask({.name = "CartPush",
                     .summary = "hold a cart in the middle of its rail",
-                    .mjcf = cart_push_files().front().text,
+                    .mjcf = cart_push_files()[0].text,
                     .frame_skip = 2,
                     .time_limit = 100,
                     .has_termination = true,
@@ -31,7 +32,7 @@ class CartPushTask final : public MujocoTask {
   }
 
   std::unique_ptr<RewardModel> make_reward(const TaskOptions&) const override {
-    return std::make_unique<TaskReward<CartPush>>();
+    return std::make_unique<TaskReward<CartPush>>(rules_text(cart_push_files()[1].text));
   }
 };
 

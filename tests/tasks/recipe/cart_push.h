@@ -2,7 +2,7 @@
 // CartPush: reward and termination of rollouts. Exact.
 #pragma once
 
-#include "tasks/rollout.h"
+#include "tasks/rules.h"
 
 namespace softmpc::tasks {
 

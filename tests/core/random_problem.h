@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// Random planning problems of all settings, for tests against the oracle.
+#pragma once
+
+#include <limits>
+
+#include "planner_oracle.h"
+#include "random_models.h"
+
+namespace softmpc::testing {
+
+/// Hidden layers have between `narrowest` and `widest` units.
+inline oracle::Problem random_problem(Random& random, int narrowest = 3, int widest = 40) {
+  oracle::Problem p;
+  PlannerConfig& c = p.config;
+  const int nx = random.whole(1, 9), nu = random.whole(1, 7);
+  c.rollouts = 2 * random.whole(0, 60) + 1;
+  c.horizon = random.whole(1, 7);
+  c.iterations = random.whole(1, 3);
+  c.temperature = random.real(0.3, 1.5);
+  c.gamma = random.real(0.8, 1);
+  c.prior = random.coin() ? Prior::gaussian : Prior::uniform;
+  c.control_mode = static_cast<ControlMode>(random.whole(0, 2));
+  c.member_draw = static_cast<MemberDraw>(random.whole(0, 2));
+  c.handle_terminations = random.coin();
+  c.variance.assign(random.coin() ? 1u : static_cast<std::size_t>(nu), 0);
+  for (double& v : c.variance) v = random.real(0.02, 0.3);
+  p.shape = {nx, nu, {}, {}, random.whole(1, 5)};
+  for (int i = 0; i < nu; ++i) {
+    p.shape.action_low.push_back(static_cast<float>(random.real(-2, -0.5)));
+    p.shape.action_high.push_back(static_cast<float>(random.real(0.5, 2)));
+  }
+  p.outputs = {random.coin(), random.coin()};
+  const int width = random.whole(narrowest, widest);
+  const int out = nx + p.outputs.reward + p.outputs.termination + random.whole(0, 2);
+  p.members =
+      random_weights(random, random.whole(1, 5), {nx + nu, width, width, out}, 0.8, random.coin());
+  p.critic = random_weights(random, 1, {nx + nu, width, 1}, 1.5, random.coin());
+  p.policy = random_weights(random, 1, {nx, width, nu}, 1, random.coin());
+  if (nx > 1 && random.coin()) p.members.input_std[1] = std::numeric_limits<float>::infinity();
+  p.reward = [nx, nu](const auto& x, const auto& a, const auto& next) {
+    return TestRule::formula<double>(nx, nu, x, a, next);
+  };
+  p.distance_to_end = [](const auto& next) { return TestReward::kEnd - next[0]; };
+  return p;
+}
+
+}  // namespace softmpc::testing
