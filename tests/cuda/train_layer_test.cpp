@@ -6,8 +6,8 @@
 #include <cstring>
 
 #include "core/random_models.h"
-#include "emulator/emulated_device.h"
-#include "kernels/train_layer.cuh"
+#include "test_device.h"
+#include "train_kernels.h"
 #include "train_net.h"
 #include "train_oracle.h"
 
@@ -17,9 +17,7 @@ namespace {
 using softmpc::testing::Random;
 using testing::Doubles;
 using testing::OracleNet;
-using NoWidths = emulator::WidthList<emulator::Widths<0, 0, 0>>;
-SOFTMPC_EMULATE(TrainJob, NoWidths, train_forward);
-SOFTMPC_EMULATE(TrainJob, NoWidths, train_backward);
+using testing::test_device;
 
 constexpr double kRate = 3e-3;
 
@@ -90,13 +88,13 @@ struct Case {
     for (ProblemResult& p : results) p.value = random.real(-3, 3);
   }
 
-  std::vector<float> columns(const std::vector<float>& values, int components) const {
+  std::vector<float> columns(const std::vector<float>& from, int components) const {
     const int stride = parts_of(rows, kTrainRows) * kTrainRows;
     std::vector<float> turned(static_cast<std::size_t>(components) * stride);
     for (int r = 0; r < rows; ++r)
       for (int i = 0; i < components; ++i)
         turned[static_cast<std::size_t>(i) * stride + r] =
-            values[static_cast<std::size_t>(r) * components + i];
+            from[static_cast<std::size_t>(r) * components + i];
     return turned;
   }
 
@@ -239,7 +237,8 @@ TEST(TrainLayer, StepsEqualDoublePrecision) {
   const unsigned seed = std::random_device{}();
   SCOPED_TRACE("seed " + std::to_string(seed));
   Random random(seed);
-  emulator::EmulatedDevice device;
+  const auto machine = test_device();
+  Device& device = *machine;
   TrainStep step(device);
   for (int i = 0; i < 14; ++i) {
     Case members(random, false, 70, 50), critics(random, true, 70, 50);
@@ -262,7 +261,8 @@ TEST(TrainLayer, StepsEqualDoublePrecision) {
 
 TEST(TrainLayer, WideLayersTakeSeveralTiles) {
   Random random(3);
-  emulator::EmulatedDevice device;
+  const auto machine = test_device();
+  Device& device = *machine;
   TrainStep step(device);
   Case c(random, false, 40, 20);
   for (auto* v : {&c.parameters, &c.input, &c.goal, &c.terminated, &c.reward}) v->clear();
@@ -282,7 +282,8 @@ TEST(TrainLayer, WideLayersTakeSeveralTiles) {
 
 TEST(TrainLayer, TargetsMoveByPolyakEverySecondStep) {
   Random random(5);
-  emulator::EmulatedDevice device;
+  const auto machine = test_device();
+  Device& device = *machine;
   TrainStep step(device);
   Case c(random, true, 40, 20);
   c.create(device);
@@ -302,7 +303,8 @@ TEST(TrainLayer, BitsDoNotDependOnTheOrderOfThreadsAndBlocks) {
   std::vector<float> first;
   for (const emulator::RunOptions& options : emulator::all_orders(2)) {
     Random random(11);
-    emulator::EmulatedDevice device(emulator::facts_of(80), options);
+    const auto machine = test_device(80, 0, options);
+    Device& device = *machine;
     TrainStep step(device);
     Case members(random, false, 60, 40), critics(random, true, 40, 40);
     std::vector<float> bits;
