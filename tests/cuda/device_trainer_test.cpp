@@ -346,7 +346,7 @@ TEST(DeviceTrainer, StepsEqualThoseOfTheCpu) {
     CpuTrainer cpu(run);
     Worlds worlds(run);
     train(run, *device, &cpu, 14, worlds);
-    expect_equal(run, *device, cpu, 2e-3);
+    expect_equal(run, *device, cpu, 1e-5);
   }
 }
 
