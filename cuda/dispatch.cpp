@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dispatch.h"
 
+#include <algorithm>
 #include <string>
 
 #include "kernels/engine_bytes.h"
@@ -92,6 +93,8 @@ RolloutChoice tile(const KernelConstants& c, Number number, Operands critic, std
   // small tiles while processors are idle: weights then come to each at its own pace
   int slots = rollouts >= fills(device, 64) ? 64 : (rollouts >= fills(device, 32) ? 32 : 16);
   const auto limit = static_cast<std::size_t>(device.shared_per_block);
+  // sums of 64 rollouts of a layer of 512 leave no registers for its weights
+  if (widest(c.dynamics_width, c.critic_width, c.policy_width) > 256) slots = std::min(slots, 32);
   while (slots > 16 && tile_bytes(c, slots, critic) > limit) slots /= 2;
   const std::size_t bytes = tile_bytes(c, slots, critic);
   if (bytes > limit) no_room("tile", bytes, device);

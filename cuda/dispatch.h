@@ -19,6 +19,7 @@ struct RolloutChoice {
   KernelSource source;  ///< constants filled in, rules not
   LaunchShape shape;    ///< of one launch; blocks follow from the rollouts
   int slots = 0;        ///< rollouts of a block, or of a cluster
+  WeightOrder order = WeightOrder::fragments;
 };
 
 /// `rollouts` is the most that a solve will have: problems times K. Throws UsageError where the

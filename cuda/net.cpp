@@ -56,19 +56,14 @@ DeviceStack::DeviceStack(Device& device, int stack, std::vector<int> sizes, Numb
   const int layers = static_cast<int>(sizes_.size()) - 2, width = kernel_width(sizes_[1], number);
   const ParameterPlaces places = {sizes_[0], sizes_[1], layers, sizes_.back()};
   per_member_ = static_cast<std::size_t>(places.count());
-  const NetShape shape = {sizes_[0], width, layers, planned_, operands};
-  const PlainShape plain = {sizes_[0], width, layers, planned_};
-  const std::size_t words = number == Number::f32 ? plain.weights() : shape.words();
   parameters_ = device.allocate(per_member_ * stack_ * sizeof(float));
-  packed_ = device.allocate(words * stack_ * sizeof(std::uint32_t));
-  bias_ = device.allocate(static_cast<std::size_t>(shape.biases()) * stack_ * sizeof(float));
   normalisation_ = device.allocate(2 * (sizes_.front() + sizes_.back()) * sizeof(float));
   staging_ = device.allocate_host(
       std::max(per_member_ * stack_, static_cast<std::size_t>(normalisation_->size())) *
       sizeof(float));
   job_ = {.parameters = parameters(),
-          .words = packed_->as<std::uint32_t>(),
-          .bias = bias_->as<float>(),
+          .words = nullptr,
+          .bias = nullptr,
           .stack = stack_,
           .per_network = static_cast<int>(per_member_),
           .in = sizes_[0],
@@ -77,7 +72,8 @@ DeviceStack::DeviceStack(Device& device, int stack, std::vector<int> sizes, Numb
           .out = sizes_.back(),
           .width = width,
           .planned = planned_,
-          .operands = static_cast<int>(operands)};
+          .operands = static_cast<int>(operands),
+          .order = 0};
   pack_kernel_ = device.load({.call = pack_call(number), .header = "pack.cuh", .job = "PackJob"});
 }
 
@@ -134,19 +130,42 @@ void DeviceStack::download(MlpWeights& weights) const {
     }
 }
 
-void DeviceStack::pack() {
-  constexpr int kThreads = 256;
-  const std::size_t words = packed_->size() / sizeof(std::uint32_t);
-  const int blocks = static_cast<int>((words + kThreads - 1) / kThreads);
-  // a few elements a thread where there are many
-  device_.launch(*pack_kernel_, {.blocks = std::min(blocks, 1024), .threads = kThreads}, job_);
+void DeviceStack::require(WeightOrder order) {
+  Copy& copy = copy_[static_cast<int>(order)];
+  if (copy.words) return;
+  const NetShape shape = {job_.in, job_.width, job_.layers, planned_, operands_, order};
+  const PlainShape plain = {job_.in, job_.width, job_.layers, planned_};
+  const std::size_t words = number_ == Number::f32 ? plain.weights() : shape.words();
+  copy.words = device_.allocate(words * stack_ * sizeof(std::uint32_t));
+  copy.bias = device_.allocate(static_cast<std::size_t>(shape.biases()) * stack_ * sizeof(float));
 }
 
-DeviceNet DeviceStack::view() const {
+void DeviceStack::pack() {
+  constexpr int kThreads = 256;
+  for (int order = 0; order < 2; ++order) {
+    const Copy& copy = copy_[order];
+    if (!copy.words) continue;
+    PackJob job = job_;
+    job.words = copy.words->as<std::uint32_t>();
+    job.bias = copy.bias->as<float>();
+    job.order = order;
+    const std::size_t words = copy.words->size() / sizeof(std::uint32_t);
+    const int blocks = static_cast<int>((words + kThreads - 1) / kThreads);
+    // a few elements a thread where there are many
+    device_.launch(*pack_kernel_, {.blocks = std::min(blocks, 1024), .threads = kThreads}, job);
+  }
+}
+
+DeviceNet DeviceStack::view(WeightOrder order) const {
+  const Copy& copy = copy_[static_cast<int>(order)];
   const float* n = normalisation_->as<float>();
   const int in = sizes_.front(), out = sizes_.back();
-  return {
-      packed_->as<std::uint32_t>(), bias_->as<float>(), n, n + in, n + 2 * in, n + 2 * in + out};
+  return {copy.words->as<std::uint32_t>(),
+          copy.bias->as<float>(),
+          n,
+          n + in,
+          n + 2 * in,
+          n + 2 * in + out};
 }
 
 }  // namespace softmpc::cuda

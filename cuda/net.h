@@ -39,8 +39,10 @@ class DeviceStack {
   void download(MlpWeights& weights) const;
   /// Launches the packing of the present parameters.
   void pack();
+  /// Keeps a packed copy of this order too; float32 has one order only. Allocates, does not pack.
+  void require(WeightOrder order);
   /// What a kernel reads.
-  DeviceNet view() const;
+  DeviceNet view(WeightOrder order = WeightOrder::fragments) const;
   int planned() const { return planned_; }
   int width() const { return job_.width; }
 
@@ -54,8 +56,12 @@ class DeviceStack {
   Operands operands_;
   int planned_;
   std::size_t per_member_ = 0;
-  std::unique_ptr<Memory> parameters_, packed_, bias_, normalisation_, staging_;
-  PackJob job_;
+  std::unique_ptr<Memory> parameters_, normalisation_, staging_;
+  struct Copy {
+    std::unique_ptr<Memory> words, bias;
+  };
+  Copy copy_[2];  // by WeightOrder; empty where nobody needs it
+  PackJob job_;   // all but its outputs
   std::shared_ptr<Kernel> pack_kernel_;
 };
 

@@ -110,6 +110,8 @@ Solver::Solver(Device& device, const PlannerConfig& config, const ProblemShape& 
   const auto most = static_cast<std::size_t>(shape.max_problems) * config.rollouts;
   s.choice = choose_rollout(s.constants, number, critic_operands(number),
                             static_cast<std::int64_t>(most), device.facts(), options.path);
+  for (DeviceStack* stack : {nets.dynamics, nets.critics, nets.policy})
+    if (stack) stack->require(s.choice.order);
   s.choice.source.rules = rules;
   s.choice.source.host_rules = nets.reward;
   s.rollout = device.load(s.choice.source);
@@ -173,9 +175,9 @@ void Solver::launch_iteration(const SolveArrays& arrays, int problems, int criti
   job.temperature = static_cast<float>(s.config.temperature);
   job.inverse_temperature = static_cast<float>(1.0 / s.config.temperature);
   job.uniform_constant = s.uniform_constant;
-  job.dynamics = s.nets.dynamics->view();
-  job.critic = s.nets.critics->view();
-  if (s.constants.policy_residual) job.policy = s.nets.policy->view();
+  job.dynamics = s.nets.dynamics->view(s.choice.order);
+  job.critic = s.nets.critics->view(s.choice.order);
+  if (s.constants.policy_residual) job.policy = s.nets.policy->view(s.choice.order);
   job.critic_index = critic;
   job.rule_parameters = s.parameters->as<float>();
   job.cost = s.cost->as<float>();

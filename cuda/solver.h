@@ -13,11 +13,12 @@
 
 namespace softmpc::cuda {
 
-/// Stacks that a solver reads; they outlive it and keep their shapes. `policy` may be null.
+/// Stacks that a solver reads; they outlive it and keep their shapes. `policy` may be null. A
+/// solver requires the order of weights that it reads; the stacks are to be packed after that.
 struct SolverNets {
-  const DeviceStack* dynamics = nullptr;
-  const DeviceStack* critics = nullptr;
-  const DeviceStack* policy = nullptr;
+  DeviceStack* dynamics = nullptr;
+  DeviceStack* critics = nullptr;
+  DeviceStack* policy = nullptr;
   MemberOutputs outputs = {};
   const RewardModel* reward = nullptr;
 };

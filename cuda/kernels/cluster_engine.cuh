@@ -15,7 +15,8 @@ class ClusterEngine : public MmaEngine<slots, widest, number> {
   using Base = MmaEngine<slots, widest, number>;
   using Base::kGroups;
   using Base::kWarps;
-  static constexpr int kFirst = 8, kSlice = 16, kLast = 4;  // units that a warp fetches ahead
+  // units that a warp fetches ahead, as registers allow
+  static constexpr int kFirst = 8, kSlice = widest > 256 && slots > 16 ? 8 : 16, kLast = 4;
 
  public:
   using Base::kThreads;

@@ -82,6 +82,7 @@ struct PackJob {
   int in, hidden, layers, out;  ///< true sizes; `out` of the parameters
   int width, planned;           ///< padded width, outputs to keep
   int operands;                 ///< Operands
+  int order;                    ///< WeightOrder
 };
 
 }  // namespace softmpc::cuda

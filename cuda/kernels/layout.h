@@ -21,6 +21,17 @@ SOFTMPC_HD constexpr int round_up(int value, int multiple) {
 /// bits, at three times the work.
 enum class Operands { single, split };
 
+/// Order of the weights of one step of 32 inputs. `fragments`: as the lanes of mma.sync read them,
+/// [n8][lane][4 words]. `columns`: as wgmma reads them from shared memory, [k8][n][8 numbers].
+enum class WeightOrder { fragments, columns };
+
+/// Outputs of a wgmma that has room for `out`.
+SOFTMPC_HD constexpr int wgmma_outputs(int out) {
+  int n = 16;
+  while (n < out) n *= 2;
+  return n;
+}
+
 /// Parts that the inputs of layer l are laid out in; part p multiplies weight_part(p).
 SOFTMPC_HD constexpr int operand_parts(Operands operands, int layer) {
   return operands == Operands::split ? 3 : (layer == 0 ? 2 : 1);
@@ -35,6 +46,7 @@ SOFTMPC_HD constexpr int weight_part(int part) { return part == 2 ? 1 : 0; }
 struct NetShape {
   int in, width, layers, out;
   Operands operands;
+  WeightOrder order = WeightOrder::fragments;
 
   /// Entries of one part of layer l's input, whole k16 steps.
   SOFTMPC_HD constexpr int part_size(int l) const { return l == 0 ? (in + 15) / 16 * 16 : width; }
@@ -43,7 +55,10 @@ struct NetShape {
     return (operand_parts(operands, l) * part_size(l) + 31) / 32;
   }
   /// Groups of 8 outputs of layer l.
-  SOFTMPC_HD constexpr int n_tiles(int l) const { return l == layers ? (out + 7) / 8 : width / 8; }
+  SOFTMPC_HD constexpr int n_tiles(int l) const {
+    if (l < layers) return width / 8;
+    return order == WeightOrder::columns ? wgmma_outputs(out) / 8 : (out + 7) / 8;
+  }
   /// Words (pairs of 16-bit numbers) of layer l, and before it.
   SOFTMPC_HD constexpr int layer_words(int l) const { return k_steps(l) * n_tiles(l) * 128; }
   SOFTMPC_HD constexpr int first_word(int l) const {
@@ -65,14 +80,22 @@ struct PackedPlace {
   int n, k, part;
 };
 SOFTMPC_HD constexpr PackedPlace packed_place(const NetShape& s, int l, int index, int half) {
-  const int word = index % 4, lane = index / 4 % 32, tile = index / 128 % s.n_tiles(l);
-  const int k32 = index / 128 / s.n_tiles(l);
-  // words 0, 1 are b0, b1 of the first k16 step, words 2, 3 of the second
-  const Place b = b_fragment(lane, 2 * (word % 2) + half);
-  const int column = 32 * k32 + 16 * (word / 2) + b.row;
+  const int k32 = index / 128 / s.n_tiles(l), within = index % (128 * s.n_tiles(l));
+  const int word = within % 4;
+  int n = 0, column = 32 * k32;
+  if (s.order == WeightOrder::columns) {
+    const int outputs = 8 * s.n_tiles(l);
+    n = within / 4 % outputs;
+    column += within / 4 / outputs * 8 + 2 * word + half;
+  } else {
+    // words 0, 1 are b0, b1 of the first k16 step, words 2, 3 of the second
+    const Place b = b_fragment(within / 4 % 32, 2 * (word % 2) + half);
+    n = within / 128 * 8 + b.column;
+    column += 16 * (word / 2) + b.row;
+  }
   const int part = column / s.part_size(l);
   if (part >= operand_parts(s.operands, l)) return {0, -1, 0};
-  return {8 * tile + b.column, column % s.part_size(l), weight_part(part)};
+  return {n, column % s.part_size(l), weight_part(part)};
 }
 
 /// Float32 nets of the plain kernels: [layer][input][output], outputs in whole groups of 8.

@@ -56,19 +56,26 @@ template <int slots, int widest, Number number>
 class MmaEngine {
  public:
   static constexpr int kThreads = 256;
+  static constexpr WeightOrder kOrder = WeightOrder::fragments;
   static constexpr int kWarps = kThreads / 32;
   static constexpr int kGroup = 16;  // slots that share a network
   static constexpr int kGroups = slots / kGroup;
-  // a few rollouts are bound by the way from L2: more loads in flight
-  static constexpr int kAhead = slots <= 16 ? 4 : (slots <= 32 ? 2 : 1);
+  // Steps of weights in flight: a few rollouts are bound by the way from L2. Wide layers have no
+  // registers left for more than one.
+  template <int tiles>
+  static constexpr int kAhead = slots <= 16 ? (tiles > 4 ? 2 : 4)
+                                            : (slots <= 32 && tiles <= 4 ? 2 : 1);
 
   SOFTMPC_DEVICE MmaEngine(char* shared, int input_words, int = 0)
       : stride_(mma_engine_stride(widest, input_words)),
         act_(reinterpret_cast<std::uint32_t*>(shared)),
         partial_(reinterpret_cast<float*>(act_ + slots * stride_)) {}
 
-  /// Which tile of rollouts this block computes, and whether it writes the results.
+  /// Which tile of rollouts this thread works on, its number among the tile's threads, their
+  /// barrier, and whether it writes the results.
   SOFTMPC_DEVICE static int tile() { return block(); }
+  SOFTMPC_DEVICE static int index() { return thread(); }
+  SOFTMPC_DEVICE static void sync() { sync_block(); }
   SOFTMPC_DEVICE static bool writes() { return true; }
   /// Begins to fetch what evaluate() of this network will read; optional.
   template <int width>
@@ -92,7 +99,7 @@ class MmaEngine {
   /// Units of 8 outputs by 32 inputs that a warp reads ahead.
   template <int tiles>
   struct Ahead {
-    Words4 unit[kAhead][tiles];
+    Words4 unit[kAhead<tiles>][tiles];
   };
 
   SOFTMPC_DEVICE std::uint32_t* row(int slot) { return act_ + slot * stride_; }
@@ -155,6 +162,7 @@ class MmaEngine {
   template <bool all, int tiles>
   SOFTMPC_DEVICE void multiply(const std::uint32_t* weights, const NetShape& shape, int l,
                                int first, int end, float (&sum)[kGroups][tiles][4]) {
+    constexpr int kDepth = kAhead<tiles>;
     const int steps = shape.k_steps(l), step_words = shape.n_tiles(l) * 128;
     Ahead<tiles> next;
     const auto fetch = [&](int k, Words4(&to)[tiles]) {
@@ -164,17 +172,17 @@ class MmaEngine {
                               lane() * 4);
     };
     SOFTMPC_UNROLL
-    for (int i = 0; i < kAhead; ++i)
+    for (int i = 0; i < kDepth; ++i)
       if (i < steps) fetch(i, next.unit[i]);
-    for (int begin = 0; begin < steps; begin += kAhead) {
+    for (int begin = 0; begin < steps; begin += kDepth) {
       SOFTMPC_UNROLL
-      for (int i = 0; i < kAhead; ++i) {
+      for (int i = 0; i < kDepth; ++i) {
         const int k = begin + i;
         if (k >= steps) break;
         Words4 unit[tiles];
         SOFTMPC_UNROLL
         for (int n = 0; n < tiles; ++n) unit[n] = next.unit[i][n];
-        if (k + kAhead < steps) fetch(k + kAhead, next.unit[i]);
+        if (k + kDepth < steps) fetch(k + kDepth, next.unit[i]);
         step<all, tiles>(unit, shape, l, k, first, end, sum);
       }
     }

@@ -19,8 +19,12 @@ class Packing {
   // Threads of all blocks go through the words and biases of all networks.
   template <Number number>
   SOFTMPC_DEVICE void pack() const {
-    const NetShape shape = {job_.in, job_.width, job_.layers, job_.planned,
-                            static_cast<Operands>(job_.operands)};
+    const NetShape shape = {job_.in,
+                            job_.width,
+                            job_.layers,
+                            job_.planned,
+                            static_cast<Operands>(job_.operands),
+                            static_cast<WeightOrder>(job_.order)};
     const std::int64_t step = static_cast<std::int64_t>(blocks()) * threads();
     const std::int64_t first = static_cast<std::int64_t>(block()) * threads() + thread();
     for (std::int64_t i = first; i < static_cast<std::int64_t>(job_.stack) * shape.words();

@@ -16,6 +16,7 @@ template <int slots>
 class PlainEngine {
  public:
   static constexpr int kThreads = 256;
+  static constexpr WeightOrder kOrder = WeightOrder::fragments;
   static constexpr int kGroup = 1;  // each slot has its network
   static constexpr int kGroups = slots;
 
@@ -26,6 +27,8 @@ class PlainEngine {
         to_(from_ + slots * stride_) {}
 
   SOFTMPC_DEVICE static int tile() { return block(); }
+  SOFTMPC_DEVICE static int index() { return thread(); }
+  SOFTMPC_DEVICE static void sync() { sync_block(); }
   SOFTMPC_DEVICE static bool writes() { return true; }
   template <int width>
   SOFTMPC_DEVICE void prefetch(const DeviceNet&, const NetShape&, int) {}

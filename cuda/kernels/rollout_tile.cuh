@@ -17,16 +17,26 @@
 
 namespace softmpc::cuda {
 
+/// The member of a step where one serves all rollouts.
+template <class Sizes>
+SOFTMPC_DEVICE int step_member(const RolloutJob& job, int t) {
+  if (Sizes::members == 1) return 0;
+  if (Sizes::fixed_noise && job.fixed_member != nullptr) return job.fixed_member[t];
+  return hd::draw_member(job.header->seed, job.header->solve, job.iteration, t, Sizes::members);
+}
+
 /// `Rules`: reward and termination (DeviceRules). `critic_operands`: Operands of the critic.
 template <class Sizes, class Rules, class Engine, int slots, Operands net_operands,
           Operands critic_operands>
 class TileRollout {
  public:
-  SOFTMPC_DEVICE TileRollout(const RolloutJob& job, const TileMemory& memory)
+  template <class... EngineExtra>
+  SOFTMPC_DEVICE TileRollout(const RolloutJob& job, const TileMemory& memory,
+                             const EngineExtra&... extra)
       : job_(job),
         m_(memory),
         rules_(make_rules<Rules>(job.rule_parameters)),
-        engine_(memory.engine, memory.engine_words, most_outputs(Sizes{})),
+        engine_(memory.engine, memory.engine_words, most_outputs(Sizes{}), extra...),
         first_(static_cast<std::int64_t>(Engine::tile()) * slots),
         total_(static_cast<std::int64_t>(job.problems) * Sizes::rollouts) {}
 
@@ -36,14 +46,14 @@ class TileRollout {
       // a policy is evaluated in between
       if (!Sizes::policy_residual && same_member())
         engine_.template prefetch<Sizes::dynamics_width>(
-            job_.dynamics, dynamics_shape(Sizes{}, net_operands), member_of(t));
+            job_.dynamics, dynamics_shape(Sizes{}, net_operands, Engine::kOrder), member_of(t));
       act(t);
       step(t);
       account(t);
     }
     if (!Sizes::policy_residual)
       engine_.template prefetch<Sizes::critic_width>(
-          job_.critic, critic_shape(Sizes{}, critic_operands), job_.critic_index);
+          job_.critic, critic_shape(Sizes{}, critic_operands, Engine::kOrder), job_.critic_index);
     act(Sizes::horizon);
     finish();
   }
@@ -54,7 +64,7 @@ class TileRollout {
 
   // x_0 = observation, zeros if it is not finite (the update says so); J = 0
   SOFTMPC_DEVICE void start() {
-    for (int r = thread(); r < slots; r += kThreads) {
+    for (int r = Engine::index(); r < slots; r += kThreads) {
       std::int64_t at = first_ + r;
       if (at >= total_) at = total_ - 1;  // behind the end: repeats the last, is not written
       const int problem = static_cast<int>(at / Sizes::rollouts);
@@ -67,14 +77,14 @@ class TileRollout {
       for (int i = 0; i < Sizes::nx; ++i) finite &= x0[i] - x0[i] == 0.0f;
       for (int i = 0; i < Sizes::nx; ++i) m_.x[r * m_.x_stride + i] = finite ? x0[i] : 0.0f;
     }
-    sync_block();
+    Engine::sync();
   }
 
   /// eps_t ~ N(0, Sigma) into noise [slots, nu]
   SOFTMPC_DEVICE void draw(int t) {
     constexpr int kBlock = 4;
     const int blocks_of_action = (Sizes::nu + kBlock - 1) / kBlock;
-    for (int i = thread(); i < slots * blocks_of_action; i += kThreads) {
+    for (int i = Engine::index(); i < slots * blocks_of_action; i += kThreads) {
       const int r = i / blocks_of_action, b = i % blocks_of_action;
       float n[kBlock];
       hd::normal_block(job_.header->seed, job_.header->solve,
@@ -90,7 +100,7 @@ class TileRollout {
   }
 
   SOFTMPC_DEVICE void take_noise(int t) {
-    for (int i = thread(); i < slots * Sizes::nu; i += kThreads) {
+    for (int i = Engine::index(); i < slots * Sizes::nu; i += kThreads) {
       const int r = i / Sizes::nu, c = i % Sizes::nu;
       const std::size_t rollout =
           static_cast<std::size_t>(m_.problem[r]) * Sizes::rollouts + m_.rollout[r];
@@ -105,8 +115,8 @@ class TileRollout {
     else
       draw(t);
     if (Sizes::policy_residual) ask_policy(t);
-    sync_block();
-    for (int r = thread(); r < slots; r += kThreads) {
+    Engine::sync();
+    for (int r = Engine::index(); r < slots; r += kThreads) {
       const std::size_t at =
           (static_cast<std::size_t>(m_.problem[r]) * (Sizes::horizon + 1) + t) * Sizes::nu;
       float prior = m_.prior[r];
@@ -123,13 +133,13 @@ class TileRollout {
       m_.prior[r] = prior;
       m_.valid[r] = valid;
     }
-    sync_block();
+    Engine::sync();
   }
 
   // mu(x) = mid + half-range tanh(net(x)), into action
   SOFTMPC_DEVICE void ask_policy(int t) {
     engine_.template evaluate<Sizes::policy_width>(
-        job_.policy, policy_shape(Sizes{}, net_operands), OneNetwork{0},
+        job_.policy, policy_shape(Sizes{}, net_operands, Engine::kOrder), OneNetwork{0},
         [&](int slot, int c) { return m_.x[slot * m_.x_stride + c]; },
         [&](int slot, int c, float y) {
           const float mu = hd::from_unit(hd::tanh(y), job_.low[c], job_.high[c]);
@@ -159,18 +169,13 @@ class TileRollout {
     return Sizes::member_draw == kPerStep || Sizes::members == 1;
   }
 
-  SOFTMPC_DEVICE int member_of(int t) const {
-    if (Sizes::members == 1) return 0;
-    if (Sizes::fixed_noise && job_.fixed_member != nullptr) return job_.fixed_member[t];
-    return hd::draw_member(job_.header->seed, job_.header->solve, job_.iteration, t,
-                           Sizes::members);
-  }
+  SOFTMPC_DEVICE int member_of(int t) const { return step_member<Sizes>(job_, t); }
 
   /// One evaluation of the dynamics; `row_of(slot)` is the rollout in a slot, negative if none.
   template <class Index, class RowOf>
   SOFTMPC_DEVICE void predict(const Index& index, const RowOf& row_of) {
     engine_.template evaluate<Sizes::dynamics_width>(
-        job_.dynamics, dynamics_shape(Sizes{}, net_operands), index,
+        job_.dynamics, dynamics_shape(Sizes{}, net_operands, Engine::kOrder), index,
         [&](int slot, int c) { return input(row_of(slot), c); },
         [&](int slot, int c, float y) {
           const int r = row_of(slot);
@@ -193,7 +198,7 @@ class TileRollout {
   /// Sorts the tile's rollouts by member into slots; a member's slots begin a group.
   SOFTMPC_DEVICE void group_by_member(int t) {
     const int draw_step = Sizes::member_draw == kPerRollout ? 0 : t;
-    for (int r = thread(); r < slots; r += kThreads) {
+    for (int r = Engine::index(); r < slots; r += kThreads) {
       const hd::Philox4 key =
           hd::balanced_key(job_.header->seed, job_.header->solve, job_.iteration, draw_step,
                            job_.problem_id[m_.problem[r]]);
@@ -201,10 +206,10 @@ class TileRollout {
           hd::balanced_member(static_cast<std::uint32_t>(m_.rollout[r]),
                               static_cast<std::uint32_t>(Sizes::rollouts), Sizes::members, key);
     }
-    for (int i = thread(); i < slots * Engine::kGroup; i += kThreads) m_.slot_row[i] = -1;
-    if (thread() == 0) *m_.groups = 0;
-    sync_block();
-    for (int r = thread(); r < slots; r += kThreads) {
+    for (int i = Engine::index(); i < slots * Engine::kGroup; i += kThreads) m_.slot_row[i] = -1;
+    if (Engine::index() == 0) *m_.groups = 0;
+    Engine::sync();
+    for (int r = Engine::index(); r < slots; r += kThreads) {
       const int member = m_.member[r];
       int rank = 0, count = 0;  // among the rollouts of this member
       for (int s = 0; s < slots; ++s) {
@@ -214,8 +219,8 @@ class TileRollout {
       m_.rank[r] = rank;
       m_.group_count[r] = rank == 0 ? (count + Engine::kGroup - 1) / Engine::kGroup : 0;
     }
-    sync_block();
-    for (int r = thread(); r < slots; r += kThreads) {
+    Engine::sync();
+    for (int r = Engine::index(); r < slots; r += kThreads) {
       const int member = m_.member[r], rank = m_.rank[r];
       int group = 0, all = 0;
       for (int s = 0; s < slots; ++s) {
@@ -227,24 +232,25 @@ class TileRollout {
       if (rank % Engine::kGroup == 0) m_.group_member[group] = member;
       if (r == 0) *m_.groups = all;
     }
-    sync_block();
+    Engine::sync();
     // idle groups of the last pass repeat a member that is there
     const int groups = *m_.groups;
-    for (int g = groups + thread(); g < (groups + kPasses - 1) / kPasses * kPasses; g += kThreads)
+    for (int g = groups + Engine::index(); g < (groups + kPasses - 1) / kPasses * kPasses;
+         g += kThreads)
       m_.group_member[g] = m_.group_member[groups - 1];
-    sync_block();
+    Engine::sync();
   }
 
   // J -= gamma^t r_t; after a terminating step nothing counts
   SOFTMPC_DEVICE void account(int t) {
-    for (int r = thread(); r < slots; r += kThreads) {
+    for (int r = Engine::index(); r < slots; r += kThreads) {
       const float *x = m_.x + r * m_.x_stride, *next = m_.next + r * m_.x_stride;
       const float reward =
           Sizes::learned_reward ? m_.reward[r] : rules_.reward(x, m_.action + r * Sizes::nu, next);
       if (m_.alive[r]) m_.j[r] -= job_.discount[t] * reward;
       if (Sizes::handle_terminations && ends(r, next)) m_.alive[r] = 0;
     }
-    sync_block();
+    Engine::sync();
     float* swap = m_.x;
     m_.x = m_.next;
     m_.next = swap;
@@ -258,10 +264,10 @@ class TileRollout {
   // J -= gamma^H Q(x_H, a_H); S from J and the prior sum
   SOFTMPC_DEVICE void finish() {
     engine_.template evaluate<Sizes::critic_width>(
-        job_.critic, critic_shape(Sizes{}, critic_operands), OneNetwork{job_.critic_index},
-        [&](int slot, int c) { return input(slot, c); },
+        job_.critic, critic_shape(Sizes{}, critic_operands, Engine::kOrder),
+        OneNetwork{job_.critic_index}, [&](int slot, int c) { return input(slot, c); },
         [&](int slot, int, float q) { m_.reward[slot] = q; });
-    for (int r = thread(); r < slots; r += kThreads) {
+    for (int r = Engine::index(); r < slots; r += kThreads) {
       if (first_ + r >= total_ || !Engine::writes()) continue;
       // a select, not a product: a state that overflowed after its end must not make NaN of it
       const float q = m_.alive[r] ? m_.reward[r] : 0.0f;
