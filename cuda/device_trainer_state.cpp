@@ -219,6 +219,9 @@ DeviceTrainerState DeviceTrainer::read_state() const {
 
 void DeviceTrainer::write_state(const DeviceTrainerState& state) {
   Impl& t = *impl_;
+  if (std::min(state.added, t.config.trainer.replay_capacity) > t.slots)
+    throw Error("trainer state: " + std::to_string(state.added) +
+                " transitions are stored, trainer.steps gives room for " + std::to_string(t.slots));
   const auto put = [&](const char* what, float* to, std::size_t count,
                        const std::vector<float>& values) {
     if (values.size() != count)
