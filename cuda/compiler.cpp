@@ -87,7 +87,7 @@ std::string first_errors(const std::string& log) {
     const std::size_t end = std::min(log.find('\n', at), log.size());
     const std::string line = log.substr(at, end - at);
     at = end + 1;
-    if (line.find("error") == std::string::npos) continue;
+    if (line.find("error:") == std::string::npos) continue;
     text += (found++ > 0 ? "; " : "") + line;
   }
   return text.empty() ? log : text;

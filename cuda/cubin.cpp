@@ -4,6 +4,7 @@
 
 #include <elf.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <vector>
@@ -60,6 +61,9 @@ std::vector<Section> read_sections(std::string_view file) {
 
 // Records of .nv.info: format, attribute, a 16-bit value, or the size of what follows.
 constexpr int kSizedFormat = 4;
+// From sm_90 on the first bytes of a block's shared memory are the system's, and counted by the
+// section; ptxas -v and the limits of a device leave them out.
+constexpr int kReservedShared = 1024;
 constexpr int kFrameSize = 0x11, kMinStackSize = 0x12, kParameterBytes = 0x19, kRegisters = 0x2f;
 
 template <class Use>
@@ -108,7 +112,9 @@ CubinFacts read_cubin(std::string_view cubin, const std::string& kernel) {
   const auto kernel_record = [&](int attribute, int value, std::string_view) {
     if (attribute == kParameterBytes) facts.parameter_bytes = value;
   };
+  bool reserves = false;
   for (const Section& s : sections) {
+    reserves |= s.name == ".nv.shared.reserved.0";
     if (s.name == ".nv.info") for_each_record(s.bytes, function_record);
     if (s.name == ".nv.info." + kernel) for_each_record(s.bytes, kernel_record);
     if (s.name == ".nv.shared." + kernel) facts.static_shared = static_cast<int>(s.header.sh_size);
@@ -117,6 +123,7 @@ CubinFacts read_cubin(std::string_view cubin, const std::string& kernel) {
         ++facts.opcodes[read<std::uint16_t>(s.bytes, at) & 0xfff];
     }
   }
+  if (reserves) facts.static_shared = std::max(0, facts.static_shared - kReservedShared);
   if (facts.registers == 0) damaged("no count of registers");
   return facts;
 }

@@ -23,8 +23,10 @@ struct CubinFacts {
   }
 };
 
-// Opcodes that tests count; the same from sm_80 to sm_90.
-inline constexpr int kMufu = 0x308, kHmma = 0x23c, kLdsm = 0x83b, kHgmma = 0xdf0;
+// Opcodes that tests count, the same from sm_80 to sm_90. Of wgmma: a in registers, a in shared
+// memory.
+inline constexpr int kMufu = 0x308, kHmma = 0x23c, kLdsm = 0x83b;
+inline constexpr int kHgmma = 0xdf0, kHgmmaShared = 0x9f0;
 
 /// Facts of the kernel named `kernel`. Throws Error saying what is wrong with the file.
 CubinFacts read_cubin(std::string_view cubin, const std::string& kernel);

@@ -5,14 +5,16 @@
 #include <string>
 
 #include "kernels/engine_bytes.h"
+#include "kernels/ring_shape.h"
 #include "kernels/tile_memory.h"
 #include "softmpc/error.h"
 
 namespace softmpc::cuda {
 namespace {
 
-// Where tiles become faster than clusters: predicted, to be replaced by a measurement.
+// Where one path becomes faster than another: predicted, to be replaced by measurements.
 constexpr std::int64_t kMostForCluster = 1024;
+constexpr int kFewestForWgmma = 96;  // rollouts a processor; blocks take 128
 
 const char* name_of(Number number) {
   return number == Number::f16 ? "Number::f16" : "Number::bf16";
@@ -127,6 +129,53 @@ RolloutChoice plain(const KernelConstants& c, const DeviceFacts& device) {
   return choice;
 }
 
+std::size_t wgmma_bytes(const KernelConstants& c, int stages, Operands critic) {
+  const int engine = wgmma_activation_bytes(c, Operands::single, critic);
+  const TileMemory tile(c, 64, 64, 0, nullptr, engine);
+  return static_cast<std::size_t>(ring_bytes(stages)) + member_table_bytes(c.horizon) +
+         kWgmmaTiles * tile.bytes;
+}
+
+constexpr int kFewestStages = 3;  // one read, one about to be, one on its way
+
+/// Why warpgroups cannot compute these sizes; empty if they can.
+std::string no_wgmma(const KernelConstants& c, Operands critic, const DeviceFacts& device) {
+  if (device.capability != 90)
+    return device.name + " has compute capability " + std::to_string(device.capability) +
+           ", these instructions need 90";
+  if (c.member_draw != kPerStep && c.members > 1)
+    return "member_draw must be per_step, one member for all rollouts of a step";
+  if (c.policy_residual) return "control_mode policy_residual evaluates a policy in between";
+  if (widest(c.dynamics_width, c.critic_width, 0) > 256 || c.dynamics_outputs > 256)
+    return "hidden layers and outputs must be at most 256 wide";
+  const std::size_t bytes = wgmma_bytes(c, kFewestStages, critic);
+  if (bytes > static_cast<std::size_t>(device.shared_per_block))
+    return std::to_string(bytes) + " bytes of shared memory are needed, a block has " +
+           std::to_string(device.shared_per_block);
+  return {};
+}
+
+RolloutChoice wgmma(const KernelConstants& c, Number number, Operands critic, std::int64_t rollouts,
+                    const DeviceFacts& device) {
+  const auto limit = static_cast<std::size_t>(device.shared_per_block);
+  int stages = 8;
+  while (stages > kFewestStages && wgmma_bytes(c, stages, critic) > limit) --stages;
+  RolloutChoice choice;
+  choice.path = Path::wgmma;
+  choice.slots = 64 * kWgmmaTiles;
+  choice.order = WeightOrder::columns;
+  choice.ring_stages = stages;
+  choice.why = "two warpgroups of 64 rollouts a block, weights through a ring of " +
+               std::to_string(stages) + " stages, up to " + std::to_string(rollouts) + " rollouts";
+  choice.source.call = "rollout_wgmma<Sizes, Rules, " +
+                       std::to_string(wgmma_outputs(c.dynamics_outputs)) + ", " + name_of(number) +
+                       ", Operands::single, " + name_of(critic) + ">";
+  choice.source.header = "rollout_wgmma.cuh";
+  choice.source.threads = choice.shape.threads = kWgmmaThreads;
+  choice.shape.shared_bytes = static_cast<int>(wgmma_bytes(c, stages, critic));
+  return choice;
+}
+
 }  // namespace
 
 const char* to_string(Path path) {
@@ -156,18 +205,23 @@ RolloutChoice choose_rollout(const KernelConstants& constants, Number number, Op
   const std::string cluster_refused = no_cluster(constants, critic, device);
   if (wanted == Path::cluster && !cluster_refused.empty())
     throw UsageError("planner: path cluster cannot run here: " + cluster_refused);
-  if (wanted == Path::wgmma) throw UsageError("planner: path wgmma is not there yet");
+  const std::string wgmma_refused = no_wgmma(constants, critic, device);
+  if (wanted == Path::wgmma && !wgmma_refused.empty())
+    throw UsageError("planner: path wgmma cannot run here: " + wgmma_refused);
+  const bool any = wanted == Path::automatic;
   RolloutChoice choice;
   if (wants_plain)
     choice = plain(constants, device);
   else if (wanted == Path::cluster ||
-           (wanted == Path::automatic && rollouts <= kMostForCluster && cluster_refused.empty()))
+           (any && rollouts <= kMostForCluster && cluster_refused.empty()))
     choice = cluster(constants, number, critic, rollouts, device);
+  else if (wanted == Path::wgmma ||
+           (any && rollouts >= fills(device, kFewestForWgmma) && wgmma_refused.empty()))
+    choice = wgmma(constants, number, critic, rollouts, device);
   else
     choice = tile(constants, number, critic, rollouts, device);
   choice.source.job = "RolloutJob";
   choice.source.constants = constants;
-  choice.source.threads = choice.shape.threads = 256;
   return choice;
 }
 

@@ -20,6 +20,7 @@ struct RolloutChoice {
   LaunchShape shape;    ///< of one launch; blocks follow from the rollouts
   int slots = 0;        ///< rollouts of a block, or of a cluster
   WeightOrder order = WeightOrder::fragments;
+  int ring_stages = 0;  ///< of rollout_wgmma
 };
 
 /// `rollouts` is the most that a solve will have: problems times K. Throws UsageError where the

@@ -41,8 +41,8 @@ class DeviceMemory final : public Memory {
     if (result == CUDA_ERROR_OUT_OF_MEMORY) {
       std::size_t free = 0, total = 0;
       d.cuMemGetInfo(&free, &total);
-      throw Error("out of device memory: " + bytes_text(bytes) + " asked for, " + bytes_text(free) +
-                  " of " + std::to_string(total) + " are free");
+      throw Error("out of device memory: " + bytes_text(bytes) + " asked for, " +
+                  std::to_string(free) + " of " + std::to_string(total) + " are free");
     }
     context_->check(result, "allocating " + bytes_text(bytes) + " of device memory");
     data_ = reinterpret_cast<void*>(pointer);

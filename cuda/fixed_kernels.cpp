@@ -8,22 +8,69 @@
 namespace softmpc::cuda {
 namespace {
 
-// No sizes, no rules.
-KernelSource plain_source(const char* call, const char* header, const char* job, int threads) {
-  KernelSource source;
-  source.call = call;
-  source.header = header;
-  source.job = job;
-  source.threads = threads;
-  return source;
+KernelSource kernel(const char* call, const char* header, const char* job,
+                    const KernelConstants& constants = {}) {
+  return {.call = call, .header = header, .job = job, .constants = constants};
 }
+
+// A plan of the default settings, on a task of Hopper's size whose reward and end are learned.
+constexpr KernelConstants kHopper = {.nx = 12,
+                                     .nu = 3,
+                                     .rollouts = 200,
+                                     .horizon = 4,
+                                     .members = 4,
+                                     .dynamics_layers = 2,
+                                     .critic_layers = 2,
+                                     .policy_layers = 0,
+                                     .dynamics_outputs = 14,
+                                     .uniform_prior = 0,
+                                     .policy_residual = 0,
+                                     .member_draw = 0,
+                                     .handle_terminations = 1,
+                                     .learned_reward = 1,
+                                     .learned_termination = 1,
+                                     .has_termination = 1,
+                                     .fixed_noise = 0,
+                                     .dynamics_width = 256,
+                                     .critic_width = 256,
+                                     .policy_width = 256};
 
 }  // namespace
 
 const std::vector<FixedKernel>& fixed_kernels() {
   static const std::vector<FixedKernel> kernels = {
-      // name, source, capabilities, registers, static shared bytes
-      {"probe_draws", plain_source("probe_draws", "probe.cuh", "DrawJob", 256), {80, 90}, 32, 0},
+      // name, {call, header, job, constants}, capabilities, registers, static shared bytes
+      {"probe_draws", kernel("probe_draws", "probe.cuh", "DrawJob"), {80, 90}, 32, 0},
+      {"pack_f16", kernel("pack_weights<Number::f16>", "pack.cuh", "PackJob"), {80, 90}, 64, 0},
+      // of no sizes: these serve every task
+      {"train_forward", kernel("train_forward", "train_layer.cuh", "TrainJob"), {80, 90}, 128, 0},
+      {"train_backward", kernel("train_backward", "train_layer.cuh", "TrainJob"), {80, 90}, 168, 0},
+      {"train_act", kernel("train_act", "train_replay.cuh", "ActJob"), {80, 90}, 64, 0},
+      {"train_sample", kernel("train_sample", "train_replay.cuh", "SampleJob"), {80, 90}, 64, 0},
+      {"train_finish", kernel("train_finish", "train_replay.cuh", "FinishJob"), {80, 90}, 64, 0},
+      {"update",
+       kernel("update_plans<Sizes>", "update.cuh", "RolloutJob", kHopper),
+       {80, 90},
+       128,
+       0},
+      {"tile_16",
+       kernel("rollout_tile<Sizes, Rules, 16, Number::f16, Operands::single, Operands::split>",
+              "rollout_tile.cuh", "RolloutJob", kHopper),
+       {80, 90},
+       255,
+       0},
+      {"cluster_16",
+       kernel("rollout_cluster<Sizes, Rules, 16, Number::f16, Operands::single, Operands::split>",
+              "rollout_cluster.cuh", "RolloutJob", kHopper),
+       {90},
+       255,
+       0},
+      {"tile_64",
+       kernel("rollout_tile<Sizes, Rules, 64, Number::f16, Operands::single, Operands::split>",
+              "rollout_tile.cuh", "RolloutJob", kHopper),
+       {80, 90},
+       255,
+       0},
   };
   return kernels;
 }

@@ -82,6 +82,10 @@ using std::uint8_t;
 #include <cstring>
 #include <limits>
 #endif
+// the host's words, which neither compiler knows on a device
+#define __builtin_huge_valf() __builtin_bit_cast(float, 0x7f800000)
+#define __builtin_huge_val() __builtin_bit_cast(double, 0x7ff0000000000000)
+#define __builtin_nanf(text) __builtin_bit_cast(float, 0x7fc00000)
 #define __builtin_fmaf(a, b, c) ::fmaf(a, b, c)
 #define __builtin_fma(a, b, c) ::fma(a, b, c)
 #define __builtin_sqrtf(a) ::sqrtf(a)
@@ -121,10 +125,20 @@ std::string with_device_pragmas(std::string text) {
   return text;
 }
 
+// Rules of a kernel that has none: never asked for anything.
+constexpr std::string_view kNoRules = R"(struct NoRules {
+  static constexpr bool has_termination = false;
+  template <class X, class A, class N>
+  __host__ __device__ static float reward(const X&, const A&, const N&) { return 0; }
+  template <class N>
+  __host__ __device__ static bool terminated(const N&) { return false; }
+};
+)";
+
 std::string entry_text(const KernelSource& source) {
   const bool rules = !source.rules.type.empty();
   std::string text = "#line 1 \"entry\"\n";
-  if (!rules) text += "struct NoRules {\n  static constexpr bool has_termination = false;\n};\n";
+  if (!rules) text += kNoRules;
   text += "using Rules = " + (rules ? source.rules.type : "NoRules") + ";\n";
   text += "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(source.threads) +
           ", " + std::to_string(source.blocks_per_processor) + ")\n";

@@ -180,6 +180,7 @@ void Solver::launch_iteration(const SolveArrays& arrays, int problems, int criti
   if (s.constants.policy_residual) job.policy = s.nets.policy->view(s.choice.order);
   job.critic_index = critic;
   job.rule_parameters = s.parameters->as<float>();
+  job.ring_stages = s.choice.ring_stages;
   job.cost = s.cost->as<float>();
   job.valid = s.valid->as<std::uint8_t>();
   job.mu = s.mu->as<float>();

@@ -50,14 +50,15 @@ void Amalgamation::add_text(std::string_view text, const std::string& path) {
     text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
 
     const std::optional<std::string_view> name = directive(line, "include");
-    if (name && name->starts_with('"')) {
-      const std::string file(name->substr(1, name->find('"', 1) - 1));
+    const bool ours = name && (name->starts_with('"') || name->starts_with("<softmpc/"));
+    if (ours) {
+      const std::string file(name->substr(1, name->find_first_of("\">", 1) - 1));
       if (include((folder / file).lexically_normal().string()) || include(file)) {
         out_ += line_marker(number + 1, path);
         continue;
       }
     }
-    const bool dropped = (name && name->starts_with('<')) || directive(line, "pragma once");
+    const bool dropped = (name && !ours) || directive(line, "pragma once");
     if (!dropped) out_ += line;
     out_ += '\n';
   }

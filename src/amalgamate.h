@@ -10,9 +10,9 @@
 
 namespace softmpc {
 
-/// Replaces `#include "..."` by the file's text, each file once. System headers and `#pragma once`
-/// are dropped, files that nobody knows stay as they are, and #line keeps the compiler's messages
-/// true to the files.
+/// Replaces `#include "..."` and `<softmpc/...>` by the file's text, each file once. Other system
+/// headers and `#pragma once` are dropped, files that nobody knows stay as they are, and #line
+/// keeps the compiler's messages true to the files.
 class Amalgamation {
  public:
   /// Text of the file with this normalised path, if there is one.

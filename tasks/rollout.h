@@ -9,16 +9,21 @@
 #include "rules.h"
 #include "softmpc/model.h"
 
-namespace softmpc::tasks {
+// apart from all types: GCC names a type as seen from the function's namespace
+namespace softmpc::type_names {
 
 /// `T` as it is written in C++.
 template <class T>
-std::string type_name() {
+std::string of() {
   // GCC: "... [with T = softmpc::tasks::Lq; ...]", Clang: "... [T = softmpc::tasks::Lq]"
   const std::string_view text = __PRETTY_FUNCTION__;
   const std::size_t begin = text.find("T = ") + 4;
   return std::string(text.substr(begin, text.find_first_of(";]", begin) - begin));
 }
+
+}  // namespace softmpc::type_names
+
+namespace softmpc::tasks {
 
 /// A task's rules as a RewardModel. `Rules` has static host-device functions
 ///   float reward(x, a, next)   and, where `has_termination`,   bool terminated(next).
@@ -46,7 +51,7 @@ class TaskReward final : public RewardModel {
   }
   DeviceRules device_rules() const override {
     if (source_.empty()) return {};
-    return {type_name<Rules>(), source_, {}};
+    return {type_names::of<Rules>(), source_, {}};
   }
 
  private:

@@ -163,9 +163,9 @@ class ClusterEngine : public MmaEngine<slots, widest, number> {
     SOFTMPC_UNROLL
     for (int g = 0; g < kGroups; ++g) {
       std::uint32_t a[4];
-      this->load_a(a, g, Base::activation_word(shape, l, k, 0));
+      this->load_a(a, g, activation_word(shape, l, k, 0));
       mma<number>(even[g], a, unit.x, unit.y);
-      this->load_a(a, g, Base::activation_word(shape, l, k, 1));
+      this->load_a(a, g, activation_word(shape, l, k, 1));
       mma<number>(odd[g], a, unit.z, unit.w);
     }
   }
@@ -190,7 +190,7 @@ class ClusterEngine : public MmaEngine<slots, widest, number> {
       float h[2];
       for (int j = 0; j < 2; ++j) {
         z[j] += bias[column + j];
-        h[j] = split ? hd::silu(z[j]) : silu_fast(z[j]);
+        h[j] = split ? silu_close(z[j]) : silu_fast(z[j]);
       }
       const std::uint32_t rounded = pack_pair<number>(h[0], h[1]);
       std::uint32_t* to = this->row(slot) + (first + column) / 2;
@@ -249,9 +249,9 @@ class ClusterEngine : public MmaEngine<slots, widest, number> {
                                         int i, float (&sum)[4]) {
     const int k = last_step<width>(i);
     std::uint32_t a[4];
-    this->load_a(a, group, Base::activation_word(shape, l, k, 0));
+    this->load_a(a, group, activation_word(shape, l, k, 0));
     mma<number>(sum, a, unit.x, unit.y);
-    this->load_a(a, group, Base::activation_word(shape, l, k, 1));
+    this->load_a(a, group, activation_word(shape, l, k, 1));
     mma<number>(sum, a, unit.z, unit.w);
   }
 

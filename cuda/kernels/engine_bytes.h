@@ -26,6 +26,10 @@ SOFTMPC_HD constexpr int cluster_engine_bytes(int slots, int widest, int words, 
          4 * slots / 16 * 128 * (8 + 2 * kClusterBlocks * ((outputs + 7) / 8));
 }
 
+/// Tiles of 64 rollouts of a block of rollout_wgmma, a warpgroup each, and a warp that brings
+/// weights.
+inline constexpr int kWgmmaTiles = 2, kWgmmaThreads = (kWgmmaTiles + 1) * 128;
+
 /// Words of the widest layer or input of a net, whole steps of 4.
 SOFTMPC_HD constexpr int plain_engine_stride(int widest) { return round_up(widest, 4); }
 SOFTMPC_HD constexpr int plain_engine_bytes(int slots, int widest) {

@@ -116,6 +116,18 @@ SOFTMPC_DEVICE float tanh_fast(float x) {
   return y;
 }
 
+/// 2^x and 1 / x to about 2 units of the last place: an instruction each.
+SOFTMPC_DEVICE float exp2_fast(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+SOFTMPC_DEVICE float reciprocal_fast(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 // --- products of a warp
 
 /// A fragment [16, 16] from shared memory; the lane's address is that of ldmatrix_row(lane).

@@ -57,6 +57,7 @@ struct RolloutJob {
   DeviceNet dynamics, critic, policy;
   int critic_index;              ///< which critic of the stack
   const float* rule_parameters;  ///< of the reward rules
+  int ring_stages;               ///< of rollout_wgmma
   // outputs
   float* cost;            ///< [B, K] S before masking
   std::uint8_t* valid;    ///< [B, K] every v_t was inside the box

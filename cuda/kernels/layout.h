@@ -48,6 +48,8 @@ struct NetShape {
   Operands operands;
   WeightOrder order = WeightOrder::fragments;
 
+  SOFTMPC_HD constexpr int inputs(int l) const { return l == 0 ? in : width; }
+  SOFTMPC_HD constexpr int outputs(int l) const { return l == layers ? out : width; }
   /// Entries of one part of layer l's input, whole k16 steps.
   SOFTMPC_HD constexpr int part_size(int l) const { return l == 0 ? (in + 15) / 16 * 16 : width; }
   /// Steps of 32 along the input of layer l, all parts; the last may end in zero weights.
@@ -75,7 +77,7 @@ struct NetShape {
 };
 
 /// The weight that half `half` of word `index` of layer l holds: output n, input k of the layer and
-/// the part of the weight; k < 0 for padding.
+/// the part of the weight; k < 0 for padding of inputs, outputs or steps.
 struct PackedPlace {
   int n, k, part;
 };
@@ -94,8 +96,11 @@ SOFTMPC_HD constexpr PackedPlace packed_place(const NetShape& s, int l, int inde
     column += 16 * (word / 2) + b.row;
   }
   const int part = column / s.part_size(l);
+  const int k = column % s.part_size(l);
   if (part >= operand_parts(s.operands, l)) return {0, -1, 0};
-  return {n, column % s.part_size(l), weight_part(part)};
+  // both halves of a word are of the same part, also where one is padding
+  const bool padding = k >= s.inputs(l) || n >= s.outputs(l);
+  return {n, padding ? -1 : k, weight_part(part)};
 }
 
 /// Float32 nets of the plain kernels: [layer][input][output], outputs in whole groups of 8.

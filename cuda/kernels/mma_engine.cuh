@@ -21,6 +21,10 @@ SOFTMPC_DEVICE float silu_fast(float z) {
   return hd::fma(h, tanh_fast(h), h);
 }
 
+// silu(z) = z / (1 + 2^(-z log2 e)) to about 1e-6 relative, for split operands
+SOFTMPC_DEVICE float silu_close(float z) {
+  return z * reciprocal_fast(1.0f + exp2_fast(-1.44269504088896341f * z));
+}
 template <Number number>
 SOFTMPC_DEVICE std::uint32_t pack_pair(float low, float high) {
   if constexpr (number == Number::f16) return pack_f16(low, high);
@@ -49,6 +53,15 @@ SOFTMPC_DEVICE void mma(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_
     mma_f16(d, a, b0, b1);
   else
     mma_bf16(d, a, b0, b1);
+}
+
+/// First word (pair) of step k (of 32) of a slot's activations; `half` 0 or 1.
+SOFTMPC_DEVICE int activation_word(const NetShape& shape, int l, int k, int half) {
+  const int column = 32 * k + 16 * half, size = shape.part_size(l);
+  const int part = column / size;
+  const int parts = operand_parts(shape.operands, l);
+  // columns behind the last part meet zero weights; they are zero where they lie
+  return ((part < parts ? activation_part(part) : part) * size + column % size) / 2;
 }
 
 /// `slots` a multiple of 16; `widest` the widest padded hidden layer that will be evaluated.
@@ -123,15 +136,6 @@ class MmaEngine {
     const int begin = operand_parts(shape.operands, 0) * words;
     for (int i = thread(); i < slots * 8; i += kThreads)
       if (begin + i % 8 < input_words(shape)) row(i / 8)[begin + i % 8] = 0;
-  }
-
-  /// First word of step k (of 32) of a row's activations; `half` 0 or 1.
-  SOFTMPC_DEVICE static int activation_word(const NetShape& shape, int l, int k, int half) {
-    const int column = 32 * k + 16 * half, size = shape.part_size(l);
-    const int part = column / size;
-    const int parts = operand_parts(shape.operands, l);
-    // columns behind the last part meet zero weights; they are zero where they lie
-    return ((part < parts ? activation_part(part) : part) * size + column % size) / 2;
   }
 
   SOFTMPC_DEVICE void load_a(std::uint32_t (&a)[4], int group, int word) {
@@ -224,8 +228,8 @@ class MmaEngine {
         const int column = 8 * (warp() * kTiles + n) + p.column;
         const float z0 = sum[g][n][i] + bias[column], z1 = sum[g][n][i + 1] + bias[column + 1];
         // split operands are to be as good as float32, their SiLU too
-        const float h0 = split ? hd::silu(z0) : silu_fast(z0);
-        const float h1 = split ? hd::silu(z1) : silu_fast(z1);
+        const float h0 = split ? silu_close(z0) : silu_fast(z0);
+        const float h1 = split ? silu_close(z1) : silu_fast(z1);
         const std::uint32_t rounded = pack_pair<number>(h0, h1);
         std::uint32_t* to = row(16 * g + p.row) + column / 2;
         to[0] = rounded;

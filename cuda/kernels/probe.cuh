@@ -7,6 +7,7 @@
 
 #include "intrinsics.h"
 #include "softmpc/hd/philox.h"
+#include "tile_memory.h"
 
 namespace softmpc::cuda {
 
@@ -42,26 +43,13 @@ struct RuleJob {
 };
 
 template <class Rules>
-SOFTMPC_DEVICE Rules make_rules(const float* parameters) {
-  if constexpr (requires { Rules(parameters); }) {
-    return Rules(parameters);
-  } else {
-    return Rules();
-  }
-}
-
-template <class Rules, bool with_reward>
 SOFTMPC_KERNEL void probe_rules(const RuleJob& job) {
   const int i = block() * threads() + thread();
   if (i >= job.count) return;
   const Rules rules = make_rules<Rules>(job.parameters);
   const float* next = job.next + i * job.nx;
-  if constexpr (with_reward)
-    job.reward[i] = rules.reward(job.x + i * job.nx, job.action + i * job.nu, next);
-  if constexpr (Rules::has_termination)
-    job.terminated[i] = rules.terminated(next) ? 1 : 0;
-  else
-    job.terminated[i] = 0;
+  job.reward[i] = rules.reward(job.x + i * job.nx, job.action + i * job.nu, next);
+  job.terminated[i] = rules_terminated(rules, next) ? 1 : 0;
 }
 
 }  // namespace softmpc::cuda

@@ -42,7 +42,8 @@ class TileRollout {
 
   SOFTMPC_DEVICE void run() {
     start();
-    for (int t = 0; t < Sizes::horizon; ++t) {
+    SOFTMPC_KEEP_LOOP  // instructions are to stay in their cache
+        for (int t = 0; t < Sizes::horizon; ++t) {
       // a policy is evaluated in between
       if (!Sizes::policy_residual && same_member())
         engine_.template prefetch<Sizes::dynamics_width>(

@@ -32,6 +32,18 @@ SOFTMPC_HD int most_outputs(const Sizes& s) {
   return s.policy_residual && s.nu > s.dynamics_outputs ? s.nu : s.dynamics_outputs;
 }
 
+/// Activations of a tile of rollout_wgmma: 64 slots, the widest input of a layer with all its
+/// parts.
+template <class Sizes>
+SOFTMPC_HD int wgmma_activation_bytes(const Sizes& s, Operands net, Operands critic) {
+  int columns = 2 * engine_words(s, net, critic);
+  const int hidden = (net == Operands::split ? 2 : 1) * s.dynamics_width;
+  const int value = (critic == Operands::split ? 2 : 1) * s.critic_width;
+  if (hidden > columns) columns = hidden;
+  if (value > columns) columns = value;
+  return 64 * 2 * columns;
+}
+
 /// What PlainEngine is made with.
 template <class Sizes>
 SOFTMPC_HD int plain_widest(const Sizes& s) {

@@ -81,7 +81,9 @@ bool run_case(const PathCase& c, std::uint64_t seed) {
   oracle::Problem p = softmpc::testing::random_problem(random, c.narrowest, c.widest);
   const bool exact = c.precision == Precision::float32;
   if (!exact) soften(p);
-  if (c.path == Path::cluster) p.config.member_draw = MemberDraw::per_step;
+  if (c.path == Path::cluster || c.path == Path::wgmma) p.config.member_draw = MemberDraw::per_step;
+  if (c.path == Path::wgmma && p.config.control_mode == ControlMode::policy_residual)
+    p.config.control_mode = ControlMode::plain;
   p.config.precision = c.precision;
   const int problems = random.whole(1, p.shape.max_problems);
   SCOPED_TRACE(std::string(c.name) + ", seed " + std::to_string(seed) + ": " +
@@ -140,7 +142,9 @@ INSTANTIATE_TEST_SUITE_P(
         PathCase{"tile64", Path::tile, Precision::float16, kFloat16, 80, 1, 3, 64, 20},
         PathCase{"tile_wide", Path::tile, Precision::float16, kFloat16, 80, 1, 200, 256, 4},
         PathCase{"cluster16", Path::cluster, Precision::float16, kFloat16, 90, 0, 200, 256, 10},
-        PathCase{"cluster32", Path::cluster, Precision::float16, kFloat16, 90, 8, 200, 256, 6}),
+        PathCase{"cluster32", Path::cluster, Precision::float16, kFloat16, 90, 8, 200, 256, 6},
+        PathCase{"wgmma", Path::wgmma, Precision::float16, kFloat16, 90, 0, 3, 256, 10},
+        PathCase{"wgmma_bf16", Path::wgmma, Precision::bfloat16, kBfloat16, 90, 0, 3, 64, 5}),
     [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace

@@ -3,13 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <numeric>
 
-#include "emulator/emulated_device.h"
-#include "kernels/fragments.h"
+#include "error_of.h"
 #include "kernels/intrinsics.h"
-#include "softmpc/error.h"
-#include "softmpc/hd/f16.h"
 
 namespace softmpc::cuda {
 namespace {
@@ -18,16 +14,7 @@ using emulator::Order;
 using emulator::RunOptions;
 using emulator::Timing;
 
-/// The text of the Error that a run ends with; empty if none.
-std::string error_of(const emulator::Grid& grid, const RunOptions& options,
-                     const std::function<void()>& body) {
-  try {
-    emulator::run(grid, options, body);
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
+using test::error_of;
 
 TEST(Machine, EveryThreadRunsOnce) {
   for (const RunOptions& options : emulator::all_orders()) {
@@ -96,6 +83,151 @@ TEST(Machine, DeadlockAndDivergenceAreReported) {
       << diverged;
 }
 
+TEST(Machine, ErrorsOfAKernelLeaveTheMachineUsable) {
+  const emulator::Grid grid{"throws", 2, 64, 1, 128};
+  EXPECT_NE(error_of(grid, {},
+                     [] {
+                       sync_block();
+                       if (block() == 1 && thread() == 40) throw Error("oh");
+                       sync_block();
+                     })
+                .find("block 1, warp 1, lane 8: threw oh"),
+            std::string::npos);
+  EXPECT_EQ(error_of(grid, {}, [] { sync_block(); }), "");
+  EXPECT_NE(error_of({"odd", 1, 40, 1, 0}, {}, [] {}).find("40 threads"), std::string::npos);
+}
+
+TEST(Machine, MeetingsExchange) {
+  for (const RunOptions& options : emulator::all_orders())
+    emulator::run({"exchange", 1, 64, 1, 0}, options, [&] {
+      EXPECT_EQ(shuffle_xor(static_cast<float>(lane()), 5), static_cast<float>(lane() ^ 5));
+      EXPECT_EQ(shuffle_xor(lane() + 0.25, 16), (lane() ^ 16) + 0.25);
+      EXPECT_EQ(shuffle_xor(lane() * 3, 1), (lane() ^ 1) * 3);
+      EXPECT_EQ(shuffle(static_cast<float>(thread()), 7), static_cast<float>(warp() * 32 + 7));
+      EXPECT_EQ(ballot(lane() % 3 == 0), 0x49249249u);
+      int sum = lane();
+      for (int step = 16; step > 0; step /= 2) sum += shuffle_xor(sum, step);
+      EXPECT_EQ(sum, 31 * 16);
+    });
+}
+
+TEST(Machine, SomeOfTheThreadsMeet) {
+  for (const RunOptions& options : emulator::all_orders()) {
+    int result = 0;
+    emulator::run({"some", 1, 128, 1, 512}, options, [&] {
+      int* values = reinterpret_cast<int*>(shared_memory());
+      if (warp() == 3) return;
+      if (warp() < 2) {
+        values[thread()] = thread();
+        sync_some(1, 64);
+        if (thread() == 0)
+          for (int i = 1; i < 64; ++i) values[0] += values[i];
+      }
+      sync_some(2, 96);
+      if (thread() == 64) result = values[0];
+    });
+    EXPECT_EQ(result, 63 * 32);
+  }
+  const emulator::Grid grid{"some", 1, 64, 1, 0};
+  EXPECT_NE(error_of(grid, {}, [] { sync_some(1, warp() == 0 ? 32 : 64); }).find("deadlock"),
+            std::string::npos);
+  EXPECT_NE(error_of(grid, {}, [] { sync_some(16, 32); }).find("ids are 1 to 15"),
+            std::string::npos);
+  EXPECT_NE(error_of(grid, {},
+                     [] {
+                       if (lane() < 16) sync_some(1, 32);
+                     })
+                .find("came in part"),
+            std::string::npos);
+}
+
+TEST(Machine, TicketsAndBlocks) {
+  for (const RunOptions& options : emulator::all_orders()) {
+    std::uint32_t counter = 0;
+    float parts[5] = {}, total = 0;
+    emulator::run({"tickets", 5, 32, 1, 4}, options, [&] {
+      auto* last = reinterpret_cast<std::uint32_t*>(shared_memory());
+      if (thread() == 0) {
+        parts[block()] = static_cast<float>(block() + 1);
+        *last = take_ticket(&counter) == 4 ? 1 : 0;
+      }
+      sync_block();
+      if (*last == 0) return;
+      fence_device();
+      if (thread() == 0)
+        for (const float part : parts) total += part;
+    });
+    EXPECT_EQ(counter, 5u);
+    EXPECT_EQ(total, 15.0f);
+  }
+}
+
+/// Double-buffered copies of 16 bytes a thread; `kept` groups stay under way at the wait.
+template <int kept>
+void stream_kernel(const float* in, int tiles, float* out) {
+  auto* ring = reinterpret_cast<float*>(shared_memory());  // [2][32 threads][4]
+  const auto fetch = [&](int tile) {
+    if (tile < tiles)
+      copy_async(ring + (tile % 2 * 32 + thread()) * 4, in + (tile * 32 + thread()) * 4);
+    copy_commit();
+  };
+  fetch(0);
+  float sum = 0;
+  for (int tile = 0; tile < tiles; ++tile) {
+    fetch(tile + 1);
+    copy_wait<kept>();
+    sync_block();
+    for (int i = 0; i < 4; ++i) sum += ring[(tile % 2 * 32 + 31 - thread()) * 4 + i];
+    sync_block();
+  }
+  out[thread()] = sum;
+}
+
+TEST(Machine, CopiesArriveAtTheWaitAndNotBefore) {
+  std::vector<Words4> memory(32 * 5);
+  auto* in = reinterpret_cast<float*>(memory.data());
+  std::vector<float> expected(32);
+  for (int i = 0; i < 32 * 5 * 4; ++i) {
+    in[i] = static_cast<float>(i);
+    expected[static_cast<std::size_t>(31 - i / 4 % 32)] += in[i];
+  }
+  const emulator::Grid grid{"stream", 1, 32, 1, 1024};
+  for (const RunOptions& options : emulator::all_orders()) {
+    std::vector<float> out(32);
+    emulator::run(grid, options, [&] { stream_kernel<1>(in, 5, out.data()); });
+    EXPECT_EQ(out, expected) << to_string(options);
+  }
+  std::vector<float> out(32);
+  emulator::run(grid, {}, [&] { stream_kernel<2>(in, 5, out.data()); });
+  EXPECT_TRUE(std::isnan(out[0]));  // waits for too little: reads the poison
+}
+
+TEST(Machine, WrongAddressesAreReported) {
+  const emulator::Grid grid{"addresses", 1, 32, 1, 100};
+  alignas(16) static float global[8] = {};
+  const auto at = [&](int to, int from) {
+    return error_of(grid, {}, [=] { copy_async(shared_memory() + to, global + from); });
+  };
+  EXPECT_EQ(at(80, 4), "");
+  EXPECT_NE(at(96, 0).find("16 bytes at byte 96 are not in the block's 100 bytes"),
+            std::string::npos);
+  EXPECT_NE(at(8, 0).find("not aligned to 16"), std::string::npos);
+  EXPECT_NE(at(16, 1).find("not aligned to 16"), std::string::npos);
+#if defined(SOFTMPC_FIBER_ASAN)
+  EXPECT_DEATH(error_of(grid, {}, [] { shared_memory()[100] = 0; }), "heap-buffer-overflow");
+#else
+  EXPECT_NE(error_of(grid, {}, [] { shared_memory()[100] = 0; }).find("wrote byte 100 of 100"),
+            std::string::npos);
+#endif
+  EXPECT_NE(error_of(grid, {},
+                     [] {
+                       const auto* words = reinterpret_cast<const std::uint32_t*>(global);
+                       load_constant(words + 1);
+                     })
+                .find("load_constant"),
+            std::string::npos);
+}
+
 TEST(Machine, MmaSpeed) {
   const auto begin = std::chrono::steady_clock::now();
   float total = 0;
@@ -110,65 +242,6 @@ TEST(Machine, MmaSpeed) {
       std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   EXPECT_EQ(total, 256.0f * 4 * 256 * 16);
   RecordProperty("microseconds_per_mma", std::to_string(seconds / 2048 * 1e6));
-  std::fprintf(stderr, "%.3f us per mma\n", seconds / 2048 * 1e6);
-}
-
-// --- the device
-
-struct ScaleJob {
-  const float* in;
-  float* out;
-  float factor;
-};
-template <class Sizes, class Rules, int extra>
-SOFTMPC_KERNEL void scale_kernel(const ScaleJob& job) {
-  if (thread() < Sizes::nx) {
-    const float* x = job.in;
-    job.out[thread()] =
-        job.factor * x[thread()] + Rules::reward(x, x, x) + extra + Sizes::dynamics_width;
-  }
-}
-using TestWidths = emulator::WidthList<emulator::Widths<64, 64, 0>, emulator::Widths<128, 64, 0>>;
-SOFTMPC_EMULATE(ScaleJob, TestWidths, scale_kernel<Sizes, Rules, 3>);
-
-class SumReward : public RewardModel {
- public:
-  void reward(ConstColumns x, ConstColumns, ConstColumns next, int count,
-              float* out) const override {
-    for (int j = 0; j < count; ++j) out[j] = x[0][j] + next[1][j];
-  }
-};
-
-TEST(EmulatedDevice, LoadsLaunchesRecordsAndReplays) {
-  emulator::EmulatedDevice device;
-  const SumReward reward;
-  KernelSource source;
-  source.call = "scale_kernel<Sizes, Rules, 3>";
-  source.constants.nx = 3;
-  source.constants.nu = 1;
-  source.constants.dynamics_width = 128;
-  source.constants.critic_width = 64;
-  source.host_rules = &reward;
-  source.threads = 32;
-  const auto kernel = device.load(source);
-  const auto in = device.allocate(12), out = device.allocate(12);
-  std::vector<float> host = {1, 2, 3}, result(3);
-  const auto work = [&] {
-    device.upload(in->data(), host.data(), 12);
-    device.launch(*kernel, {1, 32, 1, 0}, ScaleJob{in->as<float>(), out->as<float>(), 10.0f});
-    device.download(result.data(), out->data(), 12);
-  };
-  work();
-  EXPECT_EQ(result, (std::vector<float>{144, 154, 164}));
-  const auto graph = device.record(work);
-  host = {0, 1, 2};
-  EXPECT_EQ(device.launches(), 1);
-  device.replay(*graph);
-  EXPECT_EQ(result, (std::vector<float>{132, 142, 152}));
-  EXPECT_EQ(device.launches(), 2);
-  source.constants.policy_width = 64;
-  EXPECT_THROW(device.load(source), Error);
-  EXPECT_THROW(device.upload(host.data(), host.data(), 12), Error);
 }
 
 }  // namespace

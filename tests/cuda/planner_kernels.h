@@ -6,6 +6,7 @@
 #include "kernels/pack.cuh"
 #include "kernels/rollout_cluster.cuh"
 #include "kernels/rollout_tile.cuh"
+#include "kernels/rollout_wgmma.cuh"
 #include "kernels/update.cuh"
 
 namespace softmpc::cuda {
@@ -15,9 +16,10 @@ template <int width>
 using Equal = emulator::Widths<width, width, width>;
 using PlainWidths = emulator::WidthList<Equal<8>, Equal<16>, Equal<24>, Equal<32>, Equal<40>>;
 using MmaWidths = emulator::WidthList<Equal<64>, Equal<256>>;
+using WgmmaWidths = emulator::WidthList<Equal<64>, Equal<128>, Equal<256>>;
 using ClusterWidths = emulator::WidthList<Equal<256>>;
 using AllWidths = emulator::WidthList<Equal<8>, Equal<16>, Equal<24>, Equal<32>, Equal<40>,
-                                      Equal<64>, Equal<256>>;
+                                      Equal<64>, Equal<128>, Equal<256>>;
 
 SOFTMPC_EMULATE(PackJob, NoWidths, pack_weights<Number::f32>);
 SOFTMPC_EMULATE(PackJob, NoWidths, pack_weights<Number::f16>);
@@ -38,6 +40,10 @@ SOFTMPC_EMULATE_TILE(Number::f16, 64);
 SOFTMPC_EMULATE_TILE(Number::bf16, 16);
 SOFTMPC_EMULATE_CLUSTER(Number::f16, 16);
 SOFTMPC_EMULATE_CLUSTER(Number::f16, 32);
+SOFTMPC_EMULATE(RolloutJob, WgmmaWidths,
+                rollout_wgmma<Sizes, Rules, 16, Number::f16, Operands::single, Operands::split>);
+SOFTMPC_EMULATE(RolloutJob, WgmmaWidths,
+                rollout_wgmma<Sizes, Rules, 16, Number::bf16, Operands::single, Operands::split>);
 #undef SOFTMPC_EMULATE_TILE
 #undef SOFTMPC_EMULATE_CLUSTER
 

@@ -51,14 +51,11 @@ TEST(F16, RoundsToNearestAndTiesToEven) {
   }
 }
 
-TEST(F16, LargeTinyAndClamped) {
+TEST(F16, LargeAndTiny) {
   EXPECT_EQ(hd::to_f16(1e30f), 0x7c00u);
   EXPECT_EQ(hd::to_f16(-kInf), 0xfc00u);
   EXPECT_EQ(hd::to_f16(1e-30f), 0u);
   EXPECT_EQ(hd::to_f16(-1e-45f), 0x8000u);
-  EXPECT_EQ(hd::clamp_f16(1e30f), 65504.0f);
-  EXPECT_EQ(hd::clamp_f16(-kInf), -65504.0f);
-  EXPECT_TRUE(std::isnan(hd::clamp_f16(std::nanf(""))));
   EXPECT_EQ(hd::pair_f16(1.0f, -2.0f), 0xc0003c00u);
 }
 

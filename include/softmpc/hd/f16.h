@@ -6,8 +6,6 @@
 
 namespace softmpc::hd {
 
-inline constexpr float kMaxF16 = 65504.0f;
-
 // Rounds to the nearest float16, ties to even; subnormals are exact, from 65,520 on it is infinity.
 SOFTMPC_HD std::uint32_t to_f16(float value) {
   const std::uint32_t bits = float_to_bits(value);
@@ -29,12 +27,6 @@ SOFTMPC_HD float from_f16(std::uint32_t half) {
   const std::uint32_t finite = float_to_bits(bits_to_float(size << 13) * 0x1p112f);
   const std::uint32_t special = (size << 13) | 0x7f800000u;
   return bits_to_float((size >= 0x7c00u ? special : finite) | (half & 0x8000u) << 16);
-}
-
-// The nearest value that float16 has: a large activation stays finite.
-SOFTMPC_HD float clamp_f16(float value) {
-  value = value < -kMaxF16 ? -kMaxF16 : value;
-  return value > kMaxF16 ? kMaxF16 : value;
 }
 
 SOFTMPC_HD std::uint32_t pair_f16(float low, float high) {

@@ -7,7 +7,9 @@
 #if defined(__CUDACC__)
 #define SOFTMPC_HD __host__ __device__ __forceinline__
 #define SOFTMPC_UNROLL _Pragma("unroll")
+#define SOFTMPC_KEEP_LOOP _Pragma("unroll 1")
 #else
 #define SOFTMPC_HD __attribute__((always_inline)) inline
 #define SOFTMPC_UNROLL _Pragma("GCC unroll 32")
+#define SOFTMPC_KEEP_LOOP
 #endif

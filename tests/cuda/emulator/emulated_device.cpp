@@ -54,7 +54,8 @@ DeviceFacts facts_of(int capability) {
           hopper ? 132 : 108,
           (hopper ? 227 : 163) * 1024,
           std::size_t{8} << 30,
-          hopper};
+          hopper,
+          true};
 }
 
 namespace {

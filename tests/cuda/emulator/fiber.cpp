@@ -17,7 +17,9 @@
 
 // softmpc_fiber_swap(save, load): pushes what a function must keep, leaves the stack pointer in
 // *save, takes `load` and pops.
-#if defined(__x86_64__)
+#if defined(SOFTMPC_FIBER_UCONTEXT)
+// swapcontext() is slow, and runs everywhere
+#elif defined(__x86_64__)
 asm(R"(
 .text
 .globl softmpc_fiber_swap
@@ -126,7 +128,13 @@ void Fiber::prepare(void (*entry)()) {
   tsan_ = __tsan_create_fiber(0);
   owns_tsan_ = true;
 #endif
-#if defined(__x86_64__)
+#if defined(SOFTMPC_FIBER_UCONTEXT)
+  ::getcontext(&context_);
+  context_.uc_stack.ss_sp = stack_;
+  context_.uc_stack.ss_size = static_cast<std::size_t>(high_ - static_cast<char*>(stack_));
+  context_.uc_link = nullptr;
+  ::makecontext(&context_, &Fiber::start, 0);
+#elif defined(__x86_64__)
   auto* frame = reinterpret_cast<std::uintptr_t*>(high_) - 8;
   for (int i = 0; i < 8; ++i) frame[i] = 0;
   frame[6] = reinterpret_cast<std::uintptr_t>(&Fiber::start);  // six registers, then `ret`
@@ -136,12 +144,6 @@ void Fiber::prepare(void (*entry)()) {
   for (int i = 0; i < 20; ++i) frame[i] = 0;
   frame[11] = reinterpret_cast<std::uintptr_t>(&Fiber::start);  // x30
   top_ = frame;
-#else
-  ::getcontext(&context_);
-  context_.uc_stack.ss_sp = stack_;
-  context_.uc_stack.ss_size = static_cast<std::size_t>(high_ - static_cast<char*>(stack_));
-  context_.uc_link = nullptr;
-  ::makecontext(&context_, &Fiber::start, 0);
 #endif
 }
 

@@ -6,6 +6,8 @@
 
 #if !defined(__x86_64__) && !defined(__aarch64__)
 #define SOFTMPC_FIBER_UCONTEXT 1
+#endif
+#if defined(SOFTMPC_FIBER_UCONTEXT)
 #include <ucontext.h>
 #endif
 #if defined(__SANITIZE_THREAD__)
@@ -42,17 +44,20 @@ class Fiber {
   void* stack_ = nullptr;  // lowest usable address
   std::size_t bytes_ = 0;
   char* high_ = nullptr;  // where its frames begin
-  void* top_ = nullptr;   // saved stack pointer
   void (*entry_)() = nullptr;
 #if defined(SOFTMPC_FIBER_UCONTEXT)
   ucontext_t context_;
+#else
+  void* top_ = nullptr;  // saved stack pointer
 #endif
-  // sanitizers
+#if defined(SOFTMPC_FIBER_ASAN)
   void* fake_stack_ = nullptr;
   const void* known_stack_ = nullptr;
   std::size_t known_bytes_ = 0;
+#elif defined(SOFTMPC_FIBER_TSAN)
   void* tsan_ = nullptr;
   bool owns_tsan_ = false;
+#endif
 
   static void arrived(Fiber& self);
   static void start();

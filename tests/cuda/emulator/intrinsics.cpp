@@ -46,12 +46,12 @@ void meet_threads(const char* name, int id, int count) {
     fail(std::string(name) + " " + std::to_string(id) + " for " + std::to_string(count) +
          " threads, others came for " + std::to_string(barrier.expected));
   barrier.waiting.push_back(&self);
+  barrier.lanes[self.warp->index] |= 1u << self.lane;
   if (static_cast<int>(barrier.waiting.size()) < count) return machine->wait(name, id);
-  std::uint32_t lanes[32] = {};
-  for (const emulator::Thread* thread : barrier.waiting)
-    lanes[thread->warp->index] |= 1u << thread->lane;
-  for (const std::uint32_t mask : lanes)
+  for (std::uint32_t& mask : barrier.lanes) {
     if (mask != 0 && mask != 0xffffffffu) fail(std::string(name) + ": a warp came in part");
+    mask = 0;
+  }
   barrier.waiting.pop_back();
   static thread_local std::vector<emulator::Thread*> woken;
   woken.swap(barrier.waiting);
@@ -159,11 +159,7 @@ void copy_wait(int pending) {
 
 }  // namespace emulator
 
-std::uint32_t pack_f16(float low, float high) {
-  // as fmin(fmax()): NaN becomes the lower bound
-  const auto clamp = [](float x) { return std::fmin(std::fmax(x, -hd::kMaxF16), hd::kMaxF16); };
-  return hd::pair_f16(clamp(low), clamp(high));
-}
+std::uint32_t pack_f16(float low, float high) { return hd::pair_f16(low, high); }
 
 void unpack_f16(std::uint32_t word, float& low, float& high) {
   low = hd::from_f16(word & 0xffffu);
@@ -172,6 +168,8 @@ void unpack_f16(std::uint32_t word, float& low, float& high) {
 
 std::uint32_t pack_bf16(float low, float high) { return hd::pair_bf16(low, high); }
 
+float exp2_fast(float x) { return std::exp2(x); }
+float reciprocal_fast(float x) { return 1.0f / x; }
 float tanh_fast(float x) {
   const float exact = std::tanh(x);
   const std::uint32_t bits = hd::float_to_bits(exact);

@@ -68,6 +68,8 @@ void unpack_f16(std::uint32_t word, float& low, float& high);
 std::uint32_t pack_bf16(float low, float high);
 /// tanh rounded to 11 significant bits: as good as the instruction, with other bits.
 float tanh_fast(float x);
+float exp2_fast(float x);
+float reciprocal_fast(float x);
 
 // --- products of a warp; sums in float32, k in ascending order (the machine's order is its own)
 

@@ -183,7 +183,7 @@ void Machine::start_block(Block& block, int index, int rank) {
   block.threads.clear();
   block.warps.clear();
   block.warpgroup_calls.assign(static_cast<std::size_t>((grid_.threads + 127) / 128), {});
-  for (auto& barrier : block.barriers) barrier.waiting.clear();
+  for (auto& barrier : block.barriers) barrier = {};
   for (int i = 0; i < grid_.threads; ++i) {
     if (i % 32 == 0) {
       block.warps.push_back(std::make_unique<Warp>());
@@ -297,7 +297,7 @@ std::size_t Machine::some_bulk() {
 
 Thread* Machine::next() {
   while (count_ == 0) {
-    if (bulk.empty()) return nullptr;
+    if (bulk.empty() || live_ == 0) return nullptr;
     finish_bulk(some_bulk());
   }
   if (options_.order == Order::random) {

@@ -131,6 +131,7 @@ struct Warp {
 
 struct SomeBarrier {
   int expected = 0;
+  std::uint32_t lanes[32] = {};  ///< of each warp, who is there
   std::vector<Thread*> waiting;
 };
 

@@ -26,7 +26,9 @@ inline void wgmma_wait() {
   emulator::wgmma_wait(pending);
 }
 template <int count>
-inline void wgmma_hold(float (&)[count]) {}
+inline void wgmma_hold(float (&d)[count]) {
+  (void)d;
+}
 template <int count>
 inline void registers_up() {
   static_assert(count >= 24 && count <= 256 && count % 8 == 0);

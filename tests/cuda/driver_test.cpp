@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests cuda/driver.cpp, context.cpp and driver_device.cpp on a driver that has no device but does
+// what FAKE_CUDA says: what goes wrong, and what is freed and shared.
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "device.h"
+#include "fixed_kernels.h"
+#include "precompiled.h"
+#include "softmpc/error.h"
+#include "temp_folder.h"
+
+namespace softmpc::cuda {
+namespace {
+
+using test::error_of;
+
+/// What the fake driver does, for a while.
+class Mode {
+ public:
+  explicit Mode(const char* mode) { setenv("FAKE_CUDA", mode, 1); }
+  ~Mode() { unsetenv("FAKE_CUDA"); }
+};
+
+struct DrawJob {  // as large as that of the probe
+  std::uint64_t words[4] = {};
+};
+
+KernelSource probe() { return fixed_kernels().front().source; }
+
+TEST(Driver, SaysThatItIsTooOld) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");  // the driver is loaded once a process
+  EXPECT_EXIT(
+      {
+        const Mode old("old");
+        std::fputs(unavailable().c_str(), stderr);
+        std::_Exit(0);
+      },
+      testing::ExitedWithCode(0),
+      "the CUDA driver supports CUDA 11.4, at least 12.0 is needed: update NVIDIA's driver to 525 "
+      "or later");
+}
+
+TEST(Driver, SaysWhatIsMissing) {
+  {
+    const Mode none("none");
+    EXPECT_EQ(unavailable().substr(0, 40), "no CUDA device: the driver finds none");
+    EXPECT_EQ(error_of<Error>([] { open_device(); }), unavailable());
+  }
+  {
+    const Mode old_device("v70");
+    EXPECT_EQ(unavailable(),
+              "the first CUDA device, Fake, has compute capability 7.0, at least 8.0 is needed");
+  }
+  EXPECT_EQ(unavailable(), "");
+}
+
+TEST(Driver, IsSharedAndClosed) {
+  std::shared_ptr<Device> device = open_device();
+  EXPECT_EQ(device, open_device());
+  EXPECT_EQ(device->facts().capability, 90);
+  EXPECT_EQ(device->facts().processors, 132);
+  EXPECT_TRUE(device->facts().clusters);
+  auto memory = device->allocate(64);
+  const std::weak_ptr<Device> watched = device;
+  device.reset();
+  EXPECT_TRUE(watched.expired());  // the memory keeps the context, not the device
+}
+
+TEST(Driver, RecordsAndReplays) {
+  const std::shared_ptr<Device> device = open_device();
+  auto first = device->allocate(4), second = device->allocate(4);
+  auto host = device->allocate_host(8);
+  int* value = host->as<int>();
+  EXPECT_EQ(value[0], 0);
+  device->download(value, first->data(), 4);
+  EXPECT_EQ(value[0], 0);  // zeroed
+  const auto graph = device->record([&] {
+    device->upload(first->data(), value, 4);
+    device->copy(second->data(), first->data(), 4);
+    device->download(value + 1, second->data(), 4);
+  });
+  value[0] = 7;
+  EXPECT_EQ(value[1], 0);
+  device->replay(*graph);
+  EXPECT_EQ(value[1], 7);
+  EXPECT_DOUBLE_EQ(device->time([&] { device->replay(*graph); }), 2e-3);
+  EXPECT_EQ(error_of<Error>([&] { device->record([] { throw Error("in between"); }); }),
+            "in between");
+  device->upload(first->data(), value, 4);  // no longer recorded
+  device->synchronise();
+}
+
+TEST(Driver, ChecksLaunches) {
+  if (precompiled_kernels().empty()) GTEST_SKIP() << "built without nvcc";
+  const std::shared_ptr<Device> device = open_device();
+  const auto kernel = device->load(probe());
+  EXPECT_GT(kernel->facts().registers, 8);
+  EXPECT_EQ(kernel->facts().spilled_bytes, 0);
+  EXPECT_TRUE(kernel->facts().from_cache);
+  const DrawJob job;
+  device->launch(*kernel, {.blocks = 2}, job);
+  EXPECT_EQ(error_of<Error>([&] { device->launch(*kernel, {.blocks = 2}, 1.0); }),
+            "probe_draws: the job has 8 bytes, the kernel's has 32");
+  EXPECT_NE(error_of<Error>([&] {
+              device->launch(*kernel, {.threads = 512}, job);
+            }).find("at most 256 threads"),
+            std::string::npos);
+  EXPECT_EQ(error_of<Error>([&] { device->launch(*kernel, {.shared_bytes = 300 << 10}, job); }),
+            "probe_draws needs 307200 bytes of shared memory a block, the device has 232448");
+}
+
+TEST(Driver, NamesMemoryThatIsNotThere) {
+  const std::shared_ptr<Device> device = open_device();
+  const Mode full("full");
+  EXPECT_EQ(error_of<Error>([&] { device->allocate(5000); }),
+            "out of device memory: 5000 bytes asked for, 1000 of 2000 are free");
+}
+
+TEST(Driver, SurvivesAFault) {
+  if (precompiled_kernels().empty()) GTEST_SKIP() << "built without nvcc";
+  std::shared_ptr<Device> device = open_device();
+  const auto kernel = device->load(probe());
+  auto memory = device->allocate(16);
+  auto graph = device->record([] {});
+  {
+    const Mode fault("fault");
+    EXPECT_EQ(error_of<Error>([&] { device->synchronise(); }),
+              "waiting for the device: CUDA_ERROR_ILLEGAL_ADDRESS (in a test): all on the device "
+              "is lost, create what used it again");
+  }
+  EXPECT_EQ(error_of<Error>([&] { device->replay(*graph); }),
+            "the device was lost by an earlier fault: open it again");
+  EXPECT_THROW(device->allocate(8), Error);
+  // a new one while all of the old is still there
+  const std::shared_ptr<Device> fresh = open_device();
+  EXPECT_NE(fresh, device);
+  EXPECT_EQ(open_device(), fresh);
+  auto again = fresh->allocate(16);
+  fresh->synchronise();
+  EXPECT_EQ(error_of<Error>([&] { fresh->launch(*kernel, {}, DrawJob{}); }),
+            "probe_draws: was loaded on another device, or before a fault");
+  EXPECT_EQ(error_of<Error>([&] { fresh->replay(*graph); }),
+            "replaying: recorded on another device, or before a fault");
+  memory.release();  // lost with the context: only the fake's memory leaks
+  graph.reset();
+  device.reset();
+  fresh->synchronise();
+}
+
+TEST(Driver, NamesACubinThatItRefuses) {
+  const std::shared_ptr<Device> device = open_device();
+  const test::TempFolder cache;
+  setenv("SOFTMPC_CACHE_DIR", cache.path().c_str(), 1);
+  const Mode image("image");
+  const std::string error = error_of<Error>([&] { device->load(probe()); });
+  unsetenv("SOFTMPC_CACHE_DIR");
+  if (error.find("NVRTC, which compiles") != std::string::npos) GTEST_SKIP() << error;
+  EXPECT_EQ(error,
+            "the driver (CUDA 13.0) refuses the cubin of probe_draws: CUDA_ERROR_FAKE (in a test); "
+            "an NVRTC of CUDA 13 or an update of the driver helps");
+}
+
+}  // namespace
+}  // namespace softmpc::cuda
