@@ -75,9 +75,6 @@ DeviceTrainer::Impl::Impl(const Config& c, const TrainTask& t, const MlpWeights&
       member_norm(*device, member_weights.sizes),
       critic_norm(*device, critic_weights.sizes),
       step(*device) {
-  members.upload(member_weights);
-  critics.upload(critic_weights);
-  targets.upload(critic_weights);
   member_norm.upload(*device, member_weights);
   critic_norm.upload(*device, critic_weights);
   const SolverNets nets = {&members, &critics, nullptr, task.outputs, task.reward};
@@ -86,6 +83,10 @@ DeviceTrainer::Impl::Impl(const Config& c, const TrainTask& t, const MlpWeights&
   online = std::make_unique<Solver>(*device, c.planner, shape, nets, DeviceOptions{});
   target_solver = std::make_unique<Solver>(*device, target_config(c), problem_shape(t, rows),
                                            target_nets, DeviceOptions{});
+  // behind the solvers, which say in what order they read the weights
+  members.upload(member_weights);
+  critics.upload(critic_weights);
+  targets.upload(critic_weights);
   load_kernels();
   allocate_batches();
   set_losses();

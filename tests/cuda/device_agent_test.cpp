@@ -32,7 +32,7 @@ Config small(const Settings& settings) {
 }
 
 /// One agent with its own environments, as the trainer runs them.
-struct Run {
+struct Experiment {
   Config config;
   ThreadPool pool{1};
   Episodes episodes;
@@ -41,7 +41,7 @@ struct Run {
   UpdateSums sums;
   std::int64_t step = 0;
 
-  Run(const Config& c, const Task& task, bool device) : config(c), episodes(c, task) {
+  Experiment(const Config& c, const Task& task, bool device) : config(c), episodes(c, task) {
     if (device)
       agent = std::make_unique<DeviceAgent>(c, task, pool, test_device());
     else
@@ -91,7 +91,7 @@ TEST(DeviceAgent, TrainsAsTheCpuDoes) {
     SCOPED_TRACE(settings.empty() ? "default" : settings[0]);
     const Config config = small(settings);
     const Task& task = find_task("InvertedPendulum");
-    Run cpu(config, task, false), device(config, task, true);
+    Experiment cpu(config, task, false), device(config, task, true);
     cpu.advance(24);
     device.advance(24);
     const TensorFile a = device.state(), b = cpu.state();
@@ -124,10 +124,10 @@ TEST(DeviceAgent, AResumedRunIsBitForBitTheUninterruptedOne) {
   for (const Settings& settings : variants) {
     const Config config = small(settings);
     const Task& task = find_task("InvertedPendulum");
-    Run whole(config, task, true);
+    Experiment whole(config, task, true);
     whole.advance(11);
     const TensorFile file = whole.state();
-    Run resumed(config, task, true);
+    Experiment resumed(config, task, true);
     resumed.agent->load(file);
     const Replay& from = whole.agent->replay();
     for (std::int64_t slot = 0; slot < from.size(); ++slot) {
@@ -154,7 +154,7 @@ TEST(DeviceAgent, AResumedRunIsBitForBitTheUninterruptedOne) {
 TEST(DeviceAgent, ItsBundleHoldsTheNetsOfTheDevice) {
   const Config config = small({});
   const Task& task = find_task("InvertedPendulum");
-  Run run(config, task, true);
+  Experiment run(config, task, true);
   run.advance(6);
   const Bundle bundle = run.agent->bundle();
   const TensorFile file = run.state();
