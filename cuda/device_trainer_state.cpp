@@ -21,9 +21,7 @@ ProblemShape problem_shape(const TrainTask& t, int problems) {
   return {t.nx, t.nu, t.action_low, t.action_high, problems};
 }
 
-int planned_outputs(const TrainTask& t) {
-  return t.nx + t.outputs.reward + t.outputs.termination;
-}
+int planned_outputs(const TrainTask& t) { return t.nx + t.outputs.reward + t.outputs.termination; }
 
 /// Transitions that a run can store: memory follows its length where that is shorter.
 std::int64_t slots_of(const TrainerConfig& c) {
@@ -263,8 +261,7 @@ void DeviceTrainer::read_replay(std::int64_t first, std::span<float> records,
   Impl& t = *impl_;
   t.flush();
   const int record = 2 * t.task.nx + t.task.nu + 2;
-  t.device->download(records.data(), t.records->as<float>() + first * record,
-                     records.size_bytes());
+  t.device->download(records.data(), t.records->as<float>() + first * record, records.size_bytes());
   t.device->download(plans.data(), t.plans->as<float>() + first * t.plan, plans.size_bytes());
   t.wait();
 }

@@ -15,8 +15,8 @@ class TrainNet {
  public:
   /// For batches of `rows`; `parameters` and `target` (null: none) are the caller's. Loss and goals
   /// of stack() are the caller's to set.
-  TrainNet(Device& device, int networks, const std::vector<int>& sizes, int rows,
-           float* parameters, float* target = nullptr);
+  TrainNet(Device& device, int networks, const std::vector<int>& sizes, int rows, float* parameters,
+           float* target = nullptr);
 
   TrainStack& stack() { return stack_; }
   const TrainStack& stack() const { return stack_; }

@@ -115,7 +115,7 @@ std::span<const float> CpuAgent::act(std::span<const float> x, std::int64_t step
 }
 
 void CpuAgent::store(int environment, std::span<const float> x, std::span<const float> next,
-                  float reward, bool terminated) {
+                     float reward, bool terminated) {
   const std::size_t size = planner_.plan_size(), nu = spec_.nu;
   const std::span<const float> action = std::span(action_).subspan(environment * nu, nu);
   replay_.add(x, action, next, reward, terminated,

@@ -50,8 +50,8 @@ EnsembleLearner::EnsembleLearner(const ModelConfig& config, int nx, int nu, Memb
       nx_(nx),
       nu_(nu),
       outputs_(outputs),
-      net_(config.members, member_sizes(config, nx, nu, outputs), config.learning_rate, /*spare=*/true, nx + outputs.reward + outputs.termination,
-           precision),
+      net_(config.members, member_sizes(config, nx, nu, outputs), config.learning_rate,
+           /*spare=*/true, nx + outputs.reward + outputs.termination, precision),
       normalisation_(MlpWeights::zeros(config.members, net_.sizes())),
       loss_(config.members) {
   net_.initialise(seed, kMembers);

@@ -27,7 +27,8 @@ double regression_loss(const LossBlock& block, const T* y, const T* target, Loss
   return sum_over(block, [&](int at) {
     T de;
     const T e = y[at] - target[at];
-    const T value = loss == Loss::huber ? hd::huber_error(e, T(delta), de) : hd::squared_error(e, de);
+    const T value =
+        loss == Loss::huber ? hd::huber_error(e, T(delta), de) : hd::squared_error(e, de);
     dy[at] = T(scale) * de;
     return value;
   });

@@ -64,7 +64,11 @@ struct Trainer::Impl {
   std::int64_t report_step = 0;
 
   Impl(const Config& c, const Task& t)
-      : config(c), task(t), pool(c.trainer.threads), agent(make_agent(c, t, pool)), episodes(c, t) {}
+      : config(c),
+        task(t),
+        pool(c.trainer.threads),
+        agent(make_agent(c, t, pool)),
+        episodes(c, t) {}
 
   /// One step of every environment and the updates that belong to it.
   void advance(TrainObserver& observer) {
@@ -168,8 +172,7 @@ struct Trainer::Impl {
 Trainer::Trainer(const Config& config, const Task& task) {
   validate(config);
   Config resolved = config;
-  const TaskSpec spec =
-      task.spec({config.environment.positions, config.environment.time_limit});
+  const TaskSpec spec = task.spec({config.environment.positions, config.environment.time_limit});
   if (config.trainer.device != "cuda")
     resolved.planner.precision = resolve_precision(config, spec.nx, spec.nu);
   else if (config.planner.precision == Precision::automatic)

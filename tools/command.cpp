@@ -5,6 +5,7 @@
 #include <charconv>
 #include <filesystem>
 
+#include "softmpc/cuda.h"
 #include "softmpc/error.h"
 
 namespace softmpc::tools {
@@ -37,6 +38,13 @@ std::string resolve_device(const std::string& device) {
         "--device cuda: this build of softmpc has no CUDA backend; use --device cpu or auto");
   }
   throw UsageError("--device: '" + device + "' must be one of cpu, cuda, auto");
+}
+
+std::string resolve_train_device(const std::string& device) {
+  if (device != "cuda") return resolve_device(device);
+  const std::string why = cuda::unavailable();
+  if (!why.empty()) throw Error("--device cuda: " + why);
+  return device;
 }
 
 std::string bundle_path(const std::string& run_or_bundle) {

@@ -37,6 +37,8 @@ std::int64_t whole_number(const std::string& option, const std::string& value, s
 std::uint64_t seed_number(const std::string& option, const std::string& value);
 /// "cpu" for cpu and auto; says what is missing for cuda.
 std::string resolve_device(const std::string& device);
+/// The same for training, which has a CUDA backend: "cuda" where there is a device.
+std::string resolve_train_device(const std::string& device);
 /// The bundle of a run folder, or the path itself where it is no folder.
 std::string bundle_path(const std::string& run_or_bundle);
 

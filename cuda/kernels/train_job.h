@@ -60,8 +60,8 @@ struct TrainStack {
   int termination;  ///< 1: the next output is a logit
   float huber_delta;
   double scale, termination_scale;  ///< of loss and gradient
-  const float* goal;        ///< [regressed, R]
-  const float* terminated;  ///< [R]
+  const float* goal;                ///< [regressed, R]
+  const float* terminated;          ///< [R]
   // loss: critics
   const ProblemResult* results;  ///< [critics, N] of the target plans; null: members
   int critics;
@@ -125,10 +125,10 @@ struct ActRow {
 /// Stores the transitions that arrived, then starts a solve: x, plans, header.
 struct ActJob {
   // uploaded
-  const std::int64_t* slots;       ///< for TrainCounters
-  const ActRow* row;               ///< [N]
-  const float *x, *from, *next;    ///< [N, nx]: observation; x and x' of the last transition
-  int environments, acts;  ///< acts 0: stores alone
+  const std::int64_t* slots;     ///< for TrainCounters
+  const ActRow* row;             ///< [N]
+  const float *x, *from, *next;  ///< [N, nx]: observation; x and x' of the last transition
+  int environments, acts;        ///< acts 0: stores alone
   DeviceReplay replay;
   TrainCounters* counters;
   const float* sigma;  ///< [nu]
@@ -172,9 +172,9 @@ struct FinishJob {
   DeviceReplay replay;
   int critic, model;  ///< which were updated
   int rows, critics, write_back;
-  const std::int64_t* slot;       ///< [N]
-  const float* refined;           ///< [critics, N, plan]
-  const ProblemResult* results;   ///< [critics, N]
+  const std::int64_t* slot;      ///< [N]
+  const float* refined;          ///< [critics, N, plan]
+  const ProblemResult* results;  ///< [critics, N]
   TrainStack critic_stack;
   TrainStack model_stack;
 };

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // One layer of a training step, of all networks at once: a launch for each layer forward, one for
 // each backward, and every block a slice of kTrainSlice units of one network. Backward a block owns
-// the columns W_l[:, T] of its slice T: it reads them for dL/dh and then writes their successors, so
-// that no block needs what another one changes. The first layer's rows W_0[T, :] need only the
+// the columns W_l[:, T] of its slice T: it reads them for dL/dh and then writes their successors,
+// so that no block needs what another one changes. The first layer's rows W_0[T, :] need only the
 // slice's own dL/dz and go along with layer 1.
 #pragma once
 

@@ -95,18 +95,17 @@ SOFTMPC_DEVICE void take_input(const DeviceReplay& r, const float* record, const
 SOFTMPC_DEVICE void sample_critic_row(const SampleJob& job, int row) {
   const DeviceReplay& r = job.replay;
   const TrainCounters& c = *job.counters;
-  const std::int64_t slot =
-      hd::replay_slot(c.seed, c.draws, static_cast<std::uint32_t>(row),
-                      static_cast<std::uint32_t>(c.slots));
+  const std::int64_t slot = hd::replay_slot(c.seed, c.draws, static_cast<std::uint32_t>(row),
+                                            static_cast<std::uint32_t>(c.slots));
   const float* record = r.records + slot * r.record();
   take_input(r, record, job.critic_norm, row, job.critic_stride, job.critic_input);
   for (int i = lane(); i < r.nx; i += 32)
     job.next[static_cast<std::size_t>(row) * r.nx + i] = record[r.nx + r.nu + i];
   for (int i = lane(); i < r.plan; i += 32)
     job.plan[static_cast<std::size_t>(row) * r.plan + i] =
-        job.warm_start ? shifted(r.plans + slot * r.plan, i, r.plan, r.nu)
-                       : drawn_plan(c.seed, c.solves, static_cast<std::uint32_t>(row), i, r.nu,
-                                    job.sigma);
+        job.warm_start
+            ? shifted(r.plans + slot * r.plan, i, r.plan, r.nu)
+            : drawn_plan(c.seed, c.solves, static_cast<std::uint32_t>(row), i, r.nu, job.sigma);
   if (lane() > 0) return;
   job.slot[row] = slot;
   job.reward[row] = record[2 * r.nx + r.nu];
@@ -118,14 +117,12 @@ SOFTMPC_DEVICE void sample_model_row(const SampleJob& job, int row) {
   const DeviceReplay& r = job.replay;
   const TrainCounters& c = *job.counters;
   const std::uint64_t draw = c.draws + (job.critic_rows > 0 ? 1 : 0);
-  const std::int64_t slot =
-      hd::replay_slot(c.seed, draw, static_cast<std::uint32_t>(row),
-                      static_cast<std::uint32_t>(c.slots));
+  const std::int64_t slot = hd::replay_slot(c.seed, draw, static_cast<std::uint32_t>(row),
+                                            static_cast<std::uint32_t>(c.slots));
   const float* record = r.records + slot * r.record();
   take_input(r, record, job.model_norm, row, job.model_stride, job.model_input);
   for (int i = lane(); i < job.regressed; i += 32) {
-    const float value =
-        i < r.nx ? record[r.nx + r.nu + i] - record[i] : record[2 * r.nx + r.nu];
+    const float value = i < r.nx ? record[r.nx + r.nu + i] - record[i] : record[2 * r.nx + r.nu];
     job.goal[static_cast<std::size_t>(i) * job.model_stride + row] =
         (value - job.model_norm.output_mean[i]) / job.model_norm.output_std[i];
   }
@@ -170,8 +167,7 @@ SOFTMPC_DEVICE void write_back_row(const FinishJob& job, int row) {
   if (ballot(later) != 0) return;
   const DeviceReplay& r = job.replay;
   const int critic = least_critic(job.results, job.critics, job.rows, row);
-  const float* refined =
-      job.refined + (static_cast<std::size_t>(critic) * job.rows + row) * r.plan;
+  const float* refined = job.refined + (static_cast<std::size_t>(critic) * job.rows + row) * r.plan;
   float* stored = r.plans + slot * r.plan;
   for (int i = lane(); i + r.nu < r.plan; i += 32) stored[i + r.nu] = refined[i];
 }

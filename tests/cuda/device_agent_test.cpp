@@ -22,10 +22,10 @@ using Settings = std::vector<const char*>;
 Config small(const Settings& settings) {
   Config c;
   for (const char* s :
-       {"planner.rollouts=24", "planner.horizon=3", "planner.temperature=0.5",
-        "targets.rollouts=6", "model.width=16", "critic.width=16", "model.members=3",
-        "model.batch_size=8", "critic.batch_size=8", "trainer.steps=100", "trainer.threads=1",
-        "environment.time_limit=9", "trainer.replay_capacity=30"})
+       {"planner.rollouts=24", "planner.horizon=3", "planner.temperature=0.5", "targets.rollouts=6",
+        "model.width=16", "critic.width=16", "model.members=3", "model.batch_size=8",
+        "critic.batch_size=8", "trainer.steps=100", "trainer.threads=1", "environment.time_limit=9",
+        "trainer.replay_capacity=30"})
     apply_setting(c, s);
   for (const char* s : settings) apply_setting(c, s);
   return c;
@@ -113,8 +113,7 @@ TEST(DeviceAgent, TrainsAsTheCpuDoes) {
     }
     EXPECT_EQ(mine.changed_plans().size(), theirs.changed_plans().size());
     EXPECT_EQ(device.sums.critic_updates, cpu.sums.critic_updates);
-    EXPECT_NEAR(device.sums.critic_loss, cpu.sums.critic_loss,
-                1e-3 * (1 + cpu.sums.critic_loss));
+    EXPECT_NEAR(device.sums.critic_loss, cpu.sums.critic_loss, 1e-3 * (1 + cpu.sums.critic_loss));
     EXPECT_NEAR(device.sums.model_loss, cpu.sums.model_loss, 1e-3 * (1 + cpu.sums.model_loss));
   }
 }

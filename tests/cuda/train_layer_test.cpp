@@ -150,8 +150,7 @@ struct Case {
   /// dL/dy of one row; adds to the loss as the device reports it.
   Doubles gradient(const Doubles& y, int r, double& sum) const {
     Doubles dy(y.size());
-    const double scale =
-        1.0 / (critics ? rows : static_cast<double>(networks) * rows * regressed);
+    const double scale = 1.0 / (critics ? rows : static_cast<double>(networks) * rows * regressed);
     const int end = regressed + termination;
     for (int i = 0; i < regressed; ++i) {
       const double wanted =
