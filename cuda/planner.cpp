@@ -117,14 +117,15 @@ DevicePlanner::DevicePlanner(const PlannerConfig& config, const ProblemShape& sh
   p.models.members = p.models.critics = p.models.policy = nullptr;
   p.plan_floats = static_cast<std::size_t>(config.horizon + 1) * shape.nu;
   const Number number = Solver::number(config.precision);
-  p.dynamics = std::make_unique<DeviceStack>(
-      *p.device, models.members->stack, models.members->sizes, number, Operands::single,
-      shape.nx + models.outputs.reward + models.outputs.termination);
+  p.dynamics =
+      std::make_unique<DeviceStack>(*p.device, models.members->stack, models.members->sizes, number,
+                                    member_operands(number, options),
+                                    shape.nx + models.outputs.reward + models.outputs.termination);
   p.critics = std::make_unique<DeviceStack>(*p.device, models.critics->stack, models.critics->sizes,
-                                            number, critic_operands(number));
+                                            number, critic_operands(number, options));
   if (models.policy)
-    p.policy =
-        std::make_unique<DeviceStack>(*p.device, 1, models.policy->sizes, number, Operands::single);
+    p.policy = std::make_unique<DeviceStack>(*p.device, 1, models.policy->sizes, number,
+                                             member_operands(number, options));
   p.solver = std::make_unique<Solver>(*p.device, config, shape, p.nets(), options);
   const std::size_t in = InputBlock(shape.max_problems, shape.nx, p.plan_floats).bytes;
   const std::size_t out = OutputBlock(shape.max_problems, shape.nu, p.plan_floats).bytes;
@@ -277,7 +278,7 @@ void DevicePlanner::Impl::trace(SolveKey key, const PlanBatch& batch, PlanTrace&
   const bool given = !trace.noise.empty() || !trace.member.empty();
   if (given && !traced)
     traced = std::make_unique<Solver>(*device, config, shape, nets(),
-                                      DeviceOptions{solver->diagnostics().path}, true);
+                                      DeviceOptions{.path = solver->diagnostics().path}, true);
   Solver& used = given ? *traced : *solver;
   SolveArrays a = arrays(batch.problems);
   device->upload(input->data(), host_input->data(),

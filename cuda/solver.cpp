@@ -59,8 +59,12 @@ std::unique_ptr<Memory> constant_array(Device& device, const std::vector<T>& val
 
 }  // namespace
 
-Operands critic_operands(Number number) {
-  return number == Number::f32 ? Operands::single : Operands::split;
+Operands member_operands(Number number, const DeviceOptions& options) {
+  return number == Number::f32 || !options.split_edges ? Operands::single : Operands::edges;
+}
+
+Operands critic_operands(Number number, const DeviceOptions& options) {
+  return number == Number::f32 || !options.split_critic ? Operands::single : Operands::split;
 }
 
 Number Solver::number(Precision precision) {
@@ -108,8 +112,9 @@ Solver::Solver(Device& device, const PlannerConfig& config, const ProblemShape& 
   s.constants = kernel_constants(config, shape, nets, traced);
   const Number number = Solver::number(config.precision);
   const auto most = static_cast<std::size_t>(shape.max_problems) * config.rollouts;
-  s.choice = choose_rollout(s.constants, number, critic_operands(number),
-                            static_cast<std::int64_t>(most), device.facts(), options.path);
+  s.choice =
+      choose_rollout(s.constants, {number, nets.dynamics->operands(), nets.critics->operands()},
+                     static_cast<std::int64_t>(most), device.facts(), options.path);
   for (DeviceStack* stack : {nets.dynamics, nets.critics, nets.policy})
     if (stack) stack->require(s.choice.order);
   s.choice.source.rules = rules;

@@ -38,7 +38,7 @@ template <class Sizes, class Rules, int outputs, Number number, Operands net_ope
           Operands critic_operands>
 SOFTMPC_KERNEL void rollout_wgmma(const RolloutJob& job) {
   using Program = RolloutProgram<Sizes, net_operands, critic_operands>;
-  using Ring = WeightRing<Program, kWgmmaTiles>;
+  using Ring = WeightRing<Program, kWgmmaTiles * 4>;
   using Engine = WgmmaEngine<outputs, number, Ring>;
   const int stages = job.ring_stages;
   int* member = reinterpret_cast<int*>(shared_memory() + ring_bytes(stages));

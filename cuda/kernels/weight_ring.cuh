@@ -39,8 +39,8 @@ class GranuleCursor {
   int network_ = 0, layer_ = 0, granule_ = 0;
 };
 
-/// The ring of a block. `tiles` groups of threads read every granule, one thread more fills.
-template <class Program, int tiles>
+/// The ring of a block. `readers` warps read every granule, one thread more fills.
+template <class Program, int readers>
 class WeightRing {
  public:
   /// All threads of the block construct, with the same arguments.
@@ -53,7 +53,7 @@ class WeightRing {
     if (thread() == 0) {
       for (int s = 0; s < stages_; ++s) {
         barrier_init(full_ + s, 1);
-        barrier_init(empty_ + s, tiles);
+        barrier_init(empty_ + s, readers);
       }
       barrier_init_fence();
     }
@@ -78,10 +78,9 @@ class WeightRing {
   }
   /// Goes on to the next granule; release() follows for this one.
   SOFTMPC_DEVICE void advance() { step(stage_, parity_); }
-  /// The oldest granule that this tile has not released is no longer read. All threads of the tile;
-  /// `one` of them says so.
-  SOFTMPC_DEVICE void release(bool one) {
-    if (one) barrier_arrive(empty_ + released_);
+  /// This warp no longer reads the oldest granule that it has not released.
+  SOFTMPC_DEVICE void release() {
+    if (lane() == 0) barrier_arrive(empty_ + released_);
     int unused = 0;
     step(released_, unused);
   }

@@ -53,7 +53,7 @@ class WgmmaEngine {
     for (int l = 0; l < shape.layers; ++l) {
       float sum[width / 2];
       multiply<width>(shape, l, sum);
-      finish<width>(shape, bias + shape.first_bias(l), sum);
+      finish<width>(shape, l, bias + shape.first_bias(l), sum);
     }
     last<outputs>(net, shape, bias, out);
     sync();
@@ -70,7 +70,7 @@ class WgmmaEngine {
 
   template <class In>
   SOFTMPC_DEVICE void stage(const DeviceNet& net, const NetShape& shape, const In& in) {
-    const int size = shape.part_size(0), parts = operand_parts(shape.operands, 0);
+    const int size = shape.part_size(0), parts = shape.parts(0);
     for (int i = index(); i < kSlots * size / 2; i += kThreads) {
       const int slot = i % kSlots, column = i / kSlots * 2;
       float v[2];
@@ -105,12 +105,12 @@ class WgmmaEngine {
       ring_.advance();
       if (g > 0) {  // the granule before has been read
         wgmma_wait<1>();
-        ring_.release(index() == 0);
+        ring_.release();
       }
     }
     wgmma_wait<0>();
     wgmma_hold(sum);
-    ring_.release(index() == 0);
+    ring_.release();
   }
 
   template <int N>
@@ -128,8 +128,9 @@ class WgmmaEngine {
   // h = silu(sum + bias), rounded, to where the inputs were: all of them have been read by this
   // warpgroup's own products, which are done
   template <int width>
-  SOFTMPC_DEVICE void finish(const NetShape& shape, const float* bias, float (&sum)[width / 2]) {
-    const bool split = shape.operands == Operands::split;
+  SOFTMPC_DEVICE void finish(const NetShape& shape, int l, const float* bias,
+                             float (&sum)[width / 2]) {
+    const bool split = shape.reads_split(l + 1);
     sync();
     SOFTMPC_UNROLL
     for (int i = 0; i < width / 2; i += 2) {

@@ -42,6 +42,11 @@ struct DeviceModels {
 
 struct DeviceOptions {
   Path path = Path::automatic;
+  /// Beside 16-bit members the critic's operands are sums of two numbers, as good as float32 at
+  /// three times the work: its values may be hundreds of temperatures. False: one, as the members'.
+  bool split_critic = true;
+  /// The same for the members' first and last layers, a tenth of their work.
+  bool split_edges = true;
 };
 
 /// What ran, for diagnostics and benchmarks.

@@ -90,7 +90,7 @@ SOFTMPC_KERNEL void body(const Job& job) {
   sync_block();
   float low, high;
   unpack_f16(pack_f16(v, 2 * v), low, high);
-  use(job, low + high + tanh_fast(v));
+  use(job, low + high + tanh_fast(v) + exp2_fast(v) + reciprocal_fast(v));
   use(job, static_cast<float>(pack_bf16(v, 3 * v) + shared_address(shared)));
   std::uint32_t a[4];
   load_matrix(a, shared + 16 * lane());
@@ -203,7 +203,7 @@ TEST(Intrinsics, CompileForAllArchitectures) {
     const CubinFacts facts = read_cubin(cubin, kKernelName);
     EXPECT_EQ(facts.count(kHmma), 2);
     EXPECT_EQ(facts.count(kLdsm), 1);
-    EXPECT_GE(facts.count(kMufu), 1);  // tanh.approx
+    EXPECT_GE(facts.count(kMufu), 3);  // tanh, exp2, reciprocal
     EXPECT_EQ(facts.frame_bytes, 0);
   }
 }

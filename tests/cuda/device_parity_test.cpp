@@ -54,8 +54,9 @@ void compare_update(const oracle::Problem& p, const Tolerances& tolerances, cons
   const auto k = static_cast<std::size_t>(p.config.rollouts);
   for (std::size_t i = 0; i < k; ++i) {
     expect_close(trace.cost[row * k + i], expected.cost[i], tolerances.cost, "cost");
-    if (p.config.prior == Prior::uniform)
+    if (p.config.prior == Prior::uniform) {
       EXPECT_EQ(trace.valid[row * k + i] != 0, expected.valid[i]) << "valid " << i;
+    }
   }
   expect_close(trace.value[row], expected.value, tolerances.value, "value");
   const Eigen::Index steps = p.config.horizon + 1, nu = p.shape.nu;
@@ -110,7 +111,9 @@ bool run_case(const PathCase& c, std::uint64_t seed) {
   for (int b = 0; b < problems; ++b) {
     const oracle::Update& last = expected.update.back()[b];
     EXPECT_EQ(buffers.status[b], last.all_invalid ? PlanStatus::all_invalid : PlanStatus::ok);
-    if (exact) EXPECT_EQ(buffers.valid_share[b], last.valid_share);
+    if (exact) {
+      EXPECT_EQ(buffers.valid_share[b], last.valid_share);
+    }
     for (int i = 0; i < p.shape.nu; ++i)
       expect_close(buffers.action[b * p.shape.nu + i], expected.action[b][i], c.tolerances.plan,
                    "action");
@@ -145,7 +148,7 @@ INSTANTIATE_TEST_SUITE_P(
         PathCase{"cluster32", Path::cluster, Precision::float16, kFloat16, 90, 8, 200, 256, 6},
         PathCase{"wgmma", Path::wgmma, Precision::float16, kFloat16, 90, 0, 3, 256, 10},
         PathCase{"wgmma_bf16", Path::wgmma, Precision::bfloat16, kBfloat16, 90, 0, 3, 64, 5}),
-    [](const auto& info) { return std::string(info.param.name); });
+    [](const auto& each) { return std::string(each.param.name); });
 
 }  // namespace
 }  // namespace softmpc::cuda
