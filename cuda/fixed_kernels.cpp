@@ -50,6 +50,12 @@ const std::vector<FixedKernel>& fixed_kernels() {
       // name, {call, header, job, constants}, capabilities, registers, static shared bytes
       {"probe_draws", kernel("probe_draws", "probe.cuh", "DrawJob"), {80, 90}, 32, 0},
       {"pack_f16", kernel("pack_weights<Number::f16>", "pack.cuh", "PackJob"), {80, 90}, 48, 0},
+      // of no sizes: these serve every task
+      {"train_forward", kernel("train_forward", "train_layer.cuh", "TrainJob"), {80, 90}, 128, 0},
+      {"train_backward", kernel("train_backward", "train_layer.cuh", "TrainJob"), {80, 90}, 168, 0},
+      {"train_act", kernel("train_act", "train_replay.cuh", "ActJob"), {80, 90}, 64, 0},
+      {"train_sample", kernel("train_sample", "train_replay.cuh", "SampleJob"), {80, 90}, 64, 0},
+      {"train_finish", kernel("train_finish", "train_replay.cuh", "FinishJob"), {80, 90}, 64, 0},
       {"update",
        kernel("update_plans<Sizes>", "update.cuh", "RolloutJob", kHopper),
        {80, 90},

@@ -67,6 +67,10 @@ cuda::Path read_path(const std::string& text) {
   throw UsageError("--path: '" + text + "' must be one of auto, tile, cluster, wgmma, plain");
 }
 
+std::string resolve_train_device(const std::string& device) {
+  return device == "auto" ? "cpu" : resolve_device(device);
+}
+
 std::string bundle_path(const std::string& run_or_bundle) {
   namespace fs = std::filesystem;
   std::error_code fault;

@@ -51,6 +51,8 @@ std::string resolve_cpu(const std::string& device, const std::string& what);
 Precision read_precision(const std::string& text, const std::string& device);
 /// "auto", "tile", "cluster", "wgmma" or "plain"; throws UsageError naming the option for others.
 cuda::Path read_path(const std::string& text);
+/// The same for training, where auto is the CPU: it supports every setting.
+std::string resolve_train_device(const std::string& device);
 /// The bundle of a run folder, or the path itself where it is no folder.
 std::string bundle_path(const std::string& run_or_bundle);
 

@@ -2,6 +2,7 @@
 // Tests of the command line: exit codes, one-line errors that name the nearest, help, --json.
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <ostream>
