@@ -21,11 +21,24 @@ const char* name_of(Number number) {
   return number == Number::f16 ? "Number::f16" : "Number::bf16";
 }
 const char* name_of(Operands operands) {
-  return operands == Operands::split ? "Operands::split" : "Operands::single";
+  switch (operands) {
+    case Operands::single:
+      return "Operands::single";
+    case Operands::edges:
+      return "Operands::edges";
+    case Operands::split:
+      return "Operands::split";
+  }
+  return "";
+}
+/// Template arguments of a 16-bit path.
+std::string arguments(const NetOperands& o) {
+  return std::string(name_of(o.number)) + ", " + name_of(o.members) + ", " + name_of(o.critic) +
+         ">";
 }
 
-std::size_t tile_bytes(const KernelConstants& c, int slots, Operands critic) {
-  const int words = engine_words(c, Operands::single, critic);
+std::size_t tile_bytes(const KernelConstants& c, int slots, const NetOperands& o) {
+  const int words = engine_words(c, o.members, o.critic);
   const int widest_net = widest(c.dynamics_width, c.critic_width, c.policy_width);
   return TileMemory(c, slots, 16, words, nullptr, mma_engine_bytes(slots, widest_net, words)).bytes;
 }
@@ -46,8 +59,8 @@ std::int64_t fills(const DeviceFacts& device, int slots) {
   return static_cast<std::int64_t>(device.processors) * slots;
 }
 
-std::size_t cluster_bytes(const KernelConstants& c, int slots, Operands critic) {
-  const int words = engine_words(c, Operands::single, critic);
+std::size_t cluster_bytes(const KernelConstants& c, int slots, const NetOperands& o) {
+  const int words = engine_words(c, o.members, o.critic);
   const int widest_net = widest(c.dynamics_width, c.critic_width, c.policy_width);
   return TileMemory(c, slots, 16, words, nullptr,
                     cluster_engine_bytes(slots, widest_net, words, most_outputs(c)))
@@ -55,7 +68,7 @@ std::size_t cluster_bytes(const KernelConstants& c, int slots, Operands critic) 
 }
 
 /// Why a cluster cannot compute these sizes; empty if it can.
-std::string no_cluster(const KernelConstants& c, Operands critic, const DeviceFacts& device) {
+std::string no_cluster(const KernelConstants& c, const NetOperands& o, const DeviceFacts& device) {
   if (!device.clusters)
     return device.name + " has compute capability " + std::to_string(device.capability) +
            ", clusters need 90";
@@ -65,41 +78,41 @@ std::string no_cluster(const KernelConstants& c, Operands critic, const DeviceFa
     if (width % 256 != 0)
       return "hidden layers of " + std::to_string(width) +
              " padded units are not a multiple of 256";
-  const std::size_t bytes = cluster_bytes(c, 16, critic);
+  const std::size_t bytes = cluster_bytes(c, 16, o);
   if (bytes > static_cast<std::size_t>(device.shared_per_block))
     return std::to_string(bytes) + " bytes of shared memory are needed, a block has " +
            std::to_string(device.shared_per_block);
   return {};
 }
 
-RolloutChoice cluster(const KernelConstants& c, Number number, Operands critic,
-                      std::int64_t rollouts, const DeviceFacts& device) {
+RolloutChoice cluster(const KernelConstants& c, const NetOperands& o, std::int64_t rollouts,
+                      const DeviceFacts& device) {
   const auto limit = static_cast<std::size_t>(device.shared_per_block);
   const std::int64_t clusters = device.processors / kClusterBlocks;  // at a time
   int slots = rollouts > clusters * 16 ? 32 : 16;
-  if (cluster_bytes(c, slots, critic) > limit) slots = 16;
+  if (cluster_bytes(c, slots, o) > limit) slots = 16;
   RolloutChoice choice;
   choice.path = Path::cluster;
   choice.slots = slots;
   choice.why = "clusters of " + std::to_string(kClusterBlocks) + " blocks for " +
                std::to_string(slots) + " rollouts each, " + std::to_string(rollouts) + " at most";
-  choice.source.call = "rollout_cluster<Sizes, Rules, " + std::to_string(slots) + ", " +
-                       name_of(number) + ", Operands::single, " + name_of(critic) + ">";
+  choice.source.call =
+      "rollout_cluster<Sizes, Rules, " + std::to_string(slots) + ", " + arguments(o);
   choice.source.header = "rollout_cluster.cuh";
   choice.source.cluster = choice.shape.cluster = kClusterBlocks;
-  choice.shape.shared_bytes = static_cast<int>(cluster_bytes(c, slots, critic));
+  choice.shape.shared_bytes = static_cast<int>(cluster_bytes(c, slots, o));
   return choice;
 }
 
-RolloutChoice tile(const KernelConstants& c, Number number, Operands critic, std::int64_t rollouts,
+RolloutChoice tile(const KernelConstants& c, const NetOperands& o, std::int64_t rollouts,
                    const DeviceFacts& device) {
   // small tiles while processors are idle: weights then come to each at its own pace
   int slots = rollouts >= fills(device, 64) ? 64 : (rollouts >= fills(device, 32) ? 32 : 16);
   const auto limit = static_cast<std::size_t>(device.shared_per_block);
   // sums of 64 rollouts of a layer of 512 leave no registers for its weights
   if (widest(c.dynamics_width, c.critic_width, c.policy_width) > 256) slots = std::min(slots, 32);
-  while (slots > 16 && tile_bytes(c, slots, critic) > limit) slots /= 2;
-  const std::size_t bytes = tile_bytes(c, slots, critic);
+  while (slots > 16 && tile_bytes(c, slots, o) > limit) slots /= 2;
+  const std::size_t bytes = tile_bytes(c, slots, o);
   if (bytes > limit) no_room("tile", bytes, device);
   RolloutChoice choice;
   choice.path = Path::tile;
@@ -107,8 +120,7 @@ RolloutChoice tile(const KernelConstants& c, Number number, Operands critic, std
   choice.why = "tiles of " + std::to_string(slots) + " rollouts for up to " +
                std::to_string(rollouts) + " on " + std::to_string(device.processors) +
                " processors";
-  choice.source.call = "rollout_tile<Sizes, Rules, " + std::to_string(slots) + ", " +
-                       name_of(number) + ", Operands::single, " + name_of(critic) + ">";
+  choice.source.call = "rollout_tile<Sizes, Rules, " + std::to_string(slots) + ", " + arguments(o);
   choice.source.header = "rollout_tile.cuh";
   choice.shape.shared_bytes = static_cast<int>(bytes);
   return choice;
@@ -130,8 +142,8 @@ RolloutChoice plain(const KernelConstants& c, const DeviceFacts& device) {
   return choice;
 }
 
-std::size_t wgmma_bytes(const KernelConstants& c, int stages, Operands critic) {
-  const int engine = wgmma_activation_bytes(c, Operands::single, critic);
+std::size_t wgmma_bytes(const KernelConstants& c, int stages, const NetOperands& o) {
+  const int engine = wgmma_activation_bytes(c, o.members, o.critic);
   const TileMemory tile(c, 64, 64, 0, nullptr, engine);
   return static_cast<std::size_t>(ring_bytes(stages)) + member_table_bytes(c.horizon) +
          kWgmmaTiles * tile.bytes;
@@ -140,7 +152,7 @@ std::size_t wgmma_bytes(const KernelConstants& c, int stages, Operands critic) {
 constexpr int kFewestStages = 3;  // one read, one about to be, one on its way
 
 /// Why warpgroups cannot compute these sizes; empty if they can.
-std::string no_wgmma(const KernelConstants& c, Operands critic, const DeviceFacts& device) {
+std::string no_wgmma(const KernelConstants& c, const NetOperands& o, const DeviceFacts& device) {
   if (device.capability != 90)
     return device.name + " has compute capability " + std::to_string(device.capability) +
            ", these instructions need 90";
@@ -149,18 +161,18 @@ std::string no_wgmma(const KernelConstants& c, Operands critic, const DeviceFact
   if (c.policy_residual) return "control_mode policy_residual evaluates a policy in between";
   if (widest(c.dynamics_width, c.critic_width, 0) > 256 || c.dynamics_outputs > 256)
     return "hidden layers and outputs must be at most 256 wide";
-  const std::size_t bytes = wgmma_bytes(c, kFewestStages, critic);
+  const std::size_t bytes = wgmma_bytes(c, kFewestStages, o);
   if (bytes > static_cast<std::size_t>(device.shared_per_block))
     return std::to_string(bytes) + " bytes of shared memory are needed, a block has " +
            std::to_string(device.shared_per_block);
   return {};
 }
 
-RolloutChoice wgmma(const KernelConstants& c, Number number, Operands critic, std::int64_t rollouts,
+RolloutChoice wgmma(const KernelConstants& c, const NetOperands& o, std::int64_t rollouts,
                     const DeviceFacts& device) {
   const auto limit = static_cast<std::size_t>(device.shared_per_block);
   int stages = 8;
-  while (stages > kFewestStages && wgmma_bytes(c, stages, critic) > limit) --stages;
+  while (stages > kFewestStages && wgmma_bytes(c, stages, o) > limit) --stages;
   RolloutChoice choice;
   choice.path = Path::wgmma;
   choice.slots = 64 * kWgmmaTiles;
@@ -169,11 +181,10 @@ RolloutChoice wgmma(const KernelConstants& c, Number number, Operands critic, st
   choice.why = "two warpgroups of 64 rollouts a block, weights through a ring of " +
                std::to_string(stages) + " stages, up to " + std::to_string(rollouts) + " rollouts";
   choice.source.call = "rollout_wgmma<Sizes, Rules, " +
-                       std::to_string(wgmma_outputs(c.dynamics_outputs)) + ", " + name_of(number) +
-                       ", Operands::single, " + name_of(critic) + ">";
+                       std::to_string(wgmma_outputs(c.dynamics_outputs)) + ", " + arguments(o);
   choice.source.header = "rollout_wgmma.cuh";
   choice.source.threads = choice.shape.threads = kWgmmaThreads;
-  choice.shape.shared_bytes = static_cast<int>(wgmma_bytes(c, stages, critic));
+  choice.shape.shared_bytes = static_cast<int>(wgmma_bytes(c, stages, o));
   return choice;
 }
 
@@ -250,9 +261,9 @@ const char* to_string(Path path) {
   return "unknown";
 }
 
-RolloutChoice choose_rollout(const KernelConstants& constants, Number number, Operands critic,
+RolloutChoice choose_rollout(const KernelConstants& constants, const NetOperands& o,
                              std::int64_t rollouts, const DeviceFacts& device, Path wanted) {
-  const bool wants_plain = number == Number::f32;
+  const bool wants_plain = o.number == Number::f32;
   if (wanted == Path::analytic)
     throw UsageError("planner: path analytic is that of analytic dynamics, these are networks");
   if (wants_plain && wanted != Path::automatic && wanted != Path::plain)
@@ -260,10 +271,10 @@ RolloutChoice choose_rollout(const KernelConstants& constants, Number number, Op
                      " computes 16-bit products; planner.precision float32 takes the path plain");
   if (!wants_plain && wanted == Path::plain)
     throw UsageError("planner: path plain computes float32; set planner.precision to float32");
-  const std::string cluster_refused = no_cluster(constants, critic, device);
+  const std::string cluster_refused = no_cluster(constants, o, device);
   if (wanted == Path::cluster && !cluster_refused.empty())
     throw UsageError("planner: path cluster cannot run here: " + cluster_refused);
-  const std::string wgmma_refused = no_wgmma(constants, critic, device);
+  const std::string wgmma_refused = no_wgmma(constants, o, device);
   if (wanted == Path::wgmma && !wgmma_refused.empty())
     throw UsageError("planner: path wgmma cannot run here: " + wgmma_refused);
   const bool any = wanted == Path::automatic;
@@ -272,12 +283,12 @@ RolloutChoice choose_rollout(const KernelConstants& constants, Number number, Op
     choice = plain(constants, device);
   else if (wanted == Path::cluster ||
            (any && rollouts <= kMostForCluster && cluster_refused.empty()))
-    choice = cluster(constants, number, critic, rollouts, device);
+    choice = cluster(constants, o, rollouts, device);
   else if (wanted == Path::wgmma ||
            (any && rollouts >= fills(device, kFewestForWgmma) && wgmma_refused.empty()))
-    choice = wgmma(constants, number, critic, rollouts, device);
+    choice = wgmma(constants, o, rollouts, device);
   else
-    choice = tile(constants, number, critic, rollouts, device);
+    choice = tile(constants, o, rollouts, device);
   choice.source.job = "RolloutJob";
   choice.source.constants = constants;
   return choice;

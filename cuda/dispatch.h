@@ -23,9 +23,15 @@ struct RolloutChoice {
   int ring_stages = 0;  ///< of rollout_wgmma
 };
 
+/// How the operands of the networks are kept.
+struct NetOperands {
+  Number number = Number::f16;
+  Operands members = Operands::edges, critic = Operands::split;
+};
+
 /// For networks. `rollouts` is the most that a solve will have: problems times K. Throws UsageError
 /// where the path asked for cannot run these sizes on this device.
-RolloutChoice choose_rollout(const KernelConstants& constants, Number number, Operands critic,
+RolloutChoice choose_rollout(const KernelConstants& constants, const NetOperands& operands,
                              std::int64_t rollouts, const DeviceFacts& device, Path wanted);
 
 /// The same for analytic dynamics and value.

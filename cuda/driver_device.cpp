@@ -283,16 +283,19 @@ class DriverDevice final : public Device {
   }
 
   void upload(void* to, const void* from_host, std::size_t bytes) override {
+    if (bytes == 0) return;
     const Context::Current current(*context_);
     finish_copy(driver().cuMemcpyHtoDAsync(address(to), from_host, bytes, context_->stream()),
                 bytes, " to the device");
   }
   void download(void* to_host, const void* from, std::size_t bytes) override {
+    if (bytes == 0) return;
     const Context::Current current(*context_);
     finish_copy(driver().cuMemcpyDtoHAsync(to_host, address(from), bytes, context_->stream()),
                 bytes, " from the device");
   }
   void copy(void* to, const void* from, std::size_t bytes) override {
+    if (bytes == 0) return;
     const Context::Current current(*context_);
     finish_copy(driver().cuMemcpyDtoDAsync(address(to), address(from), bytes, context_->stream()),
                 bytes, " on the device");

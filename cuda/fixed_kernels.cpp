@@ -4,6 +4,7 @@
 
 #include "cubin.h"
 #include "kernel_text.h"
+#include "kernels/engine_bytes.h"
 
 namespace softmpc::cuda {
 namespace {
@@ -45,40 +46,64 @@ constexpr KernelConstants many_rollouts() {
   return constants;
 }
 
+KernelSource with_threads(KernelSource source, int threads) {
+  source.threads = threads;
+  return source;
+}
+
 }  // namespace
 
 const std::vector<FixedKernel>& fixed_kernels() {
   static const std::vector<FixedKernel> kernels = {
       // name, {call, header, job, constants}, capabilities, registers, static shared bytes
       {"probe_draws", kernel("probe_draws", "probe.cuh", "DrawJob"), {80, 90}, 32, 0},
-      {"pack_f16", kernel("pack_weights<Number::f16>", "pack.cuh", "PackJob"), {80, 90}, 64, 0},
+      {"pack_f16", kernel("pack_weights<Number::f16>", "pack.cuh", "PackJob"), {80, 90}, 48, 0},
+      // of no sizes: these serve every task
+      {"train_forward", kernel("train_forward", "train_layer.cuh", "TrainJob"), {80, 90}, 128, 0},
+      {"train_backward", kernel("train_backward", "train_layer.cuh", "TrainJob"), {80, 90}, 168, 0},
+      {"train_act", kernel("train_act", "train_replay.cuh", "ActJob"), {80, 90}, 64, 0},
+      {"train_sample", kernel("train_sample", "train_replay.cuh", "SampleJob"), {80, 90}, 64, 0},
+      {"train_finish", kernel("train_finish", "train_replay.cuh", "FinishJob"), {80, 90}, 64, 0},
       {"update",
        kernel("update_plans<Sizes>", "update.cuh", "RolloutJob", kHopper),
        {80, 90},
-       128,
+       64,
        0},
       {"update_segments",
        kernel("update_plans<Sizes>", "update.cuh", "RolloutJob", many_rollouts()),
        {80, 90},
-       128,
+       64,
        0},
       {"tile_16",
-       kernel("rollout_tile<Sizes, Rules, 16, Number::f16, Operands::single, Operands::split>",
+       kernel("rollout_tile<Sizes, Rules, 16, Number::f16, Operands::edges, Operands::split>",
               "rollout_tile.cuh", "RolloutJob", kHopper),
        {80, 90},
-       255,
+       200,
        0},
       {"cluster_16",
-       kernel("rollout_cluster<Sizes, Rules, 16, Number::f16, Operands::single, Operands::split>",
+       kernel("rollout_cluster<Sizes, Rules, 16, Number::f16, Operands::edges, Operands::split>",
               "rollout_cluster.cuh", "RolloutJob", kHopper),
        {90},
-       255,
+       160,
        0},
       {"tile_64",
-       kernel("rollout_tile<Sizes, Rules, 64, Number::f16, Operands::single, Operands::split>",
+       kernel("rollout_tile<Sizes, Rules, 64, Number::f16, Operands::edges, Operands::split>",
               "rollout_tile.cuh", "RolloutJob", kHopper),
        {80, 90},
-       255,
+       200,
+       0},
+      {"wgmma",
+       with_threads(kernel("rollout_wgmma<Sizes, Rules, 16, Number::f16, Operands::edges, "
+                           "Operands::split>",
+                           "rollout_wgmma.cuh", "RolloutJob", kHopper),
+                    kWgmmaThreads),
+       {90},
+       168,  // its two warpgroups that compute raise it to 240
+       0},
+      {"plain",
+       kernel("rollout_plain<Sizes, Rules, 16>", "rollout_tile.cuh", "RolloutJob", kHopper),
+       {80, 90},
+       128,
        0},
   };
   return kernels;

@@ -42,6 +42,7 @@ using ::hypot;
 using ::isfinite;
 using ::isnan;
 using ::log;
+using ::log1p;
 using ::memcpy;
 using ::memset;
 using ::pow;

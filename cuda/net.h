@@ -44,6 +44,7 @@ class DeviceStack {
   /// What a kernel reads.
   DeviceNet view(WeightOrder order = WeightOrder::fragments) const;
   int planned() const { return planned_; }
+  Operands operands() const { return operands_; }
   int width() const { return job_.width; }
 
  private:

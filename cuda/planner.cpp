@@ -111,7 +111,7 @@ struct DevicePlanner::Impl {
     return {dynamics.get(), critics.get(),   policy.get(), models.outputs,
             models.reward,  models.dynamics, models.value};
   }
-  void make_stacks(const DeviceModels& given);
+  void make_stacks(const DeviceModels& given, const DeviceOptions& options);
   int members() const { return dynamics ? dynamics->stack() : 1; }
   SolveArrays arrays(int problems) const;
   void fill(SolveKey key, const PlanBatch& batch);
@@ -148,7 +148,7 @@ DevicePlanner::DevicePlanner(const PlannerConfig& config, const ProblemShape& sh
   p.models = models;
   p.models.members = p.models.critics = p.models.policy = nullptr;
   p.plan_floats = static_cast<std::size_t>(config.horizon + 1) * shape.nu;
-  if (!analytic(models)) p.make_stacks(models);
+  if (!analytic(models)) p.make_stacks(models, options);
   p.solver = std::make_unique<Solver>(*p.device, config, shape, p.nets(), options);
   const std::size_t in = InputBlock(shape.max_problems, shape.nx, p.plan_floats).bytes;
   const std::size_t out = OutputBlock(shape.max_problems, shape.nu, p.plan_floats).bytes;
@@ -161,16 +161,16 @@ DevicePlanner::DevicePlanner(const PlannerConfig& config, const ProblemShape& sh
   if (!analytic(models)) update(models);  // the solver has uploaded rules
 }
 
-void DevicePlanner::Impl::make_stacks(const DeviceModels& given) {
+void DevicePlanner::Impl::make_stacks(const DeviceModels& given, const DeviceOptions& options) {
   const Number number = Solver::number(config.precision);
   dynamics = std::make_unique<DeviceStack>(
-      *device, given.members->stack, given.members->sizes, number, Operands::single,
+      *device, given.members->stack, given.members->sizes, number, member_operands(number, options),
       shape.nx + given.outputs.reward + given.outputs.termination);
   critics = std::make_unique<DeviceStack>(*device, given.critics->stack, given.critics->sizes,
-                                          number, critic_operands(number));
+                                          number, critic_operands(number, options));
   if (given.policy)
-    policy =
-        std::make_unique<DeviceStack>(*device, 1, given.policy->sizes, number, Operands::single);
+    policy = std::make_unique<DeviceStack>(*device, 1, given.policy->sizes, number,
+                                           member_operands(number, options));
 }
 
 DevicePlanner::~DevicePlanner() = default;
@@ -324,7 +324,7 @@ void DevicePlanner::Impl::trace(SolveKey key, const PlanBatch& batch, PlanTrace&
   const bool given = !trace.noise.empty() || !trace.member.empty();
   if (given && !traced)
     traced = std::make_unique<Solver>(*device, config, shape, nets(),
-                                      DeviceOptions{solver->diagnostics().path}, true);
+                                      DeviceOptions{.path = solver->diagnostics().path}, true);
   Solver& used = given ? *traced : *solver;
   SolveArrays a = arrays(batch.problems);
   device->upload(input->data(), host_input->data(),

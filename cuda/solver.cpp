@@ -115,8 +115,12 @@ class RuleMemory {
 
 }  // namespace
 
-Operands critic_operands(Number number) {
-  return number == Number::f32 ? Operands::single : Operands::split;
+Operands member_operands(Number number, const DeviceOptions& options) {
+  return number == Number::f32 || !options.split_edges ? Operands::single : Operands::edges;
+}
+
+Operands critic_operands(Number number, const DeviceOptions& options) {
+  return number == Number::f32 || !options.split_critic ? Operands::single : Operands::split;
 }
 
 Number Solver::number(Precision precision) {
@@ -187,8 +191,8 @@ void Solver::Impl::choose(Path path) {
     return;
   }
   const Number number = Solver::number(config.precision);
-  choice =
-      choose_rollout(constants, number, critic_operands(number), rollouts, device.facts(), path);
+  choice = choose_rollout(constants, {number, nets.dynamics->operands(), nets.critics->operands()},
+                          rollouts, device.facts(), path);
   for (DeviceStack* stack : {nets.dynamics, nets.critics, nets.policy})
     if (stack) stack->require(choice.order);
 }

@@ -40,9 +40,10 @@ struct SolveArrays {
   const int* fixed_member = nullptr;
 };
 
-/// Operands that critics are packed with: split beside 16-bit members, whose values may be hundreds
-/// of temperatures.
-Operands critic_operands(Number number);
+/// Operands that members and critics are packed with: beside 16-bit members a critic is split,
+/// because its values may be hundreds of temperatures.
+Operands member_operands(Number number, const DeviceOptions& options = {});
+Operands critic_operands(Number number, const DeviceOptions& options = {});
 
 class Solver {
  public:

@@ -1,24 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // What learns and acts: networks, planners and replay of one run. It knows no episode, file or log.
+// cpu_agent.h and device_agent.h implement it; draws, keys and order of work are the same.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <span>
-#include <string>
-#include <vector>
 
-#include "learners.h"
 #include "normaliser.h"
-#include "planner_targets.h"
-#include "policy_learner.h"
 #include "replay.h"
 #include "safetensors.h"
 #include "softmpc/bundle.h"
 #include "softmpc/config.h"
-#include "softmpc/planner.h"
+#include "softmpc/network.h"
 #include "softmpc/task.h"
 #include "softmpc/thread_pool.h"
 
@@ -40,82 +35,88 @@ struct Simulation {
 
 class Agent {
  public:
-  /// `config.planner.precision` must be resolved.
-  Agent(const Config& config, const Task& task, ThreadPool& pool);
+  virtual ~Agent() = default;
 
   // acting, for config.trainer.envs environments side by side
   /// Draws the plan that an episode starts from.
-  void start_episode(int environment, std::uint32_t episode);
+  virtual void start_episode(int environment, std::uint32_t episode) = 0;
   /// Chooses actions [N, nu] for x [N, nx]; `step` keys the exploration noise. Throws Error if the
   /// planner finds no finite rollout: the networks have diverged.
-  std::span<const float> act(std::span<const float> x, std::int64_t step);
-  double value() const;              ///< mean soft value of the last act()
-  double effective_samples() const;  ///< its mean over environments
+  virtual std::span<const float> act(std::span<const float> x, std::int64_t step) = 0;
+  virtual double value() const = 0;              ///< mean soft value of the last act()
+  virtual double effective_samples() const = 0;  ///< its mean over environments
 
   // learning
   /// Stores a transition with the action and plan of the last act().
-  void store(int environment, std::span<const float> x, std::span<const float> next, float reward,
-             bool terminated);
+  virtual void store(int environment, std::span<const float> x, std::span<const float> next,
+                     float reward, bool terminated) = 0;
   /// `count` rounds of critic and model updates, as the settings say; each flag turns one off.
   void update(std::int64_t count, bool critic, bool model, UpdateSums& sums);
   /// The same after `simulation`, or beside it.
   void simulate_and_update(const Simulation& simulation, std::int64_t count, UpdateSums& sums);
   /// Steps all environments on all threads, then stores.
   void simulate(const Simulation& simulation);
+  /// Waits for updates under way and adds what has not been counted.
+  virtual void finish(UpdateSums& sums) { (void)sums; }
+
   const Replay& replay() const { return replay_; }
   Replay& replay() { return replay_; }
 
-  Bundle bundle() const;
-  /// Every tensor, counter and statistic that decides what follows, the replay apart.
-  void save(TensorFile& file) const;
-  /// Throws Error where `file` lacks something or has it in another shape.
-  void load(const TensorFile& file);
+  virtual Bundle bundle() const = 0;
+  /// Every tensor, counter and statistic that decides what follows, the replay apart, which is up
+  /// to date afterwards.
+  virtual void save(TensorFile& file) = 0;
+  /// Throws Error where `file` lacks something or has it in another shape. The caller then restores
+  /// the replay and calls replay_restored().
+  virtual void load(const TensorFile& file) = 0;
+  virtual void replay_restored() {}
 
- private:
+ protected:
+  Agent(const Config& config, const Task& task, ThreadPool& pool);
+
   struct Round {
     bool critic, model;
   };
-  Round round(int index, bool critic, bool model) const;
-  void draw_batches(Round round, std::int64_t pending);
-  bool draws_pending(Round round, std::int64_t pending) const;
-  void learn(Round round, UpdateSums& sums);
-  void critic_update(UpdateSums& sums);
-  void start_model_update();
-  void compute_targets(const ReplayBatch& batch);
-  void refresh_normalisation();
-  void publish_critics();
+  /// One round on the drawn batches, with the steps of `beside` (may be null) at the same time.
+  virtual void learn(Round round, const Simulation* beside, UpdateSums& sums) = 0;
+  /// Whether the members learn; else a simulator takes their place.
+  virtual bool learns_model() const { return true; }
+
+  // running statistics of what is stored
   bool normalises() const;
-  Models models(bool target, int critic) const;
+  void count_transition(std::span<const float> x, std::span<const float> action,
+                        std::span<const float> next, float reward);
+  /// Fills the mean and std fields that the settings let follow the statistics.
+  void refresh_members(MlpWeights& weights, MemberOutputs outputs) const;
+  void refresh_critics(MlpWeights& weights) const;
+  void save_statistics(TensorFile& file) const;
+  void load_statistics(const TensorFile& file);
+  /// Task, sizes and settings; no networks.
+  Bundle empty_bundle() const;
 
   Config config_;
   TaskSpec spec_;
   ThreadPool& pool_;
   std::unique_ptr<RewardModel> reward_;
-  std::unique_ptr<DynamicsModel> simulator_;  // model.source = environment
-
-  EnsembleLearner ensemble_;
-  CriticLearner critics_;
-  std::optional<PolicyLearner> policy_;
   Replay replay_;
-  RunningStatistics input_statistics_, output_statistics_;  // of [x, a]; of [x' - x, r]
-
-  // planners' views of the networks above
-  std::unique_ptr<MlpDynamics> dynamics_[2];  // of the ensemble's two copies
-  std::vector<std::unique_ptr<MlpValue>> online_value_, target_value_;
-  std::unique_ptr<MlpPolicy> online_policy_, target_policy_;
-  Planner planner_;
-  PlannerTargets planner_targets_;
-
-  std::uint32_t solves_ = 0;             // keys of solves
-  std::uint64_t draws_ = 0;              // keys of replay samples
-  std::vector<float> plan_, action_;     // of the last act(): [N, H+1, nu], [N, nu]
-  std::vector<double> value_, samples_;  // [N]
-  std::vector<PlanStatus> status_;       // [N]
-
-  // scratch of an update
+  std::uint32_t solves_ = 0;  // keys of solves
+  std::uint64_t draws_ = 0;   // keys of replay samples
   ReplayBatch critic_batch_, model_batch_;
-  std::vector<float> targets_;
-  std::vector<TrainScratch> scratch_;  // per worker
+
+ private:
+  Round round(int index, bool critic, bool model) const;
+  void draw_batches(Round round, std::int64_t pending);
+  bool draws_pending(Round round, std::int64_t pending) const;
+
+  RunningStatistics input_statistics_, output_statistics_;  // of [x, a]; of [x' - x, r]
 };
+
+/// Which outputs the members learn beside the state change. Throws UsageError where the settings do
+/// not fit the task.
+MemberOutputs learned_outputs(const Config& config, const TaskSpec& spec);
+
+/// The agent of config.trainer.device, "cpu" or "cuda"; `config.planner.precision` must be
+/// resolved.
+std::unique_ptr<Agent> make_agent(const Config& config, const Task& task, ThreadPool& pool);
 
 }  // namespace softmpc

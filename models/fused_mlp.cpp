@@ -2,15 +2,12 @@
 #include "fused_mlp.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "initialisation.h"
 #include "tensor_state.h"
 
 namespace softmpc {
 namespace {
-
-constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kEpsilon = 1e-8;  // PyTorch's defaults
 
 std::size_t group_rows(int outputs) {
   return static_cast<std::size_t>(cpu::groups_of(outputs)) * cpu::kGroup;
@@ -117,13 +114,6 @@ float* FusedMlp::output_gradient(const TrainBlock& input, TrainScratch& s) const
   return s.dz.data();
 }
 
-hd::AdamStep FusedMlp::adam_step() const {
-  const double t = static_cast<double>(steps_);
-  return {static_cast<float>(kBeta1), static_cast<float>(kBeta2), static_cast<float>(kEpsilon),
-          static_cast<float>(learning_rate_ / (1 - std::pow(kBeta1, t))),
-          static_cast<float>(1 / std::sqrt(1 - std::pow(kBeta2, t)))};
-}
-
 void FusedMlp::backward(int index, const TrainBlock& input, TrainScratch& s, bool descend,
                         bool input_gradient) const {
   const auto& kernels = cpu::kernels();
@@ -141,7 +131,8 @@ void FusedMlp::backward(int index, const TrainBlock& input, TrainScratch& s, boo
       PackedMlp& next = *net_[copies_ - 1 - active_];
       kernels.descend({layer.in, layer.out, lanes, l > 0 ? s.h[l - 1].data() : input.data.data(),
                        s.turned.data(), net_[active_]->network(0) + at, next.network(0) + at,
-                       mean_.data() + at, variance_.data() + at, adam_step()});
+                       mean_.data() + at, variance_.data() + at,
+                       hd::adam_step(learning_rate_, steps_)});
     }
     if (l == 0) break;
     const std::size_t used = static_cast<std::size_t>(layer.in) * lanes;

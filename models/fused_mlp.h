@@ -71,7 +71,6 @@ class FusedMlp {
   void backward(int index, const TrainBlock& input, TrainScratch& scratch, bool descend,
                 bool input_gradient) const;
   cpu::PackedLayer linear(int index, std::size_t l) const;
-  hd::AdamStep adam_step() const;
 
   int stack_;
   std::vector<int> sizes_;

@@ -34,18 +34,24 @@ void network_input(const MlpWeights& net, const std::vector<float>& x, const std
   }
 }
 
+std::vector<int> member_sizes(const ModelConfig& config, int nx, int nu, MemberOutputs outputs) {
+  const int variances = config.loss == Loss::gaussian_nll ? nx + outputs.reward : 0;
+  return layer_sizes(nx + nu, config.width, config.layers,
+                     nx + outputs.reward + outputs.termination + variances);
+}
+
+std::vector<int> critic_sizes(const CriticConfig& config, int nx, int nu) {
+  return layer_sizes(nx + nu, config.width, config.layers, 1);
+}
+
 EnsembleLearner::EnsembleLearner(const ModelConfig& config, int nx, int nu, MemberOutputs outputs,
                                  Precision precision, std::uint64_t seed)
     : config_(config),
       nx_(nx),
       nu_(nu),
       outputs_(outputs),
-      net_(config.members,
-           layer_sizes(nx + nu, config.width, config.layers,
-                       nx + outputs.reward + outputs.termination +
-                           (config.loss == Loss::gaussian_nll ? nx + outputs.reward : 0)),
-           config.learning_rate, /*spare=*/true, nx + outputs.reward + outputs.termination,
-           precision),
+      net_(config.members, member_sizes(config, nx, nu, outputs), config.learning_rate,
+           /*spare=*/true, nx + outputs.reward + outputs.termination, precision),
       normalisation_(MlpWeights::zeros(config.members, net_.sizes())),
       loss_(config.members) {
   net_.initialise(seed, kMembers);
@@ -112,8 +118,7 @@ CriticLearner::CriticLearner(const CriticConfig& config, int nx, int nu, std::ui
     : config_(config),
       nx_(nx),
       nu_(nu),
-      net_(config.count, layer_sizes(nx + nu, config.width, config.layers, 1),
-           config.learning_rate),
+      net_(config.count, critic_sizes(config, nx, nu), config.learning_rate),
       target_(config.count, net_.sizes(), config.learning_rate),
       normalisation_(MlpWeights::zeros(config.count, net_.sizes())) {
   net_.initialise(seed, kCritics);

@@ -17,6 +17,10 @@ namespace softmpc {
 void network_input(const MlpWeights& net, const std::vector<float>& x, const std::vector<float>& a,
                    int count, TrainBlock& block);
 
+/// Layer widths of a member: the state change, then what `outputs` and the loss add.
+std::vector<int> member_sizes(const ModelConfig& config, int nx, int nu, MemberOutputs outputs);
+std::vector<int> critic_sizes(const CriticConfig& config, int nx, int nu);
+
 /// E models of the state change, and of reward and termination where they are learned. One update
 /// is prepare(), then update_member() for every member in any order and on any thread, then
 /// finish(); planners read the old weights until then.

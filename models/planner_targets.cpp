@@ -6,6 +6,7 @@
 #include <string>
 
 #include "softmpc/error.h"
+#include "softmpc/hd/losses.h"
 
 namespace softmpc {
 namespace {
@@ -89,7 +90,7 @@ void PlannerTargets::compute(const ReplayBatch& batch,
     keep_least(batch.size);
   }
   for (int i = 0; i < batch.size; ++i)
-    y[i] = batch.reward[i] + static_cast<float>(gamma_ * least_[i]) * (1 - batch.terminated[i]);
+    y[i] = hd::critic_target(batch.reward[i], gamma_, least_[i], batch.terminated[i]);
   if (config_.warm_start) write_back(batch, replay);
 }
 

@@ -24,8 +24,10 @@ class Actor {
       action_.resize(bundle.nu);
       scratch_.resize(policy_->scratch_bytes(1) / sizeof(float));
     } else {
+      const ControllerOptions wanted = {options.seed, options.threads, dynamics_.get()};
       controller_ = std::make_unique<Controller>(
-          bundle, reward_.get(), ControllerOptions{options.seed, options.threads, dynamics_.get()});
+          options.controller ? options.controller(bundle, reward_.get(), wanted)
+                             : Controller(bundle, reward_.get(), wanted));
     }
   }
 

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "softmpc/error.h"
-#include "softmpc/hd/philox.h"
+#include "softmpc/hd/replay.h"
 
 namespace softmpc {
 
@@ -78,13 +78,8 @@ void Replay::draw(std::uint64_t seed, std::uint64_t draw, int n, std::int64_t pe
   const auto size = static_cast<std::uint32_t>(std::min(added_ + pending, capacity_));
   batch.size = n;
   batch.slot.resize(n);
-  for (int i = 0; i < n; ++i) {
-    const hd::Philox4 bits =
-        hd::philox({static_cast<std::uint32_t>(draw), hd::draw_word(hd::Stream::replay, 0, 0, 0),
-                    static_cast<std::uint32_t>(draw >> 32), static_cast<std::uint32_t>(i)},
-                   seed);
-    batch.slot[i] = hd::uniform_index(bits.x, size);
-  }
+  for (int i = 0; i < n; ++i)
+    batch.slot[i] = hd::replay_slot(seed, draw, static_cast<std::uint32_t>(i), size);
 }
 
 bool Replay::draws_pending(const ReplayBatch& batch, std::int64_t pending) const {

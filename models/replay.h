@@ -50,6 +50,8 @@ class Replay {
     return view(records_, record_floats(), slot);
   }
   std::span<const float> plan(std::int64_t slot) const { return view(plans_, plan_size_, slot); }
+  /// Says that a slot's plan changed where it is kept beside this one (on a device).
+  void mark_plan(std::int64_t slot);
   /// Slots whose record or plan changed since the last clear_changes(), each once.
   const std::vector<std::int64_t>& changed_records() const { return changed_records_; }
   const std::vector<std::int64_t>& changed_plans() const { return changed_plans_; }
@@ -64,7 +66,6 @@ class Replay {
   using Chunks = std::vector<std::unique_ptr<float[]>>;
   static std::span<const float> view(const Chunks& chunks, int floats, std::int64_t slot);
   static std::span<float> slot_of(Chunks& chunks, int floats, std::int64_t slot);
-  void mark_plan(std::int64_t slot);
 
   int nx_, nu_, plan_size_;
   std::int64_t capacity_, size_ = 0, added_ = 0;

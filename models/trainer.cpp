@@ -54,7 +54,7 @@ struct Trainer::Impl {
   Config config;
   const Task& task;
   ThreadPool pool;
-  Agent agent;
+  std::unique_ptr<Agent> agent;
   Episodes episodes;
 
   std::int64_t step = 0;         // environment steps, over all environments
@@ -64,25 +64,29 @@ struct Trainer::Impl {
   std::int64_t report_step = 0;
 
   Impl(const Config& c, const Task& t)
-      : config(c), task(t), pool(c.trainer.threads), agent(c, t, pool), episodes(c, t) {}
+      : config(c),
+        task(t),
+        pool(c.trainer.threads),
+        agent(make_agent(c, t, pool)),
+        episodes(c, t) {}
 
   /// One step of every environment and the updates that belong to it.
   void advance(TrainObserver& observer) {
     const int n = episodes.count();
-    episodes.begin(agent);
-    const std::span<const float> actions = agent.act(episodes.observations(), step);
-    pending.value += n * agent.value();
-    pending.samples += n * agent.effective_samples();
+    episodes.begin(*agent);
+    const std::span<const float> actions = agent->act(episodes.observations(), step);
+    pending.value += n * agent->value();
+    pending.samples += n * agent->effective_samples();
     pending.steps += n;
     bool ended = false;
     const Simulation simulation = {n, [&](int e) { episodes.step(e, actions); },
-                                   [&] { ended = episodes.store(agent, step, observer); }};
-    if (agent.replay().added() + n < config.trainer.learning_starts) {
-      agent.simulate(simulation);
+                                   [&] { ended = episodes.store(*agent, step, observer); }};
+    if (agent->replay().added() + n < config.trainer.learning_starts) {
+      agent->simulate(simulation);
     } else if (config.trainer.pattern == Pattern::online) {
-      agent.simulate_and_update(simulation, n, pending.updates);
+      agent->simulate_and_update(simulation, n, pending.updates);
     } else {
-      agent.simulate(simulation);
+      agent->simulate(simulation);
       learn_by_episode(n, ended);
     }
     step += n;
@@ -91,13 +95,14 @@ struct Trainer::Impl {
   void learn_by_episode(int steps, bool ended) {
     const bool episodic = config.trainer.pattern == Pattern::episodic;
     update_debt += steps;
-    if (!episodic) agent.update(steps, true, false, pending.updates);
+    if (!episodic) agent->update(steps, true, false, pending.updates);
     if (!ended) return;
-    agent.update(update_debt, episodic, true, pending.updates);
+    agent->update(update_debt, episodic, true, pending.updates);
     update_debt = 0;
   }
 
   void report(TrainObserver& observer) {
+    agent->finish(pending.updates);
     const auto now = Clock::now();
     const double seconds = std::chrono::duration<double>(now - report_time).count();
     TrainReport r;
@@ -127,26 +132,28 @@ struct Trainer::Impl {
     // the same start states at each evaluation of a run, and none of training's
     options.seed = ~config.trainer.seed;
     options.threads = config.trainer.threads;
-    observer.on_eval({step, play(agent.bundle(), task, options)});
+    observer.on_eval({step, play(agent->bundle(), task, options)});
   }
 
   void save(CheckpointFolder& folder, TrainObserver& observer) {
+    agent->finish(pending.updates);
     TensorFile file;
     file.metadata["observer"] = observer.on_checkpoint(step);
     file.metadata["config"] = to_json(fixed_settings(config), 0);
     file.metadata["task"] = task.name();
-    agent.save(file);
+    agent->save(file);
     episodes.save(file);
     put<std::int64_t>(file, "trainer.counters", {step, update_debt});
     std::vector<double> fields;
     pending.visit([&](auto& field) { fields.push_back(static_cast<double>(field)); });
     put(file, "trainer.report", fields);
-    folder.write(step, file, agent.replay());
+    folder.write(step, file, agent->replay());
   }
 
   void load(const TensorFile& file, CheckpointFolder& folder) {
-    agent.load(file);
-    folder.read_replay(agent.replay());
+    agent->load(file);
+    folder.read_replay(agent->replay());
+    agent->replay_restored();
     episodes.load(file);
     const auto counters = get<std::int64_t>(file, "trainer.counters", 2);
     step = counters[0];
@@ -164,18 +171,18 @@ struct Trainer::Impl {
 
 Trainer::Trainer(const Config& config, const Task& task) {
   validate(config);
-  if (config.trainer.device == "cuda")
-    throw Error("trainer.device: this build has no CUDA backend; use cpu or auto");
   Config resolved = config;
-  const TaskSpec spec =
-      task.spec({config.environment.positions, config.environment.time_limit});
-  resolved.planner.precision = resolve_precision(config, spec.nx, spec.nu);
+  const TaskSpec spec = task.spec({config.environment.positions, config.environment.time_limit});
+  if (config.trainer.device != "cuda")
+    resolved.planner.precision = resolve_precision(config, spec.nx, spec.nu);
+  else if (config.planner.precision == Precision::automatic)
+    resolved.planner.precision = Precision::float16;
   impl_ = std::make_unique<Impl>(resolved, task);
 }
 Trainer::~Trainer() = default;
 
 std::int64_t Trainer::step() const { return impl_->step; }
-Bundle Trainer::bundle() const { return impl_->agent.bundle(); }
+Bundle Trainer::bundle() const { return impl_->agent->bundle(); }
 
 bool Trainer::resume(const std::string& checkpoint_dir, std::string* observer_state) {
   CheckpointFolder folder(checkpoint_dir);
@@ -223,8 +230,8 @@ void Trainer::run(TrainObserver& observer, const std::string& checkpoint_dir,
 
 std::uint64_t Trainer::state_hash() const {
   TensorFile file;
-  Replay& replay = impl_->agent.replay();
-  impl_->agent.save(file);
+  Replay& replay = impl_->agent->replay();
+  impl_->agent->save(file);
   std::uint32_t low = crc32c(encode_safetensors(file)), high = 0;
   for (std::int64_t slot = 0; slot < replay.size(); ++slot) {
     high = crc32c(std::as_bytes(replay.record(slot)), high);

@@ -97,7 +97,10 @@ std::string as_text(const Json& result) {
 }
 
 int run_diff_drive(const DiffDriveOptions& options) {
-  const std::string device = resolve_device(options.device.empty() ? "cpu" : options.device);
+  const std::string device =
+      resolve_cpu(options.device,
+                  "bench diff-drive is for the CPU: there is no kernel for analytic dynamics on "
+                  "a device yet");
   const Budget budget = options.budget(kSeconds);
   const std::vector<int> rollouts = whole_numbers("--rollouts", options.rollouts, 1 << 20);
   ThreadPool pool(options.thread_count());

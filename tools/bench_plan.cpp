@@ -3,8 +3,10 @@
 #include <memory>
 
 #include "bench.h"
+#include "bench_device.h"
 #include "bench_problem.h"
 #include "console.h"
+#include "gpu_device.h"
 #include "softmpc/error.h"
 
 namespace softmpc::tools {
@@ -13,7 +15,7 @@ namespace {
 constexpr double kSeconds = 2;
 
 struct PlanBenchOptions : BenchOptions {
-  std::string cases, nets;
+  std::string cases, nets, path;
   std::string problems, rollouts, horizon, nx, nu, width, layers, members;
 };
 
@@ -26,7 +28,12 @@ One problem is timed as in a control loop: shift, then plan. The nets have rando
 fixed seed, the settings are those of paper-gaussian. Work counts the multiplications and additions
 of the nets, 2 (in w + w w + w out) an evaluation; 'gflops' and 'evals_per_second' are at the median
 time, and 'share' is the median over rounds of this rate by that of the plain product. With
-bfloat16 the dynamics members are evaluated in it, the critic in float32.)";
+bfloat16 the dynamics members are evaluated in it, the critic in float32.
+
+--device cuda: a time is that of the whole call, from inputs in the host's memory to results there,
+on eight sets of inputs in turn; 'device_us' is the device's own time for a recorded solve, copies
+included, by its events over blocks of replays: the median and the quartiles of blocks. No share:
+nothing that would bound these products on the device is measured.)";
 
 /// The case that the sizes on the command line make of `base`.
 PlanCase resized(const PlanBenchOptions& o, PlanCase base) {
@@ -59,8 +66,7 @@ std::vector<PlanCase> chosen_cases(const PlanBenchOptions& options) {
   return cases;
 }
 
-Json as_json(const PlanProblem& problem) {
-  const PlanCase& c = problem.plan_case();
+Json as_json(const PlanCase& c, const std::string& reward) {
   return {{"name", c.name},
           {"problems", c.problems},
           {"rollouts", c.rollouts},
@@ -70,7 +76,7 @@ Json as_json(const PlanProblem& problem) {
           {"members", c.members},
           {"width", c.width},
           {"layers", c.layers},
-          {"reward", problem.reward_name()}};
+          {"reward", reward}};
 }
 
 std::string as_text(const Json& result) {
@@ -96,12 +102,69 @@ std::string as_text(const Json& result) {
                             matrix["by"].get<std::string>().c_str());
 }
 
-int run_bench_plan(const PlanBenchOptions& options) {
-  const std::string device = resolve_device(options.device.empty() ? "cpu" : options.device);
+std::string device_text(const Json& result) {
+  std::vector<std::vector<std::string>> rows = {{"case", "B", "K", "H", "device", "p50", "p90",
+                                                 "p99", "p99.9", "max", "evals/s", "GFLOP/s",
+                                                 "path", "plans"}};
+  for (const Json& c : result["cases"]) {
+    std::vector<std::string> row = {c["name"], c["problems"].dump(), c["rollouts"].dump(),
+                                    c["horizon"].dump(),
+                                    time_text(c["device_us"]["median"].get<double>())};
+    for (const auto& [key, value] : c["time_us"].items()) {
+      row.push_back(time_text(value.get<double>()));
+    }
+    row.push_back(text("%.3g", c["device_evals_per_second"].get<double>()));
+    row.push_back(text("%.1f", c["device_gflops"].get<double>()));
+    row.push_back(c["path"]);
+    row.push_back(c["plans"].dump());
+    rows.push_back(row);
+  }
+  return table(rows) + text(
+                           "\n%s, %s; device: its own time, rates are at it; p50 and so on: as the "
+                           "host sees it\n",
+                           result["device_name"].get<std::string>().c_str(),
+                           result["precision"].get<std::string>().c_str());
+}
+
+int run_on_device(const PlanBenchOptions& options) {
+  const std::vector<PlanCase> cases = chosen_cases(options);
+  const Budget budget = options.budget(kSeconds);
+  Precision precision =
+      read_precision(options.precision.empty() ? "float16" : options.precision, "cuda");
+  if (precision == Precision::automatic) precision = Precision::float16;
+  const cuda::Path path = read_path(options.path.empty() ? "auto" : options.path);
+  if (!options.threads.empty()) throw UsageError("--threads: is for --device cpu");
+  if (!options.nets.empty()) save_nets(cases.front(), options.nets);
+  const auto device = cuda_device();
+  std::string device_name;
+  Json list = Json::array();
+  for (const PlanCase& c : cases) {  // one at a time: they have the device for themselves
+    DeviceProblem problem(c, precision, path, device);
+    const Timed timed = problem.timed();
+    const Timing timing = time_cases({timed}, nullptr, budget).front();
+    problem.check();
+    Json result = as_json(c, problem.reward_name());
+    add_timing(result, timed, timing, nullptr);
+    result["histogram"] = histogram(timing);
+    problem.add_device_time(result, budget.seconds);
+    problem.add_diagnostics(result);
+    device_name = problem.device_name();
+    list.push_back(std::move(result));
+  }
+  const Json result = {{"device", "cuda"},
+                       {"device_name", device_name},
+                       {"precision", to_string(precision)},
+                       {"cases", list}};
+  write_out(options.json ? result.dump() + '\n' : device_text(result));
+  return 0;
+}
+
+int run_on_cpu(const PlanBenchOptions& options) {
   const std::vector<PlanCase> cases = chosen_cases(options);
   const Budget budget = options.budget(kSeconds);
   const Precision wanted =
-      read_precision(options.precision.empty() ? "float32" : options.precision);
+      read_precision(options.precision.empty() ? "float32" : options.precision, "cpu");
+  if (!options.path.empty()) throw UsageError("--path: is for --device cuda");
   ThreadPool pool(options.thread_count());
   if (!options.nets.empty()) save_nets(cases.front(), options.nets);
   const Precision precision = resolve_precision(wanted, random_nets(cases.front()).members.sizes);
@@ -116,18 +179,22 @@ int run_bench_plan(const PlanBenchOptions& options) {
   Json list = Json::array();
   for (std::size_t i = 0; i < problems.size(); ++i) {
     problems[i]->check();
-    Json result = as_json(*problems[i]);
+    Json result = as_json(cases[i], problems[i]->reward_name());
     add_timing(result, timed[i], timings[i], &yardstick);
     result["histogram"] = histogram(timings[i]);
     list.push_back(std::move(result));
   }
-  const Json result = {{"device", device},
+  const Json result = {{"device", "cpu"},
                        {"precision", to_string(precision)},
                        {"threads", pool.threads()},
                        {"matrix", yardstick.as_json()},
                        {"cases", list}};
   write_out(options.json ? result.dump() + '\n' : as_text(result));
   return 0;
+}
+
+int run_bench_plan(const PlanBenchOptions& options) {
+  return resolve_device(options.device) == "cuda" ? run_on_device(options) : run_on_cpu(options);
 }
 
 }  // namespace
@@ -147,8 +214,11 @@ Run add_bench_plan(CLI::App& app) {
   add_text(app, "--width", options->width, "W", "units of a hidden layer");
   add_text(app, "--layers", options->layers, "N", "hidden layers");
   add_text(app, "--precision", options->precision, "P",
-           "float32 (if not given), bfloat16 or auto, the faster one here");
+           "float32 (if not given), bfloat16 or auto, the faster one here; with cuda float16 (if "
+           "not given), bfloat16 or float32");
   options->add_device(app);
+  add_text(app, "--path", options->path, "P",
+           "kernels of --device cuda: auto (if not given), tile, cluster, wgmma or plain");
   options->add_threads(app);
   options->add_budget(app, text("%g", kSeconds));
   add_text(app, "--nets", options->nets, "FILE",

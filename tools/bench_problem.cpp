@@ -62,21 +62,30 @@ class QuadraticReward final : public RewardModel {
     for (int i = 0; i < nx_; ++i) subtract(next[i]);
     for (int i = 0; i < nu_; ++i) subtract(a[i]);
   }
+  DeviceRules device_rules() const override {
+    const std::string source = R"(
+struct BenchReward {
+  static constexpr bool has_termination = false;
+  template <class X, class A, class Next>
+  __host__ __device__ static float reward(const X&, const A& a, const Next& next) {
+    float result = 1.0f;
+    for (int i = 0; i < NX; ++i) result -= 0.1f * next[i] * next[i];
+    for (int i = 0; i < NU; ++i) result -= 0.1f * a[i] * a[i];
+    return result;
+  }
+  template <class Next>
+  __host__ __device__ static bool terminated(const Next&) { return false; }
+};
+)";
+    return {"BenchReward",
+            "#define NX " + std::to_string(nx_) + "\n#define NU " + std::to_string(nu_) + source +
+                "#undef NX\n#undef NU\n",
+            {}};
+  }
 
  private:
   int nx_, nu_;
 };
-
-PlannerConfig planner_config(const PlanCase& c, Precision precision) {
-  PlannerConfig config;  // paper-gaussian's lambda, variance and member draw
-  config.rollouts = c.rollouts;
-  config.horizon = c.horizon;
-  config.temperature = 0.1;
-  config.variance = {0.1};
-  config.member_draw = MemberDraw::per_step;
-  config.precision = precision;
-  return config;
-}
 
 }  // namespace
 
@@ -96,6 +105,39 @@ const PlanCase& named_case(const std::string& name) {
   throw UsageError("--case: '" + name + "' must be one of a, b, c, d, e, or several as a,b");
 }
 
+PlannerConfig bench_config(const PlanCase& c, Precision precision) {
+  PlannerConfig config;  // paper-gaussian's lambda, variance and member draw
+  config.rollouts = c.rollouts;
+  config.horizon = c.horizon;
+  config.temperature = 0.1;
+  config.variance = {0.1};
+  config.member_draw = MemberDraw::per_step;
+  config.precision = precision;
+  return config;
+}
+
+ProblemShape bench_shape(const PlanCase& c) {
+  const auto nu = static_cast<std::size_t>(c.nu);
+  return {c.nx, c.nu, std::vector<float>(nu, -1), std::vector<float>(nu, 1), c.problems};
+}
+
+std::vector<float> bench_observations(const PlanCase& c, int sets) {
+  const bool hopper = bench_reward(c.nx, c.nu).name == "Hopper";
+  Uniforms uniform(2);
+  std::vector<float> observation;
+  const std::size_t states = static_cast<std::size_t>(sets) * static_cast<std::size_t>(c.problems);
+  observation.reserve(states * static_cast<std::size_t>(c.nx));
+  for (std::size_t j = 0; j < states; ++j) {
+    for (int i = 0; i < c.nx; ++i) {
+      const float rest = hopper && i == 1 ? 1.25f : 0.0f;  // Hopper's height
+      observation.push_back(rest + 0.05f * uniform());
+    }
+  }
+  return observation;
+}
+
+SolveKey bench_key(std::uint32_t solve) { return {kSeed, solve}; }
+
 BenchNets random_nets(const PlanCase& c) {
   return {random_net(c.members, net_sizes(c, c.nx), 0), random_net(1, net_sizes(c, 1), 1)};
 }
@@ -111,7 +153,7 @@ void save_nets(const PlanCase& c, const std::string& path) {
   bundle.dt = 0.008;
   bundle.members = std::move(nets.members);
   bundle.critics = std::move(nets.critic);
-  bundle.config.planner = planner_config(c, Precision::float32);
+  bundle.config.planner = bench_config(c, Precision::float32);
   bundle.config.model.members = c.members;
   bundle.config.model.width = bundle.config.critic.width = c.width;
   bundle.config.model.layers = bundle.config.critic.layers = c.layers;
@@ -137,16 +179,6 @@ double solve_evals(const PlanCase& c) {
   return static_cast<double>(c.problems) * c.rollouts * (c.horizon + 1);
 }
 
-Precision read_precision(const std::string& text) {
-  if (text == "float32") return Precision::float32;
-  if (text == "bfloat16") return Precision::bfloat16;
-  if (text == "auto") return Precision::automatic;
-  if (text == "float16") {
-    throw UsageError("--precision: float16 is not for the CPU; use float32, bfloat16 or auto");
-  }
-  throw UsageError("--precision: '" + text + "' must be one of float32, bfloat16, auto");
-}
-
 BenchReward bench_reward(int nx, int nu) {
   const Task& hopper = find_task("Hopper");
   const TaskSpec spec = hopper.spec({});
@@ -160,21 +192,12 @@ PlanProblem::PlanProblem(const PlanCase& c, Precision precision, ThreadPool& poo
   dynamics_ = std::make_unique<MlpDynamics>(nets.members, c.nx, c.nu, MemberOutputs{}, precision);
   value_ = std::make_unique<MlpValue>(nets.critic, c.nx, c.nu);
   const auto nu = static_cast<std::size_t>(c.nu), problems = static_cast<std::size_t>(c.problems);
-  planner_ = std::make_unique<Planner>(
-      planner_config(c, precision),
-      ProblemShape{c.nx, c.nu, std::vector<float>(nu, -1), std::vector<float>(nu, 1), c.problems},
-      &pool);
+  planner_ = std::make_unique<Planner>(bench_config(c, precision), bench_shape(c), &pool);
   plan_.resize(problems * planner_->plan_size());
   action_.resize(problems * nu);
   soft_value_.resize(problems);
   status_.resize(problems);
-  Uniforms uniform(2);
-  for (std::size_t b = 0; b < problems; ++b) {
-    for (int i = 0; i < c.nx; ++i) {
-      const float rest = reward_.name == "Hopper" && i == 1 ? 1.25f : 0.0f;  // Hopper's height
-      observation_.push_back(rest + 0.05f * uniform());
-    }
-  }
+  observation_ = bench_observations(c, 1);
 }
 
 void PlanProblem::solve() {
@@ -186,18 +209,18 @@ void PlanProblem::solve() {
   batch.value = soft_value_;
   batch.status = status_;
   if (case_.problems == 1) planner_->shift(plan_);
-  planner_->solve({dynamics_.get(), reward_.model.get(), value_.get()}, {kSeed, solves_++}, batch);
+  planner_->solve({dynamics_.get(), reward_.model.get(), value_.get()}, bench_key(solves_++),
+                  batch);
 }
 
 Timed PlanProblem::timed() {
   return {[this] { solve(); }, solve_flops(case_), solve_evals(case_)};
 }
 
-void PlanProblem::check() const {
-  for (const PlanStatus status : status_) {
-    if (status != PlanStatus::ok) {
-      throw Error("bench: a plan of case " + case_.name + " has status " +
-                  softmpc::to_string(status));
+void check_status(const PlanCase& c, std::span<const PlanStatus> status) {
+  for (const PlanStatus one : status) {
+    if (one != PlanStatus::ok) {
+      throw Error("bench: a plan of case " + c.name + " has status " + softmpc::to_string(one));
     }
   }
 }

@@ -2,7 +2,9 @@
 // The planning problems of `softmpc bench plan` and `scaling`: sizes, random nets, work.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -39,8 +41,14 @@ double solve_flops(const PlanCase& c);
 /// B K (H + 1)
 double solve_evals(const PlanCase& c);
 
-/// "float32", "bfloat16"; throws UsageError naming the option for others, `auto` excepted.
-Precision read_precision(const std::string& text);
+/// paper-gaussian's settings with the case's rollouts and horizon.
+PlannerConfig bench_config(const PlanCase& c, Precision precision);
+/// Box -1..1.
+ProblemShape bench_shape(const PlanCase& c);
+/// `sets` batches of start states [sets, B, nx], one after the other.
+std::vector<float> bench_observations(const PlanCase& c, int sets);
+/// Key of solve number `solve`.
+SolveKey bench_key(std::uint32_t solve);
 
 /// Hopper's reward where the sizes are Hopper's, else a quadratic one.
 struct BenchReward {
@@ -48,6 +56,9 @@ struct BenchReward {
   std::unique_ptr<RewardModel> model;
 };
 BenchReward bench_reward(int nx, int nu);
+
+/// Throws Error if a plan was not finite: such timings would mean nothing.
+void check_status(const PlanCase& c, std::span<const PlanStatus> status);
 
 /// A planner with nets, plans and results of one case; solve() is what is timed: for one problem
 /// the tick of a controller (shift, then refine), for several one batch.
@@ -57,10 +68,9 @@ class PlanProblem {
   PlanProblem(const PlanCase& c, Precision precision, ThreadPool& pool);
   void solve();
   Timed timed();
-  const PlanCase& plan_case() const { return case_; }
   const std::string& reward_name() const { return reward_.name; }
-  /// Throws Error if a plan was not finite: such timings would mean nothing.
-  void check() const;
+  /// See check_status().
+  void check() const { check_status(case_, status_); }
 
  private:
   PlanCase case_;

@@ -109,14 +109,17 @@ Json sweep_size(const Sweep& sweep, Precision precision, ThreadPool& pool, Yards
 }
 
 int run_scaling(const ScalingOptions& options) {
-  const std::string device = resolve_device(options.device.empty() ? "cpu" : options.device);
+  const std::string device =
+      resolve_cpu(options.device,
+                  "bench scaling is for the CPU; a device's sizes are those of softmpc bench "
+                  "plan --device cuda --rollouts K --horizon H ...");
   const Budget budget = options.budget(kSeconds);
   const std::vector<std::string> names = comma_words(options.sweeps);
   for (const std::string& name : names) find_sweep(name);
   ThreadPool pool(options.thread_count());
-  const Precision precision =
-      resolve_precision(read_precision(options.precision.empty() ? "float32" : options.precision),
-                        random_nets(named_case("a")).members.sizes);
+  const Precision precision = resolve_precision(
+      read_precision(options.precision.empty() ? "float32" : options.precision, device),
+      random_nets(named_case("a")).members.sizes);
   Yardstick yardstick(pool, precision);
   Json sweeps = Json::object();
   for (const std::string& name : names) {

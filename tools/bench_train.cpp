@@ -129,7 +129,7 @@ TrainRequest resolve_bench(const TrainBenchOptions& options, std::int64_t steps)
   train.settings = options.settings;
   train.out = "none";
   if (!options.precision.empty()) {
-    read_precision(options.precision);
+    read_precision(options.precision, resolve_device(options.device));
     train.settings.push_back("planner.precision=" + options.precision);
   }
   TrainRequest request = resolve(train);
@@ -138,15 +138,17 @@ TrainRequest resolve_bench(const TrainBenchOptions& options, std::int64_t steps)
 }
 
 std::string as_text(const Json& result) {
-  return text("%s, preset %s, %s, %d threads, %d environments: %.1f steps/s\n",
-              result["task"].get<std::string>().c_str(),
-              result["preset"].get<std::string>().c_str(),
-              result["precision"].get<std::string>().c_str(), result["threads"].get<int>(),
-              result["envs"].get<int>(), result["steps_per_second"].get<double>()) +
-         text("%.3f GFLOP a step: %.2f of a plain matrix product (%.1f GFLOP/s, %s)\n",
-              result["flops_per_step"].get<double>() * 1e-9, result["share"].get<double>(),
-              result["matrix_gflops"].get<double>(),
-              result["matrix"]["by"].get<std::string>().c_str());
+  const std::string steps =
+      text("%s, preset %s, %s on %s, %d threads, %d environments: %.1f steps/s\n",
+           result["task"].get<std::string>().c_str(), result["preset"].get<std::string>().c_str(),
+           result["precision"].get<std::string>().c_str(),
+           result["device"].get<std::string>().c_str(), result["threads"].get<int>(),
+           result["envs"].get<int>(), result["steps_per_second"].get<double>());
+  const double gflop = result["flops_per_step"].get<double>() * 1e-9;
+  if (!result.contains("share")) return steps + text("%.3f GFLOP a step\n", gflop);
+  return steps + text("%.3f GFLOP a step: %.2f of a plain matrix product (%.1f GFLOP/s, %s)\n",
+                      gflop, result["share"].get<double>(), result["matrix_gflops"].get<double>(),
+                      result["matrix"]["by"].get<std::string>().c_str());
 }
 
 int run_bench_train(const TrainBenchOptions& options) {
@@ -162,25 +164,29 @@ int run_bench_train(const TrainBenchOptions& options) {
   const TaskSpec spec =
       find_task(request.task).spec({config.environment.positions, config.environment.time_limit});
   ThreadPool pool(config.trainer.threads);
-  Yardstick yardstick(pool, config.planner.precision);
+  const bool on_device = config.trainer.device == "cuda";
+  // the yardstick is the CPU's: it paces the timer, but says nothing of a device
+  Yardstick yardstick(pool, on_device ? Precision::float32 : config.planner.precision);
   StepTimer timer(warmup, steps, yardstick);
   train_in_memory(request.task, config, timer);
   const double flops = flops_per_step(config, spec);
-  const Json result = {{"device", config.trainer.device},
-                       {"task", request.task},
-                       {"preset", request.preset},
-                       {"steps_per_second", timer.steps_per_second()},
-                       {"precision", to_string(config.planner.precision)},
-                       {"threads", pool.threads()},
-                       {"envs", config.trainer.envs},
-                       {"warmup", warmup},
-                       {"steps", timer.steps()},
-                       {"flops_per_step", flops},
-                       {"gflops", timer.steps_per_second() * flops * 1e-9},
-                       {"matrix_gflops", yardstick.rate()},
-                       {"share", timer.share(flops)},
-                       {"matrix", yardstick.as_json()},
-                       {"settings", options.settings}};
+  Json result = {{"device", config.trainer.device},
+                 {"task", request.task},
+                 {"preset", request.preset},
+                 {"steps_per_second", timer.steps_per_second()},
+                 {"precision", to_string(config.planner.precision)},
+                 {"threads", pool.threads()},
+                 {"envs", config.trainer.envs},
+                 {"warmup", warmup},
+                 {"steps", timer.steps()},
+                 {"flops_per_step", flops},
+                 {"gflops", timer.steps_per_second() * flops * 1e-9},
+                 {"settings", options.settings}};
+  if (!on_device) {
+    result["matrix_gflops"] = yardstick.rate();
+    result["share"] = timer.share(flops);
+    result["matrix"] = yardstick.as_json();
+  }
   write_out(options.json ? result.dump() + '\n' : as_text(result));
   return 0;
 }
@@ -197,7 +203,7 @@ Run add_bench_train(CLI::App& app) {
            "steps before that, not timed, " + std::to_string(kWarmup) + " if not given");
   add_text(app, "--envs", options->envs, "N", "environments stepped at once (trainer.envs)");
   add_text(app, "--precision", options->precision, "P",
-           "planner.precision: float32, bfloat16 or auto");
+           "planner.precision: float32, bfloat16 or auto; with cuda float16 too");
   options->add_device(app);
   options->add_threads(app);
   app.add_option("--set", options->settings, "change one setting; may be repeated")

@@ -47,7 +47,7 @@ void BenchOptions::add_budget(CLI::App& app, const std::string& default_seconds)
 }
 
 void BenchOptions::add_device(CLI::App& app) {
-  add_text(app, "--device", device, "D", "cpu, cuda or auto (this build: cpu)");
+  add_text(app, "--device", device, "D", kDeviceHelp);
 }
 
 void BenchOptions::add_json(CLI::App& app) {

@@ -5,6 +5,7 @@
 
 #include "command.h"
 #include "console.h"
+#include "gpu_device.h"
 #include "softmpc/error.h"
 #include "statistics.h"
 #include "training.h"
@@ -15,9 +16,18 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct EvalOptions {
-  std::string run, episodes = "5", seed = "1000", threads = "0";
+  std::string run, episodes = "5", seed = "1000", threads = "0", device, precision;
   bool json = false;
 };
+
+/// Where this bundle acts: a device takes learned dynamics alone.
+std::string acting_device(const std::string& wanted, const Bundle& bundle) {
+  if (bundle.policy && bundle.config.trainer.acting == Acting::policy)
+    return resolve_cpu(wanted, "this bundle acts by its policy, which the CPU evaluates");
+  if (bundle.config.model.source == ModelSource::environment)
+    return resolve_cpu(wanted, "this bundle plans with the environment, which runs on the CPU");
+  return resolve_device(wanted);
+}
 
 int run_eval(const EvalOptions& options) {
   PlayOptions play_options;
@@ -25,11 +35,21 @@ int run_eval(const EvalOptions& options) {
   play_options.seed = seed_number("--seed", options.seed);
   play_options.threads = static_cast<int>(whole_number("--threads", options.threads, 0, 1024));
   const std::string path = bundle_path(options.run);
-  const Bundle bundle = load_bundle(path);
+  resolve_device(options.device);  // before a file is read
+  Bundle bundle = load_bundle(path);
+  const std::string device = acting_device(options.device, bundle);
+  if (!options.precision.empty())
+    bundle.config.planner.precision = read_precision(options.precision, device);
+  play_options.controller = [&device](const Bundle& b, const RewardModel* reward,
+                                      ControllerOptions wanted) {
+    wanted.device = device;
+    return make_controller(b, reward, wanted);
+  };
   std::vector<int> lengths;
   const std::vector<double> returns = play_bundle(bundle, path, play_options, lengths);
   if (options.json) {
-    write_out(Json{{"returns", returns},
+    write_out(Json{{"device", device},
+                   {"returns", returns},
                    {"mean", mean(returns)},
                    {"median", median(returns)},
                    {"std", standard_deviation(returns)},
@@ -43,9 +63,9 @@ int run_eval(const EvalOptions& options) {
     rows.push_back({std::to_string(i), text("%.2f", returns[i]), std::to_string(lengths[i])});
   }
   write_out(table(rows) +
-            text("%s, %zu episodes: mean %.2f, median %.2f, standard deviation %.2f\n",
-                 bundle.task.c_str(), returns.size(), mean(returns), median(returns),
-                 standard_deviation(returns)));
+            text("%s on %s, %zu episodes: mean %.2f, median %.2f, standard deviation %.2f\n",
+                 bundle.task.c_str(), device.c_str(), returns.size(), mean(returns),
+                 median(returns), standard_deviation(returns)));
   return 0;
 }
 
@@ -58,9 +78,13 @@ Run add_eval(CLI::App& app) {
   add_text(app, "--episodes", options->episodes, "N", "episodes to play, 5 if not given");
   add_text(app, "--seed", options->seed, "S", "seed of the start states, 1000 if not given");
   add_text(app, "--threads", options->threads, "N", "threads, 0 (the default) for all cores");
-  app.add_flag(
-      "--json", options->json,
-      "one JSON document: {\"returns\": [...], \"mean\", \"median\", \"std\", \"lengths\"}");
+  add_text(app, "--device", options->device, "D", kDeviceHelp);
+  add_text(app, "--precision", options->precision, "P",
+           "planner.precision, the bundle's own if not given: float32, bfloat16, auto; with cuda "
+           "float16 too");
+  app.add_flag("--json", options->json,
+               "one JSON document: {\"returns\": [...], \"mean\", \"median\", \"std\", "
+               "\"lengths\", \"device\"}");
   app.footer(
       "Plays with the planner settings of the training, without updates and without exploration\n"
       "noise: the action executed is clip(u_0). The same seed plays the same episodes.\n\n"

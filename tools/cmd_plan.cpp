@@ -5,6 +5,7 @@
 
 #include "command.h"
 #include "console.h"
+#include "gpu_device.h"
 #include "json_reader.h"
 #include "softmpc/controller.h"
 #include "softmpc/error.h"
@@ -16,7 +17,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct PlanOptions {
-  std::string bundle, state, seed = "1";
+  std::string bundle, state, seed = "1", device, precision;
   bool json = false;
 };
 
@@ -103,17 +104,24 @@ std::string as_table(const Json& plans) {
 
 int run_plan(const PlanOptions& options) {
   const std::uint64_t seed = seed_number("--seed", options.seed);
-  const Bundle bundle = load_bundle(bundle_path(options.bundle));
+  const std::string device = resolve_device(options.device);
+  Bundle bundle = load_bundle(bundle_path(options.bundle));
+  if (!options.precision.empty()) {
+    bundle.config.planner.precision = read_precision(options.precision, device);
+  }
   const auto states = read_states(options.state, bundle);
   const auto reward = reward_of(bundle, options.bundle);
-  Controller controller(bundle, reward.get(), {.seed = seed, .threads = 1});
+  Controller controller =
+      make_controller(bundle, reward.get(), {.seed = seed, .threads = 1, .device = device});
   Json plans = Json::array();
   for (const std::vector<float>& state : states) {
     // each state is a problem of its own, started cold; the first is a new controller's first plan
     if (!plans.empty()) controller.reset();
     plans.push_back(as_json(controller.plan(state), static_cast<std::size_t>(bundle.nu)));
   }
-  write_out(options.json ? Json{{"plans", plans}}.dump() + '\n' : as_table(plans));
+  const std::string where = controller.device();
+  write_out(options.json ? Json{{"device", where}, {"plans", plans}}.dump() + '\n'
+                         : as_table(plans) + (options.device.empty() ? "" : where + '\n'));
   return 0;
 }
 
@@ -126,8 +134,12 @@ Run add_plan(CLI::App& app) {
            "JSON [[...], ...], one state a row; - reads standard input")
       ->required();
   add_text(app, "--seed", options->seed, "S", "seed of the planner's noise, 1 if not given");
+  add_text(app, "--device", options->device, "D", kDeviceHelp);
+  add_text(app, "--precision", options->precision, "P",
+           "planner.precision, the bundle's own if not given: float32, bfloat16, auto; with cuda "
+           "float16 too");
   app.add_flag("--json", options->json,
-               "one JSON document: {\"plans\": [{action, value, status, plan, ...}]}");
+               "one JSON document: {\"device\", \"plans\": [{action, value, status, plan, ...}]}");
   app.footer(
       "Each state is a problem of its own: its plan starts as at an episode's start, from N(0, "
       "Sigma).\n"

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <filesystem>
 
+#include "gpu_device.h"
 #include "softmpc/error.h"
 
 namespace softmpc::tools {
@@ -31,12 +32,43 @@ std::uint64_t seed_number(const std::string& option, const std::string& value) {
 }
 
 std::string resolve_device(const std::string& device) {
-  if (device == "cpu" || device == "auto") return "cpu";
-  if (device == "cuda") {
-    throw Error(
-        "--device cuda: this build of softmpc has no CUDA backend; use --device cpu or auto");
+  if (device.empty() || device == "cpu") return "cpu";
+  if (device != "cuda" && device != "auto") {
+    throw UsageError("--device: '" + device + "' must be one of cpu, cuda, auto");
   }
-  throw UsageError("--device: '" + device + "' must be one of cpu, cuda, auto");
+  const std::string missing = cuda_unavailable();
+  if (missing.empty()) return "cuda";
+  if (device == "auto") return "cpu";
+  throw Error("--device cuda: " + missing + "; --device cpu and auto need none");
+}
+
+std::string resolve_cpu(const std::string& device, const std::string& what) {
+  if (device == "auto" || resolve_device(device) == "cpu") return "cpu";
+  throw Error("--device cuda: " + what);
+}
+
+Precision read_precision(const std::string& text, const std::string& device) {
+  if (text == "float32") return Precision::float32;
+  if (text == "bfloat16") return Precision::bfloat16;
+  if (text == "auto") return Precision::automatic;
+  if (text == "float16" && device == "cuda") return Precision::float16;
+  if (text == "float16") {
+    throw UsageError(
+        "--precision: float16 is not for the CPU, which computes float32, bfloat16 or auto");
+  }
+  throw UsageError("--precision: '" + text + "' must be one of float32, bfloat16, float16, auto");
+}
+
+cuda::Path read_path(const std::string& text) {
+  using cuda::Path;
+  for (const Path path : {Path::automatic, Path::tile, Path::cluster, Path::wgmma, Path::plain}) {
+    if (text == to_string(path)) return path;
+  }
+  throw UsageError("--path: '" + text + "' must be one of auto, tile, cluster, wgmma, plain");
+}
+
+std::string resolve_train_device(const std::string& device) {
+  return device == "auto" ? "cpu" : resolve_device(device);
 }
 
 std::string bundle_path(const std::string& run_or_bundle) {

@@ -2,19 +2,31 @@
 // Repeats a recorded plan with the recorded noise: costs, values, plans, which rollouts count.
 #include "verify_plan.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <limits>
 #include <memory>
+#include <optional>
+#include <span>
 
 #include "console.h"
 #include "softmpc/error.h"
 #include "softmpc/network.h"
 #include "softmpc/planner.h"
 #include "softmpc/task.h"
+#include "statistics.h"
 
 namespace softmpc::tools {
 namespace {
 
 constexpr int kMost = 1 << 20;
+
+/// What 16 bit may do to weights and value, in the median.
+struct Budget {
+  double variation, value;
+};
+constexpr Budget kFloat16 = {0.02, 5e-4}, kBfloat16 = {0.05, 4e-3};
 
 /// Sizes, as in DESIGN: B problems, K rollouts, H horizon.
 struct Sizes {
@@ -139,11 +151,9 @@ Recording read_recording(const JsonNode& iterations, const Sizes& n, std::size_t
 /// Everything that planning borrows, built from the file.
 struct Parts {
   std::unique_ptr<RewardModel> reward;
-  std::unique_ptr<MlpDynamics> dynamics;
-  std::unique_ptr<MlpValue> value;
-  std::unique_ptr<MlpPolicy> policy;
+  MlpWeights members, critic;
+  std::optional<MlpWeights> policy;
   ProblemShape shape;
-  std::size_t members = 0;
 };
 
 Parts read_parts(const JsonNode& document, const PlannerConfig& config, const Task& task,
@@ -155,17 +165,13 @@ Parts read_parts(const JsonNode& document, const PlannerConfig& config, const Ta
                  document.at("problems").integer(1, kMost)};
   parts.reward = task.make_reward(options);
   const JsonNode members = document.at("members");
-  parts.members = members.size();
-  if (parts.members == 0) members.fail("is empty, must hold at least one network");
+  if (members.size() == 0) members.fail("is empty, must hold at least one network");
   std::vector<JsonNode> stack;
-  for (std::size_t i = 0; i < parts.members; ++i) stack.push_back(members.at(i));
-  parts.dynamics =
-      std::make_unique<MlpDynamics>(read_networks(stack, nx + nu, nx), spec.nx, spec.nu);
-  parts.value = std::make_unique<MlpValue>(read_networks({document.at("critic")}, nx + nu, 1),
-                                           spec.nx, spec.nu);
+  for (std::size_t i = 0; i < members.size(); ++i) stack.push_back(members.at(i));
+  parts.members = read_networks(stack, nx + nu, nx);
+  parts.critic = read_networks({document.at("critic")}, nx + nu, 1);
   if (config.control_mode == ControlMode::policy_residual) {
-    parts.policy = std::make_unique<MlpPolicy>(read_networks({document.at("actor")}, nx, nu),
-                                               spec.action_low, spec.action_high);
+    parts.policy = read_networks({document.at("actor")}, nx, nu);
   }
   return parts;
 }
@@ -207,9 +213,86 @@ void compare(const Recording& recording, const PlanTrace& trace, const Sizes& n,
   }
 }
 
+/// Weights of one problem's rollouts; where none counts, all do. `valid` matters where the prior is
+/// uniform alone: empty otherwise.
+template <class Costs>
+std::vector<double> weights(const Costs& cost, std::span<const std::uint8_t> valid,
+                            std::size_t begin, std::size_t count, double temperature) {
+  const auto counts = [&](std::size_t k) { return valid.empty() || valid[begin + k] != 0; };
+  bool any = false;
+  for (std::size_t k = 0; k < count; ++k) any = any || counts(k);
+  double least = std::numeric_limits<double>::infinity();
+  for (std::size_t k = 0; k < count; ++k) {
+    if (!any || counts(k)) least = std::min(least, static_cast<double>(cost[begin + k]));
+  }
+  std::vector<double> result(count, 0);
+  double sum = 0;
+  for (std::size_t k = 0; k < count; ++k) {
+    if (any && !counts(k)) continue;
+    result[k] = std::exp((least - static_cast<double>(cost[begin + k])) / temperature);
+    sum += result[k];
+  }
+  for (double& w : result) w /= sum;
+  return result;
+}
+
+double median_or_nan(const std::vector<double>& values) {
+  const bool good = std::ranges::all_of(values, [](double v) { return std::isfinite(v); });
+  return good ? median(values) : std::nan("");
+}
+
+/// 16 bit: what its rounding does to the weights and the value.
+void compare_coarsely(const Recording& recording, const PlanTrace& trace, const Sizes& n,
+                      const PlannerConfig& config, VerifyReport& report) {
+  const bool masked = config.prior == Prior::uniform;
+  const std::span<const std::uint8_t> recorded = recording.valid, computed = trace.valid;
+  std::vector<double> variation, value_error;
+  for (std::size_t b = 0; b < recording.value.size(); ++b) {
+    const std::size_t begin = b * n.rollouts;
+    const auto exact = weights(recording.cost, masked ? recorded : recorded.first(0), begin,
+                               n.rollouts, config.temperature);
+    const auto found = weights(trace.cost, masked ? computed : computed.first(0), begin, n.rollouts,
+                               config.temperature);
+    double sum = 0;
+    for (std::size_t k = 0; k < n.rollouts; ++k) sum += std::abs(exact[k] - found[k]);
+    variation.push_back(sum / 2);
+    value_error.push_back(std::abs(trace.value[b] / recording.value[b] - 1));
+  }
+  const auto where = [&] {
+    return text("the median of %zu problems and iterations", variation.size());
+  };
+  const Budget budget = config.precision == Precision::float16 ? kFloat16 : kBfloat16;
+  report.compare("weights", median_or_nan(variation), 0, {budget.variation, 0}, where);
+  report.compare("value", median_or_nan(value_error), 0, {budget.value, 0}, where);
+}
+
+void solve_on_cpu(const Parts& parts, const PlannerConfig& config, const PlanBatch& batch,
+                  PlanTrace& trace) {
+  const ProblemShape& s = parts.shape;
+  const MlpDynamics dynamics(parts.members, s.nx, s.nu, {}, config.precision);
+  const MlpValue value(parts.critic, s.nx, s.nu);
+  std::unique_ptr<MlpPolicy> policy;
+  if (parts.policy) {
+    policy = std::make_unique<MlpPolicy>(*parts.policy, s.action_low, s.action_high);
+  }
+  Planner planner(config, s);
+  planner.solve({&dynamics, parts.reward.get(), &value, policy.get()}, {}, batch, &trace);
+}
+
+void solve_on_device(const Parts& parts, const PlannerConfig& config, const VerifyTarget& target,
+                     const PlanBatch& batch, PlanTrace& trace) {
+  const cuda::DeviceModels models = {.members = &parts.members,
+                                     .critics = &parts.critic,
+                                     .policy = parts.policy ? &*parts.policy : nullptr,
+                                     .reward = parts.reward.get()};
+  cuda::DevicePlanner planner(config, parts.shape, models, cuda::DeviceOptions{target.path},
+                              target.device);
+  planner.solve({}, batch, &trace);
+}
+
 /// One solve over all iterations, from the first recorded plan.
 PlanTrace solve(const Recording& recording, const Parts& parts, const PlannerConfig& config,
-                const std::vector<float>& observation, const Sizes& n) {
+                const std::vector<float>& observation, const Sizes& n, const VerifyTarget& target) {
   const std::size_t batch_size = n.problems * (n.horizon + 1) * n.nu;
   std::vector<float> plan(recording.plan_in.begin(),
                           recording.plan_in.begin() + static_cast<std::ptrdiff_t>(batch_size));
@@ -222,15 +305,17 @@ PlanTrace solve(const Recording& recording, const Parts& parts, const PlannerCon
   PlanTrace trace;
   trace.noise = recording.noise;
   trace.member = recording.member;
-  Planner planner(config, parts.shape);
-  planner.solve({parts.dynamics.get(), parts.reward.get(), parts.value.get(), parts.policy.get()},
-                {}, batch, &trace);
+  if (target.device) {
+    solve_on_device(parts, config, target, batch, trace);
+  } else {
+    solve_on_cpu(parts, config, batch, trace);
+  }
   return trace;
 }
 
 }  // namespace
 
-VerifyReport verify_plan(const JsonNode& document) {
+VerifyReport verify_plan(const JsonNode& document, const VerifyTarget& target) {
   VerifyReport report;
   report.file = document.source();
   report.kind = "plan";
@@ -249,8 +334,9 @@ VerifyReport verify_plan(const JsonNode& document) {
     }
     const JsonNode iterations = document.at("iterations");
     if (iterations.size() == 0) iterations.fail("is empty, must hold at least one iteration");
-    const PlannerConfig config =
+    PlannerConfig config =
         read_config(document, static_cast<std::size_t>(spec.nu), iterations.size());
+    config.precision = target.precision;
     const Parts parts = read_parts(document, config, task, options);
     const Sizes n = {static_cast<std::size_t>(parts.shape.max_problems),
                      static_cast<std::size_t>(config.rollouts),
@@ -259,12 +345,18 @@ VerifyReport verify_plan(const JsonNode& document) {
                      static_cast<std::size_t>(spec.nu),
                      iterations.size()};
     const auto observation = document.at("observation").floats({n.problems, n.nx});
-    const Recording recording = read_recording(iterations, n, parts.members, config.prior);
+    const Recording recording =
+        read_recording(iterations, n, static_cast<std::size_t>(parts.members.stack), config.prior);
     const JsonNode tolerance = document.at("tolerance");
     const Tolerances tolerances = {read_tolerance(tolerance.at("cost")),
                                    read_tolerance(tolerance.at("value")),
                                    read_tolerance(tolerance.at("plan"))};
-    compare(recording, solve(recording, parts, config, observation, n), n, tolerances, report);
+    const PlanTrace trace = solve(recording, parts, config, observation, n, target);
+    if (config.precision == Precision::float32) {
+      compare(recording, trace, n, tolerances, report);
+    } else {
+      compare_coarsely(recording, trace, n, config, report);
+    }
   } catch (const UsageError& error) {
     // a setting out of range: what is wrong is the file, not the command line
     throw Error(report.file + ": " + error.what());

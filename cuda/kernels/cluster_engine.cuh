@@ -16,7 +16,7 @@ class ClusterEngine : public MmaEngine<slots, widest, number> {
   using Base::kGroups;
   using Base::kWarps;
   // units that a warp fetches ahead, as registers allow
-  static constexpr int kFirst = 8, kSlice = widest > 256 && slots > 16 ? 8 : 16, kLast = 4;
+  static constexpr int kFirst = 8, kSlice = widest > 256 ? (slots > 16 ? 8 : 12) : 16, kLast = 4;
 
  public:
   using Base::kThreads;
@@ -174,7 +174,7 @@ class ClusterEngine : public MmaEngine<slots, widest, number> {
   template <int width>
   SOFTMPC_DEVICE void slice_finish(const DeviceNet& net, const NetShape& shape, int network) {
     constexpr int kColumns = width / kClusterBlocks, kPairs = kColumns / 2;
-    const bool split = shape.operands == Operands::split;
+    const bool split = shape.reads_split(shape.layers);
     const int first = cluster_rank() * kColumns;
     const float* bias = net.bias + static_cast<std::size_t>(network) * shape.biases() +
                         shape.first_bias(shape.layers - 1) + first;
@@ -202,7 +202,7 @@ class ClusterEngine : public MmaEngine<slots, widest, number> {
   // The output layer: this block's columns of its input, all parts.
   template <int width>
   SOFTMPC_DEVICE static int last_units(const NetShape& shape) {
-    return operand_parts(shape.operands, 1) * (width / 256);
+    return shape.parts(shape.layers) * (width / 256);
   }
   template <int width>
   SOFTMPC_DEVICE static int last_step(int unit) {

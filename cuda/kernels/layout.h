@@ -18,8 +18,9 @@ SOFTMPC_HD constexpr int round_up(int value, int multiple) {
 /// How 16-bit operands stand for a float32 one. `single`: rounded, except that inputs of the first
 /// layer are a sum of two (a raw position of 30 m would round to 16 mm). `split`: activations
 /// and weights are sums of two, a = a1 + a2, w = w1 + w2, and a w = a1 w1 + a2 w1 + a1 w2: about 22
-/// bits, at three times the work.
-enum class Operands { single, split };
+/// bits, at three times the work. `edges`: the first and the last layer are split, a tenth of the
+/// work and most of the error, those between are single.
+enum class Operands { single, edges, split };
 
 /// Order of the weights of one step of 32 inputs. `fragments`: as the lanes of mma.sync read them,
 /// [n8][lane][4 words]. `columns`: as wgmma reads them from shared memory, [k8][n][8 numbers].
@@ -32,10 +33,6 @@ SOFTMPC_HD constexpr int wgmma_outputs(int out) {
   return n;
 }
 
-/// Parts that the inputs of layer l are laid out in; part p multiplies weight_part(p).
-SOFTMPC_HD constexpr int operand_parts(Operands operands, int layer) {
-  return operands == Operands::split ? 3 : (layer == 0 ? 2 : 1);
-}
 // activation part of a product's part: a1, a2, a1
 SOFTMPC_HD constexpr int activation_part(int part) { return part == 1 ? 1 : 0; }
 // weight part of a product's part: w1, w1, w2
@@ -50,12 +47,18 @@ struct NetShape {
 
   SOFTMPC_HD constexpr int inputs(int l) const { return l == 0 ? in : width; }
   SOFTMPC_HD constexpr int outputs(int l) const { return l == layers ? out : width; }
+  /// Parts that the inputs of layer l are laid out in; part p multiplies weight_part(p).
+  SOFTMPC_HD constexpr int parts(int l) const {
+    const bool edge = l == 0 || l == layers;
+    if (operands == Operands::split || (operands == Operands::edges && edge)) return 3;
+    return l == 0 ? 2 : 1;
+  }
+  /// Layer l reads activations as sums of two.
+  SOFTMPC_HD constexpr bool reads_split(int l) const { return parts(l) > 1; }
   /// Entries of one part of layer l's input, whole k16 steps.
   SOFTMPC_HD constexpr int part_size(int l) const { return l == 0 ? (in + 15) / 16 * 16 : width; }
   /// Steps of 32 along the input of layer l, all parts; the last may end in zero weights.
-  SOFTMPC_HD constexpr int k_steps(int l) const {
-    return (operand_parts(operands, l) * part_size(l) + 31) / 32;
-  }
+  SOFTMPC_HD constexpr int k_steps(int l) const { return (parts(l) * part_size(l) + 31) / 32; }
   /// Groups of 8 outputs of layer l.
   SOFTMPC_HD constexpr int n_tiles(int l) const {
     if (l < layers) return width / 8;
@@ -68,7 +71,7 @@ struct NetShape {
   }
   /// Words of a layer between hidden ones.
   SOFTMPC_HD constexpr int hidden_words() const {
-    return operand_parts(operands, 1) * width / 32 * (width / 8) * 128;
+    return (operands == Operands::split ? 3 : 1) * width / 32 * (width / 8) * 128;
   }
   SOFTMPC_HD constexpr int words() const { return first_word(layers) + layer_words(layers); }
   /// Biases of layer l start here; whole groups of 8.
@@ -97,7 +100,7 @@ SOFTMPC_HD constexpr PackedPlace packed_place(const NetShape& s, int l, int inde
   }
   const int part = column / s.part_size(l);
   const int k = column % s.part_size(l);
-  if (part >= operand_parts(s.operands, l)) return {0, -1, 0};
+  if (part >= s.parts(l)) return {0, -1, 0};
   // both halves of a word are of the same part, also where one is padding
   const bool padding = k >= s.inputs(l) || n >= s.outputs(l);
   return {n, padding ? -1 : k, weight_part(part)};

@@ -59,7 +59,7 @@ SOFTMPC_DEVICE void mma(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_
 SOFTMPC_DEVICE int activation_word(const NetShape& shape, int l, int k, int half) {
   const int column = 32 * k + 16 * half, size = shape.part_size(l);
   const int part = column / size;
-  const int parts = operand_parts(shape.operands, l);
+  const int parts = shape.parts(l);
   // columns behind the last part meet zero weights; they are zero where they lie
   return ((part < parts ? activation_part(part) : part) * size + column % size) / 2;
 }
@@ -133,7 +133,7 @@ class MmaEngine {
       row(slot)[words + column / 2] = pack_rest<number>(rounded, v[0], v[1]);
     }
     // the last step of 32 may reach beyond the parts; zero weights must not meet NaN there
-    const int begin = operand_parts(shape.operands, 0) * words;
+    const int begin = shape.parts(0) * words;
     for (int i = thread(); i < slots * 8; i += kThreads)
       if (begin + i % 8 < input_words(shape)) row(i / 8)[begin + i % 8] = 0;
   }
@@ -216,7 +216,7 @@ class MmaEngine {
   SOFTMPC_DEVICE void finish(const DeviceNet& net, const NetShape& shape, int l, const Index& index,
                              const float (&sum)[kGroups][width / 64][4]) {
     constexpr int kTiles = width / 64;
-    const bool split = shape.operands == Operands::split;
+    const bool split = shape.reads_split(l + 1);
     SOFTMPC_UNROLL
     for (int g = 0; g < kGroups; ++g) {
       const float* bias =

@@ -38,8 +38,8 @@ SOFTMPC_HD int most_outputs(const Sizes& s) {
 template <class Sizes>
 SOFTMPC_HD int wgmma_activation_bytes(const Sizes& s, Operands net, Operands critic) {
   int columns = 2 * engine_words(s, net, critic);
-  const int hidden = (net == Operands::split ? 2 : 1) * s.dynamics_width;
-  const int value = (critic == Operands::split ? 2 : 1) * s.critic_width;
+  const int hidden = (net == Operands::single ? 1 : 2) * s.dynamics_width;
+  const int value = (critic == Operands::single ? 1 : 2) * s.critic_width;
   if (hidden > columns) columns = hidden;
   if (value > columns) columns = value;
   return 64 * 2 * columns;

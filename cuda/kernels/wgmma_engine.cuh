@@ -50,11 +50,8 @@ class WgmmaEngine {
     const float* bias = net.bias + static_cast<std::size_t>(one(0)) * shape.biases();
     stage(net, shape, in);
     SOFTMPC_KEEP_LOOP
-    for (int l = 0; l < shape.layers; ++l) {
-      float sum[width / 2];
-      multiply<width>(shape, l, sum);
-      finish<width>(shape, bias + shape.first_bias(l), sum);
-    }
+    for (int l = 0; l + 1 < shape.layers; ++l) hidden<width>(shape, l, bias);
+    hidden<width>(shape, shape.layers - 1, bias);  // apart: its outputs may be split
     last<outputs>(net, shape, bias, out);
     sync();
   }
@@ -70,7 +67,7 @@ class WgmmaEngine {
 
   template <class In>
   SOFTMPC_DEVICE void stage(const DeviceNet& net, const NetShape& shape, const In& in) {
-    const int size = shape.part_size(0), parts = operand_parts(shape.operands, 0);
+    const int size = shape.part_size(0), parts = shape.parts(0);
     for (int i = index(); i < kSlots * size / 2; i += kThreads) {
       const int slot = i % kSlots, column = i / kSlots * 2;
       float v[2];
@@ -125,22 +122,36 @@ class WgmmaEngine {
     }
   }
 
+  template <int width>
+  SOFTMPC_DEVICE void hidden(const NetShape& shape, int l, const float* bias) {
+    float sum[width / 2];
+    multiply<width>(shape, l, sum);
+    if (shape.reads_split(l + 1))
+      finish<width, true>(bias + shape.first_bias(l), sum);
+    else
+      finish<width, false>(bias + shape.first_bias(l), sum);
+  }
+
   // h = silu(sum + bias), rounded, to where the inputs were: all of them have been read by this
   // warpgroup's own products, which are done
-  template <int width>
-  SOFTMPC_DEVICE void finish(const NetShape& shape, const float* bias, float (&sum)[width / 2]) {
-    const bool split = shape.operands == Operands::split;
+  template <int width, bool split>
+  SOFTMPC_DEVICE void finish(const float* bias, float (&sum)[width / 2]) {
     sync();
+    // places by constant steps from the first: else their addresses take the registers
+    const Place first = wgmma_accumulator(index(), 0);
+    char* const to = at(first.row, first.column);
+    const float* const from = bias + first.column;
     SOFTMPC_UNROLL
     for (int i = 0; i < width / 2; i += 2) {
       if (i % 8 == 0) sync_warp();  // else the assembler begins all at once, and spills
-      const Place p = wgmma_accumulator(index(), i);
-      const float z0 = sum[i] + bias[p.column], z1 = sum[i + 1] + bias[p.column + 1];
+      const int column = wgmma_accumulator(0, i).column, below = wgmma_accumulator(0, i).row;
+      const float z0 = sum[i] + from[column], z1 = sum[i + 1] + from[column + 1];
       const float h0 = split ? silu_close(z0) : silu_fast(z0);
       const float h1 = split ? silu_close(z1) : silu_fast(z1);
       const std::uint32_t rounded = pack_pair<number>(h0, h1);
-      put(p.row, p.column, rounded);
-      if (split) put(p.row, width + p.column, pack_rest<number>(rounded, h0, h1));
+      auto* place = reinterpret_cast<std::uint32_t*>(to + wgmma_plain_byte(kSlots, below, column));
+      *place = rounded;
+      if (split) place[wgmma_plain_byte(kSlots, 0, width) / 4] = pack_rest<number>(rounded, h0, h1);
     }
     fence_async();
     sync();

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include "softmpc/controller.h"
 #include "softmpc/network.h"
 #include "softmpc/planner.h"
 
@@ -47,6 +48,11 @@ struct DeviceModels {
 
 struct DeviceOptions {
   Path path = Path::automatic;
+  /// Beside 16-bit members the critic's operands are sums of two numbers, as good as float32 at
+  /// three times the work: its values may be hundreds of temperatures. False: one, as the members'.
+  bool split_critic = true;
+  /// The same for the members' first and last layers, a tenth of their work.
+  bool split_edges = true;
 };
 
 /// What ran, for diagnostics and benchmarks.
@@ -87,5 +93,13 @@ class DevicePlanner {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+/// A controller on the device that options.device names: "cpu"; "cuda"; "auto", which is cuda where
+/// unavailable() says nothing and the bundle's own members are looked ahead with, else cpu. A
+/// device plans in the bundle's planner.precision (auto: float16). Throws as DevicePlanner and
+/// Controller.
+Controller make_controller(const Bundle& bundle, const RewardModel* reward,
+                           const ControllerOptions& options,
+                           std::shared_ptr<Device> device = nullptr);
 
 }  // namespace softmpc::cuda

@@ -9,6 +9,7 @@
 #include "device.h"
 #include "fixed_kernels.h"
 #include "precompiled.h"
+#include "softmpc/cuda.h"
 #include "softmpc/error.h"
 #include "temp_folder.h"
 
@@ -144,10 +145,41 @@ TEST(Driver, SurvivesAFault) {
             "probe_draws: was loaded on another device, or before a fault");
   EXPECT_EQ(error_of<Error>([&] { fresh->replay(*graph); }),
             "replaying: recorded on another device, or before a fault");
-  memory.release();  // lost with the context: only the fake's memory leaks
+  memory.reset();  // lost with the context: nothing of the new one is freed
   graph.reset();
   device.reset();
   fresh->synchronise();
+}
+
+TEST(Driver, PlansWithFixedKernelsWithoutACompiler) {
+  if (precompiled_kernels().empty()) GTEST_SKIP() << "built without nvcc";
+  const Mode nothing_wrong("");
+  setenv("SOFTMPC_NVRTC", "/does/not/exist.so", 1);
+  const KernelConstants& c = fixed_kernels().back().source.constants;
+  const int inputs = c.nx + c.nu;
+  const MlpWeights members =
+      MlpWeights::zeros(c.members, {inputs, c.dynamics_width, c.dynamics_width, c.nx + 2});
+  const MlpWeights critic = MlpWeights::zeros(1, {inputs, c.critic_width, c.critic_width, 1});
+  PlannerConfig config;
+  config.rollouts = c.rollouts;
+  config.horizon = c.horizon;
+  config.handle_terminations = true;
+  config.precision = Precision::float16;
+  ProblemShape shape;
+  shape.nx = c.nx;
+  shape.nu = c.nu;
+  shape.action_low.assign(static_cast<std::size_t>(c.nu), -1.0f);
+  shape.action_high.assign(static_cast<std::size_t>(c.nu), 1.0f);
+  const DeviceModels models = {
+      .members = &members, .outputs = {.reward = true, .termination = true}, .critics = &critic};
+  for (Path path : {Path::cluster, Path::tile}) {
+    const std::string error = error_of<Error>([&] {
+      const DevicePlanner planner(config, shape, models, {.path = path});
+      EXPECT_EQ(planner.diagnostics().compile_seconds, 0);
+    });
+    EXPECT_EQ(error, "(no exception)");
+  }
+  unsetenv("SOFTMPC_NVRTC");
 }
 
 TEST(Driver, NamesACubinThatItRefuses) {

@@ -36,20 +36,25 @@ SOFTMPC_EMULATE(RolloutJob, PlainWidths, rollout_plain<Sizes, Rules, 16>);
 // X(number, slots) of the 16-bit paths
 #define SOFTMPC_EMULATE_TILE(number, slots) \
   SOFTMPC_EMULATE(RolloutJob, MmaWidths,    \
-                  rollout_tile<Sizes, Rules, slots, number, Operands::single, Operands::split>)
+                  rollout_tile<Sizes, Rules, slots, number, Operands::edges, Operands::split>)
 #define SOFTMPC_EMULATE_CLUSTER(number, slots) \
   SOFTMPC_EMULATE(RolloutJob, ClusterWidths,   \
-                  rollout_cluster<Sizes, Rules, slots, number, Operands::single, Operands::split>)
+                  rollout_cluster<Sizes, Rules, slots, number, Operands::edges, Operands::split>)
 SOFTMPC_EMULATE_TILE(Number::f16, 16);
 SOFTMPC_EMULATE_TILE(Number::f16, 32);
 SOFTMPC_EMULATE_TILE(Number::f16, 64);
 SOFTMPC_EMULATE_TILE(Number::bf16, 16);
+SOFTMPC_EMULATE_TILE(Number::bf16, 64);
+SOFTMPC_EMULATE(RolloutJob, MmaWidths,
+                rollout_tile<Sizes, Rules, 64, Number::f16, Operands::single, Operands::single>);
+SOFTMPC_EMULATE(RolloutJob, MmaWidths,
+                rollout_tile<Sizes, Rules, 64, Number::f16, Operands::single, Operands::split>);
 SOFTMPC_EMULATE_CLUSTER(Number::f16, 16);
 SOFTMPC_EMULATE_CLUSTER(Number::f16, 32);
 SOFTMPC_EMULATE(RolloutJob, WgmmaWidths,
-                rollout_wgmma<Sizes, Rules, 16, Number::f16, Operands::single, Operands::split>);
+                rollout_wgmma<Sizes, Rules, 16, Number::f16, Operands::edges, Operands::split>);
 SOFTMPC_EMULATE(RolloutJob, WgmmaWidths,
-                rollout_wgmma<Sizes, Rules, 16, Number::bf16, Operands::single, Operands::split>);
+                rollout_wgmma<Sizes, Rules, 16, Number::bf16, Operands::edges, Operands::split>);
 #undef SOFTMPC_EMULATE_TILE
 #undef SOFTMPC_EMULATE_CLUSTER
 

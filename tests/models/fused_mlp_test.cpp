@@ -254,7 +254,7 @@ TEST(Losses, GaussianGradientsAgreeWithAutograd) {
   const torch::Tensor raw = torch::randn({5, 16}, torch::kDouble).requires_grad_();
   const torch::Tensor target = torch::randn({5, 16}, torch::kDouble);
   const torch::Tensor s =
-      kMinLogVariance + (kMaxLogVariance - kMinLogVariance) * torch::sigmoid(raw);
+      hd::kMinLogVariance + (hd::kMaxLogVariance - hd::kMinLogVariance) * torch::sigmoid(raw);
   const torch::Tensor theirs = 0.5 * ((mean - target).square() * torch::exp(-s) + s).sum();
   torch::Tensor d = torch::zeros_like(target), draw = torch::zeros_like(target);
   const double value =

@@ -2,6 +2,7 @@
 // Tests of the command line: exit codes, one-line errors that name the nearest, help, --json.
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <ostream>
@@ -63,7 +64,6 @@ const BadLine kBadLines[] = {
     {{"train", "Hopper", "--set", "planner.gamma=2"}, 2, {"planner.gamma", "2", "..1"}},
     {{"train", "Hopper", "--set", "planner.prior=gausian"}, 2, {"planner.prior", "gaussian"}},
     {{"train", "Hopper", "--device", "gpu"}, 2, {"--device", "'gpu'", "cpu, cuda, auto"}},
-    {{"train", "Hopper", "--device", "cuda"}, 1, {"no CUDA backend"}},
     {{"eval"}, 2, {"RUN is required"}},
     {{"eval", "runs/none", "--episodes"}, 2, {"--episodes needs a value"}},
     {{"eval", "runs/none", "--episodes", "x"}, 2, {"--episodes", "'x'"}},
@@ -71,10 +71,36 @@ const BadLine kBadLines[] = {
     {{"plan", "runs/none", "--state", "-"}, 1, {"runs/none", "No such file"}},
     {{"plan", "runs/none"}, 2, {"--state is required"}},
     {{"verify"}, 2, {"FILE is required"}},
-    {{"verify", "--device", "cuda", "a.json"}, 1, {"no CUDA backend"}},
+    {{"verify", "--device", "gpu", "a.json"}, 2, {"--device", "'gpu'", "cpu, cuda, auto"}},
+    {{"verify", "--precision", "float16", "a.json"}, 2, {"float16", "not for the CPU"}},
+    {{"verify", "--precision", "auto", "a.json"}, 2, {"auto", "not for verify"}},
+    {{"verify", "--path", "tile", "a.json"}, 2, {"--path", "--device cuda"}},
+    {{"bench", "plan", "--path", "tile"}, 2, {"--path", "--device cuda"}},
 };
 
 INSTANTIATE_TEST_SUITE_P(All, BadCommandLine, testing::ValuesIn(kBadLines));
+
+/// A machine may have a device or not: where not, each command says so, and what needs none.
+TEST(CommandLine, AMissingDeviceIsOneSentence) {
+  if (run({"bench", "plan", "--device", "cuda", "--plans", "1"}).code == 0)
+    GTEST_SKIP() << "there is a CUDA device here";
+  const Folder folder;
+  const std::vector<std::vector<std::string>> lines = {
+      {"train", "Hopper", "--device", "cuda", "--out", folder.file("run")},
+      {"eval", "runs/none", "--device", "cuda"},
+      {"plan", "runs/none", "--state", "-", "--device", "cuda"},
+      {"verify", "--device", "cuda", "a.json"},
+      {"bench", "plan", "--device", "cuda"},
+      {"bench", "scaling", "--device", "cuda"},
+      {"bench", "diff-drive", "--device", "cuda"},
+      {"bench", "train", "Hopper", "--device", "cuda"}};
+  for (const auto& line : lines) {
+    const Result result = run(line);
+    expect_error(result, 1, {"--device cuda", "CUDA", "--device cpu and auto need none"});
+    EXPECT_EQ(result.out, "");
+  }
+  EXPECT_FALSE(std::filesystem::exists(folder.file("run")));
+}
 
 TEST(CommandLine, HelpTeaches) {
   for (const char* command : {"tasks", "train", "eval", "plan", "verify"}) {

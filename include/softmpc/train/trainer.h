@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -12,6 +13,7 @@
 
 #include "softmpc/bundle.h"
 #include "softmpc/config.h"
+#include "softmpc/controller.h"
 #include "softmpc/task.h"
 
 namespace softmpc {
@@ -80,6 +82,8 @@ struct PlayOptions {
   int episodes = 5;
   std::uint64_t seed = 1000;
   int threads = 0;
+  /// Makes the controller; empty: one on the CPU.
+  std::function<Controller(const Bundle&, const RewardModel*, ControllerOptions)> controller;
 };
 
 /// Plays episodes with the bundle's planner, clip(u_0) executed, no updates. Returns per episode.

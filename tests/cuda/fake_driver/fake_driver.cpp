@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <set>
 #include <string_view>
 #include <vector>
 
@@ -28,6 +29,23 @@ int contexts = 0;  // pushed
 int retained = 0;  // holders of the primary context
 bool faulted = false;
 Work* recording = nullptr;
+std::set<void*> memory;  // what the context holds
+std::set<Work*> executables;
+
+void end_context() {
+  faulted = false;
+  for (void* pointer : memory) std::free(pointer);
+  for (Work* work : executables) delete work;
+  memory.clear();
+  executables.clear();
+}
+
+// What is not, or no longer, of this context is refused.
+CUresult free_memory(void* pointer) {
+  if (memory.erase(pointer) == 0) return CUDA_ERROR_INVALID_VALUE;
+  std::free(pointer);
+  return CUDA_SUCCESS;
+}
 
 CUresult result() { return faulted ? CUDA_ERROR_ILLEGAL_ADDRESS : CUDA_SUCCESS; }
 
@@ -102,11 +120,11 @@ FAKE(cuDevicePrimaryCtxRetain, CUcontext* context, CUdevice) {
   return CUDA_SUCCESS;
 }
 FAKE(cuDevicePrimaryCtxRelease, CUdevice) {
-  if (--retained == 0) faulted = false;
+  if (--retained == 0) end_context();
   return CUDA_SUCCESS;
 }
 FAKE(cuDevicePrimaryCtxReset, CUdevice) {
-  faulted = false;
+  end_context();
   return CUDA_SUCCESS;
 }
 FAKE(cuCtxPushCurrent, CUcontext) {
@@ -144,23 +162,19 @@ FAKE(cuStreamEndCapture, CUstream, CUgraph* graph) {
 }
 FAKE(cuMemAlloc, CUdeviceptr* pointer, std::size_t bytes) {
   if (mode("full")) return CUDA_ERROR_OUT_OF_MEMORY;
-  void* memory = std::malloc(bytes);
-  std::memset(memory, 0xff, bytes);
-  *pointer = reinterpret_cast<CUdeviceptr>(memory);
-  return result();
-}
-FAKE(cuMemFree, CUdeviceptr pointer) {
-  std::free(reinterpret_cast<void*>(pointer));
+  if (faulted) return result();
+  void* place = *memory.insert(std::malloc(bytes)).first;
+  std::memset(place, 0xff, bytes);
+  *pointer = reinterpret_cast<CUdeviceptr>(place);
   return CUDA_SUCCESS;
 }
+FAKE(cuMemFree, CUdeviceptr pointer) { return free_memory(reinterpret_cast<void*>(pointer)); }
 FAKE(cuMemHostAlloc, void** pointer, std::size_t bytes, unsigned) {
-  *pointer = std::malloc(bytes);
-  return result();
-}
-FAKE(cuMemFreeHost, void* pointer) {
-  std::free(pointer);
+  if (faulted) return result();
+  *pointer = *memory.insert(std::malloc(bytes)).first;
   return CUDA_SUCCESS;
 }
+FAKE(cuMemFreeHost, void* pointer) { return free_memory(pointer); }
 FAKE(cuMemGetInfo, std::size_t* free, std::size_t* total) {
   *free = 1000;
   *total = 2000;
@@ -193,8 +207,10 @@ FAKE(cuLaunchKernelEx, const CUlaunchConfig*, CUfunction, void**, void**) {
   return perform([] {});
 }
 FAKE(cuGraphInstantiate, CUgraphExec* executable, CUgraph graph, unsigned long long) {
-  *executable = reinterpret_cast<CUgraphExec>(new Work(*reinterpret_cast<Work*>(graph)));
-  return result();
+  if (faulted) return result();
+  Work* work = *executables.insert(new Work(*reinterpret_cast<Work*>(graph))).first;
+  *executable = reinterpret_cast<CUgraphExec>(work);
+  return CUDA_SUCCESS;
 }
 FAKE(cuGraphUpload, CUgraphExec, CUstream) { return result(); }
 FAKE(cuGraphLaunch, CUgraphExec executable, CUstream) {
@@ -207,7 +223,9 @@ FAKE(cuGraphDestroy, CUgraph graph) {
   return CUDA_SUCCESS;
 }
 FAKE(cuGraphExecDestroy, CUgraphExec executable) {
-  delete reinterpret_cast<Work*>(executable);
+  Work* work = reinterpret_cast<Work*>(executable);
+  if (executables.erase(work) == 0) return CUDA_ERROR_INVALID_VALUE;
+  delete work;
   return CUDA_SUCCESS;
 }
 FAKE(cuEventCreate, CUevent* event, unsigned) {

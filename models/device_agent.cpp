@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "device_agent.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "initialisation.h"
+#include "learners.h"
+#include "planner_targets.h"
+#include "tensor_state.h"
+
+namespace softmpc {
+namespace {
+
+double mean_of(std::span<const double> values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
+/// Calls f(index in a checkpoint, index on the device): layer by layer weight [E, out, in], bias
+/// [E, out] against member by member.
+template <class F>
+void over_parameters(const MlpWeights& shape, const F& f) {
+  std::size_t per_member = 0;
+  for (int l = 0; l < shape.layers(); ++l)
+    per_member += static_cast<std::size_t>(shape.sizes[l + 1]) * (shape.sizes[l] + 1);
+  std::size_t at = 0, first = 0;
+  for (int l = 0; l < shape.layers(); ++l) {
+    const std::size_t out = shape.sizes[l + 1];
+    for (const std::size_t count : {out * shape.sizes[l], out}) {
+      for (int e = 0; e < shape.stack; ++e)
+        for (std::size_t i = 0; i < count; ++i) f(at++, e * per_member + first + i);
+      first += count;
+    }
+  }
+}
+
+std::vector<float> to_checkpoint(const MlpWeights& shape, const std::vector<float>& device) {
+  std::vector<float> values(device.size());
+  over_parameters(shape, [&](std::size_t to, std::size_t from) { values[to] = device[from]; });
+  return values;
+}
+
+std::vector<float> from_checkpoint(const MlpWeights& shape, const TensorFile& file,
+                                   const std::string& name) {
+  std::size_t count = 0;
+  over_parameters(shape, [&](std::size_t, std::size_t) { ++count; });
+  const std::vector<float> stored = get<float>(file, name, count);
+  std::vector<float> values(count);
+  over_parameters(shape, [&](std::size_t from, std::size_t to) { values[to] = stored[from]; });
+  return values;
+}
+
+void put_stack(TensorFile& file, const std::string& name, const MlpWeights& shape,
+               const cuda::StackState& s, std::int64_t steps) {
+  put(file, name + ".parameters", to_checkpoint(shape, s.parameters));
+  put(file, name + ".adam_mean", to_checkpoint(shape, s.mean));
+  put(file, name + ".adam_variance", to_checkpoint(shape, s.variance));
+  put<std::int64_t>(file, name + ".adam_count", {steps});
+}
+
+cuda::StackState get_stack(const TensorFile& file, const std::string& name,
+                           const MlpWeights& shape) {
+  return {from_checkpoint(shape, file, name + ".parameters"),
+          from_checkpoint(shape, file, name + ".adam_mean"),
+          from_checkpoint(shape, file, name + ".adam_variance")};
+}
+
+MlpWeights start_weights(int stack, const std::vector<int>& sizes, std::uint64_t seed,
+                         Network network) {
+  MlpWeights w = MlpWeights::zeros(stack, sizes);
+  const std::vector<float> values = initial_parameters(stack, sizes, seed, network);
+  auto from = values.begin();
+  for (int l = 0; l < w.layers(); ++l)
+    for (auto* v : {&w.weight[l], &w.bias[l]}) {
+      std::copy_n(from, v->size(), v->begin());
+      from += static_cast<std::ptrdiff_t>(v->size());
+    }
+  return w;
+}
+
+void add(UpdateSums& sums, const cuda::DeviceSums& more) {
+  check_plans({&more.worst, 1});
+  sums.critic_loss += more.critic_loss;
+  sums.model_loss += more.model_loss;
+  sums.q += more.q;
+  sums.target += more.target;
+  sums.critic_updates += more.critic_updates;
+  sums.model_updates += more.model_updates;
+}
+
+constexpr std::int64_t kSlotsAtATime = 1 << 16;
+
+}  // namespace
+
+DeviceAgent::DeviceAgent(const Config& config, const Task& task, ThreadPool& pool,
+                         std::shared_ptr<cuda::Device> device)
+    : Agent(config, task, pool),
+      outputs_(learned_outputs(config, spec_)),
+      members_(start_weights(config.model.members,
+                             member_sizes(config.model, spec_.nx, spec_.nu, outputs_),
+                             config.trainer.seed, kMembers)),
+      critics_(start_weights(config.critic.count, critic_sizes(config.critic, spec_.nx, spec_.nu),
+                             config.trainer.seed, kCritics)),
+      trainer_(std::make_unique<cuda::DeviceTrainer>(
+          config,
+          cuda::TrainTask{spec_.nx, spec_.nu, spec_.action_low, spec_.action_high, outputs_,
+                          reward_.get()},
+          members_, critics_, std::move(device))),
+      no_plan_(replay_.plan_floats()) {}
+
+double DeviceAgent::value() const { return mean_of(trainer_->value()); }
+double DeviceAgent::effective_samples() const { return mean_of(trainer_->effective_samples()); }
+
+void DeviceAgent::start_episode(int environment, std::uint32_t episode) {
+  trainer_->start_episode(environment, episode);
+}
+
+std::span<const float> DeviceAgent::act(std::span<const float> x, std::int64_t) {
+  trainer_->act(x);
+  check_plans(trainer_->status());
+  return trainer_->action();
+}
+
+void DeviceAgent::store(int environment, std::span<const float> x, std::span<const float> next,
+                        float reward, bool terminated) {
+  const std::span<const float> action =
+      trainer_->action().subspan(static_cast<std::size_t>(environment) * spec_.nu, spec_.nu);
+  replay_.add(x, action, next, reward, terminated, no_plan_);
+  trainer_->store(environment, x, next, reward, terminated);
+  count_transition(x, action, next, reward);
+}
+
+/// The device works on while the environments step; what it found is counted one step later.
+void DeviceAgent::learn(Round round, const Simulation* beside, UpdateSums& sums) {
+  if (normalises()) {
+    refresh_members(members_, outputs_);
+    refresh_critics(critics_);
+    trainer_->set_batch_normalisation(members_, critics_);
+  }
+  if (round.critic && config_.targets.warm_start)
+    for (std::int64_t slot : critic_batch_.slot) replay_.mark_plan(slot);
+  trainer_->update(round.critic, round.model);
+  if (normalises()) trainer_->set_net_normalisation(members_, critics_);
+  if (beside) pool_.run(beside->environments, [&](int e, int) { beside->step(e); });
+  add(sums, trainer_->take_sums());
+}
+
+void DeviceAgent::finish(UpdateSums& sums) { add(sums, trainer_->finish()); }
+
+Bundle DeviceAgent::bundle() const {
+  Bundle b = empty_bundle();
+  b.members = members_;
+  b.outputs = outputs_;
+  b.critics = critics_;
+  trainer_->read_weights(b.members, b.critics);
+  if (b.config.planner.precision == Precision::float16)
+    b.config.planner.precision = Precision::float32;
+  return b;
+}
+
+/// Plans that changed since the last checkpoint, from the device to replay_.
+void DeviceAgent::fetch_plans() {
+  std::vector<std::int64_t> changed = replay_.changed_plans();
+  std::ranges::sort(changed);
+  const std::size_t record = replay_.record_floats(), plan = replay_.plan_floats();
+  std::vector<float> records, plans;
+  for (auto from = changed.begin(); from != changed.end();) {
+    const std::int64_t first = *from / kSlotsAtATime * kSlotsAtATime;
+    const std::int64_t end = std::min(first + kSlotsAtATime, replay_.size());
+    records.resize((end - first) * record);
+    plans.resize((end - first) * plan);
+    trainer_->read_replay(first, records, plans);
+    for (; from != changed.end() && *from < end; ++from)
+      replay_.restore_plan(*from, std::span(plans).subspan((*from - first) * plan, plan));
+  }
+}
+
+void DeviceAgent::save(TensorFile& file) {
+  const cuda::DeviceTrainerState state = trainer_->read_state();
+  fetch_plans();
+  put_stack(file, "members", members_, state.members, state.model_steps);
+  put_stack(file, "critics", critics_, state.critics, state.critic_steps);
+  put(file, "critics.target", to_checkpoint(critics_, state.targets));
+  put<std::int64_t>(file, "critics.updates", {state.critic_steps});
+  put<std::int64_t>(file, "agent.counters",
+                    {static_cast<std::int64_t>(state.solves),
+                     static_cast<std::int64_t>(state.draws), state.added});
+  put(file, "agent.plan", state.plan);
+  save_statistics(file);
+}
+
+void DeviceAgent::load(const TensorFile& file) {
+  cuda::DeviceTrainerState state;
+  state.members = get_stack(file, "members", members_);
+  state.critics = get_stack(file, "critics", critics_);
+  state.targets = from_checkpoint(critics_, file, "critics.target");
+  state.model_steps = get<std::int64_t>(file, "members.adam_count", 1)[0];
+  state.critic_steps = get<std::int64_t>(file, "critics.updates", 1)[0];
+  const auto counters = get<std::int64_t>(file, "agent.counters", 3);
+  state.solves = static_cast<std::uint32_t>(counters[0]);
+  state.draws = draws_ = static_cast<std::uint64_t>(counters[1]);
+  state.added = counters[2];
+  state.plan = get<float>(file, "agent.plan",
+                          static_cast<std::size_t>(config_.trainer.envs) * replay_.plan_floats());
+  load_statistics(file);
+  replay_.restore(state.added);
+  trainer_->write_state(state);
+  refresh_members(members_, outputs_);
+  refresh_critics(critics_);
+  trainer_->set_net_normalisation(members_, critics_);
+}
+
+void DeviceAgent::replay_restored() {
+  std::vector<float> records, plans;
+  for (std::int64_t first = 0; first < replay_.size(); first += kSlotsAtATime) {
+    const std::int64_t end = std::min(first + kSlotsAtATime, replay_.size());
+    records.clear();
+    plans.clear();
+    for (std::int64_t slot = first; slot < end; ++slot) {
+      const auto record = replay_.record(slot), plan = replay_.plan(slot);
+      records.insert(records.end(), record.begin(), record.end());
+      plans.insert(plans.end(), plan.begin(), plan.end());
+    }
+    trainer_->write_replay(first, records, plans);
+  }
+}
+
+}  // namespace softmpc

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests of make_controller: a device's controller is the CPU's within rounding, and `device` means
+// what it says.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "core/random_models.h"
+#include "planner_kernels.h"
+#include "softmpc/bundle.h"
+#include "softmpc/cuda.h"
+#include "softmpc/error.h"
+#include "test_device.h"
+
+namespace softmpc::cuda {
+namespace {
+
+using softmpc::testing::Random;
+using softmpc::testing::SmallModels;
+using testing::test_device;
+
+class DeviceController : public ::testing::Test {
+ protected:
+  DeviceController() {
+    bundle.task = "test";
+    bundle.nx = nets.nx;
+    bundle.nu = nets.nu;
+    bundle.action_low = nets.low;
+    bundle.action_high = nets.high;
+    bundle.dt = 0.1;
+    bundle.members = nets.member_weights;
+    bundle.critics = nets.critic_weights;
+    bundle.config.planner.rollouts = 40;
+    bundle.config.planner.horizon = 3;
+  }
+  std::string error_of(const ControllerOptions& options) {
+    try {
+      make_controller(bundle, &nets.reward, options, test_device());
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  }
+
+  Random random{8};
+  SmallModels nets{random, 4, 2, 3, 16};
+  Bundle bundle;
+};
+
+TEST_F(DeviceController, AgreesWithTheCpuFromTickToTick) {
+  Controller cpu(bundle, &nets.reward, {.seed = 3});
+  Controller device =
+      make_controller(bundle, &nets.reward, {.seed = 3, .device = "cuda"}, test_device());
+  EXPECT_EQ(cpu.device(), "cpu");
+  EXPECT_TRUE(device.device().starts_with("cuda (")) << device.device();
+  std::vector<float> x(static_cast<std::size_t>(bundle.nx), 0.1f);
+  for (int tick = 0; tick < 4; ++tick) {
+    if (tick == 2) cpu.reset(), device.reset();
+    const Plan &expected = cpu.plan(x), &found = device.plan(x);
+    EXPECT_EQ(found.status, PlanStatus::ok);
+    EXPECT_NEAR(found.value, expected.value, 1e-3 * (1 + std::abs(expected.value)));
+    for (std::size_t i = 0; i < expected.sequence.size(); ++i)
+      EXPECT_NEAR(found.sequence[i], expected.sequence[i], 1e-3) << "tick " << tick;
+    x[0] += 0.05f;
+  }
+  x[0] = NAN;
+  EXPECT_EQ(device.plan(x).status, PlanStatus::bad_state);
+  x[0] = 0;
+  EXPECT_EQ(device.plan(x).status, PlanStatus::ok);
+}
+
+TEST_F(DeviceController, TakesTheDeviceByName) {
+  EXPECT_EQ(make_controller(bundle, &nets.reward, {.device = "cpu"}).device(), "cpu");
+  EXPECT_EQ(make_controller(bundle, &nets.reward, {.device = "auto"}).device() == "cpu",
+            !unavailable().empty());
+  EXPECT_NE(make_controller(bundle, &nets.reward, {.device = "auto"}, test_device()).device(),
+            "cpu");
+  EXPECT_NE(error_of({.device = "gpu"}).find("'gpu' must be one of cpu, cuda, auto"),
+            std::string::npos);
+  const MlpDynamics own(bundle.members, bundle.nx, bundle.nu);
+  EXPECT_NE(error_of({.dynamics = &own, .device = "cuda"}).find("for device cpu"),
+            std::string::npos);
+  EXPECT_EQ(make_controller(bundle, &nets.reward, {.dynamics = &own, .device = "auto"}).device(),
+            "cpu");
+  EXPECT_THROW(Controller(bundle, &nets.reward, {.device = "cuda"}), UsageError);
+  if (!unavailable().empty()) {
+    EXPECT_THROW(make_controller(bundle, &nets.reward, {.device = "cuda"}), Error);
+  }
+}
+
+}  // namespace
+}  // namespace softmpc::cuda

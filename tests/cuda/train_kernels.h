@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kernels of training for the emulator.
+#pragma once
+
+#include "kernels/train_layer.cuh"
+#include "kernels/train_replay.cuh"
+#include "planner_kernels.h"
+
+namespace softmpc::cuda {
+
+SOFTMPC_EMULATE(TrainJob, NoWidths, train_forward);
+SOFTMPC_EMULATE(TrainJob, NoWidths, train_backward);
+SOFTMPC_EMULATE(ActJob, NoWidths, train_act);
+SOFTMPC_EMULATE(SampleJob, NoWidths, train_sample);
+SOFTMPC_EMULATE(FinishJob, NoWidths, train_finish);
+
+}  // namespace softmpc::cuda

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+// What --device cuda does, by the program whose device is the emulator: golden files pass, plans
+// agree with the CPU's, the benchmark says what ran. No test of a time.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "program.h"
+#include "softmpc/bundle.h"
+
+namespace softmpc::test {
+namespace {
+
+using Json = nlohmann::json;
+
+Json run_json(std::vector<std::string> arguments, const std::string& input = "") {
+  arguments.push_back("--json");
+  ProgramOptions options;
+  options.input = input;
+  const Result result = run(arguments, options);
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_EQ(result.err, "");
+  return Json::parse(result.out);
+}
+
+Json verify(const std::vector<std::string>& more) {
+  std::vector<std::string> arguments = {"verify", "--device", "cuda"};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  const std::string folder = std::string(SOFTMPC_GOLDEN_DIR) + "/plan";
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().extension() == ".json") arguments.push_back(entry.path().string());
+  }
+  return run_json(arguments);
+}
+
+TEST(DeviceVerify, GoldenFilesPassInEachPrecision) {
+  for (const char* precision : {"float32", "float16", "bfloat16"}) {
+    SCOPED_TRACE(precision);
+    const Json report = verify({"--precision", precision});
+    EXPECT_EQ(report.at("device"), "cuda");
+    EXPECT_EQ(report.at("precision"), precision);
+    EXPECT_TRUE(report.at("pass").get<bool>());
+    EXPECT_EQ(report.at("files").size(), 12u);
+    for (const Json& file : report.at("files")) {
+      const Json& quantities = file.at("quantities");
+      EXPECT_TRUE(quantities.contains(precision == std::string("float32") ? "cost" : "weights"));
+    }
+  }
+}
+
+TEST(DeviceVerify, AForcedPathMustFitThePrecision) {
+  EXPECT_TRUE(verify({"--precision", "float16", "--path", "tile"}).at("pass").get<bool>());
+  const std::string file = std::string(SOFTMPC_GOLDEN_DIR) + "/plan/hopper_gaussian.json";
+  expect_error(run({"verify", "--device", "cuda", "--path", "tile", file}), 1,
+               {"hopper_gaussian.json", "path tile", "float32"});
+  expect_error(run({"verify", "--device", "cuda", "--path", "fast", file}), 2,
+               {"--path", "'fast'", "auto, tile, cluster, wgmma, plain"});
+}
+
+TEST(DeviceBench, SaysWhatRan) {
+  const Json result = run_json({"bench", "plan", "--device", "cuda", "--rollouts", "16",
+                                "--horizon", "2", "--width", "32", "--plans", "12"});
+  EXPECT_EQ(result.at("device"), "cuda");
+  EXPECT_EQ(result.at("precision"), "float16");
+  EXPECT_FALSE(result.at("device_name").get<std::string>().empty());
+  EXPECT_FALSE(result.contains("matrix")) << "no ceiling is measured on a device";
+  const Json& c = result.at("cases").at(0);
+  EXPECT_EQ(c.at("name"), "custom");
+  EXPECT_EQ(c.at("rollouts"), 16);
+  EXPECT_EQ(c.at("plans"), 12);
+  EXPECT_FALSE(c.contains("share"));
+  for (const char* key : {"p50", "p90", "p99", "p999", "max"})
+    EXPECT_GT(c.at("time_us").at(key).get<double>(), 0) << key;
+  const Json& device = c.at("device_us");
+  EXPECT_GT(device.at("least").get<double>(), 0);
+  EXPECT_LE(device.at("least"), device.at("q25"));
+  EXPECT_LE(device.at("q25"), device.at("median"));
+  EXPECT_LE(device.at("median"), device.at("q75"));
+  EXPECT_EQ(device.at("blocks"), 20);
+  EXPECT_GE(device.at("replays").get<int>(), 1);
+  EXPECT_EQ(c.at("path"), "tile");
+  for (const char* key :
+       {"evals_per_second", "gflops", "device_evals_per_second", "device_gflops", "create_seconds"})
+    EXPECT_GT(c.at(key).get<double>(), 0) << key;
+  for (const char* key :
+       {"why", "registers", "shared_bytes", "blocks", "compile_seconds", "load_seconds"})
+    EXPECT_TRUE(c.contains(key)) << key;
+}
+
+TEST(DeviceBench, TakesThePrecisionsAndTheQuadraticReward) {
+  const Json exact =
+      run_json({"bench", "plan", "--device", "auto", "--precision", "float32", "--nx", "5", "--nu",
+                "2", "--rollouts", "8", "--horizon", "2", "--width", "24", "--plans", "3"});
+  EXPECT_EQ(exact.at("device"), "cuda") << "auto is cuda where there is one";
+  EXPECT_EQ(exact["cases"][0].at("path"), "plain");
+  EXPECT_EQ(exact["cases"][0].at("reward"), "quadratic");
+  const Result table = run({"bench", "plan", "--device", "cuda", "--precision", "bfloat16",
+                            "--rollouts", "8", "--horizon", "2", "--width", "32", "--plans", "3"});
+  EXPECT_EQ(table.code, 0) << table.err;
+  for (const char* word : {"device", "p99.9", "tile", "bfloat16"})
+    EXPECT_NE(table.out.find(word), std::string::npos) << word << " in " << table.out;
+}
+
+TEST(DeviceBench, SaysWhatADeviceDoesNot) {
+  expect_error(run({"bench", "diff-drive", "--device", "cuda"}), 1, {"analytic dynamics", "yet"});
+  expect_error(run({"bench", "scaling", "--device", "cuda"}), 1, {"for the CPU", "bench plan"});
+  expect_error(run({"bench", "plan", "--device", "cuda", "--threads", "2"}), 2, {"--threads"});
+}
+
+/// Networks of a pendulum with all weights different and no training.
+Bundle pendulum() {
+  const auto networks = [](int stack, std::vector<int> sizes) {
+    MlpWeights weights = MlpWeights::zeros(stack, std::move(sizes));
+    std::uint32_t state = 1;
+    for (std::vector<float>& layer : weights.weight) {
+      for (float& weight : layer) {
+        state = 1664525u * state + 1013904223u;
+        weight = 0.4f * (static_cast<float>(state >> 8) / 8388608.0f - 1);
+      }
+    }
+    return weights;
+  };
+  Bundle bundle;
+  bundle.task = "InvertedPendulum";
+  bundle.nx = 4;
+  bundle.nu = 1;
+  bundle.action_low = {-3};
+  bundle.action_high = {3};
+  bundle.dt = 0.04;
+  bundle.members = networks(2, {5, 16, 16, 4});
+  bundle.critics = networks(1, {5, 16, 16, 1});
+  bundle.config.planner.horizon = 3;
+  bundle.config.planner.rollouts = 48;
+  bundle.config.model.members = 2;
+  return bundle;
+}
+
+TEST(DevicePlan, AgreesWithTheCpu) {
+  const Folder folder;
+  const std::string bundle = folder.file("model.safetensors");
+  save_bundle(pendulum(), bundle);
+  const std::string states = "[[0, 0, 0, 0], [0.1, -0.05, 0, 0], [1, 0, 0, 1]]";
+  const std::vector<std::string> plan = {"plan", bundle, "--state", "-"};
+  const auto on = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = plan;
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run_json(arguments, states);
+  };
+  const Json cpu = on({});
+  EXPECT_EQ(cpu.at("device"), "cpu");
+  for (const auto& [precision, tolerance] : {std::pair{"float32", 1e-4}, {"float16", 1e-2}}) {
+    SCOPED_TRACE(precision);
+    const Json device = on({"--device", "cuda", "--precision", precision});
+    EXPECT_TRUE(device.at("device").get<std::string>().starts_with("cuda ("));
+    ASSERT_EQ(device.at("plans").size(), 3u);
+    for (std::size_t i = 0; i < 3; ++i) {
+      const Json &expected = cpu["plans"][i], &found = device["plans"][i];
+      EXPECT_EQ(found.at("status"), "ok");
+      EXPECT_NEAR(found.at("value").get<double>(), expected.at("value").get<double>(), tolerance);
+      for (std::size_t t = 0; t < 4; ++t)
+        EXPECT_NEAR(found["plan"][t][0].get<double>(), expected["plan"][t][0].get<double>(),
+                    tolerance);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace softmpc::test
