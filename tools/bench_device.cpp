@@ -57,27 +57,33 @@ Timed DeviceProblem::timed() {
   return {[this] { solve(); }, solve_flops(case_), solve_evals(case_)};
 }
 
-void DeviceProblem::add_device_time(Json& result, double seconds) {
-  solve();
-  const double one = std::max(planner_->device_seconds(1), 1e-9);
+void DeviceProblem::add_device_results(Json& result, double seconds) {
+  add_device_time(result, timed(), *planner_, seconds);
+  add_diagnostics(result, *planner_, create_seconds_);
+}
+
+void add_device_time(Json& result, const Timed& timed, cuda::DevicePlanner& planner,
+                     double seconds) {
+  timed.run();
+  const double one = std::max(planner.device_seconds(1), 1e-9);
   const int replays =
       static_cast<int>(std::clamp(seconds / (kBlocks * one), 1.0, static_cast<double>(kReplays)));
   std::vector<double> us;
   for (int block = 0; block < kBlocks; ++block) {
-    solve();
-    us.push_back(planner_->device_seconds(replays) * 1e6);
+    timed.run();
+    us.push_back(planner.device_seconds(replays) * 1e6);
   }
   std::sort(us.begin(), us.end());
   const double median = quantile(us, 0.5);
   result["device_us"] = {{"median", median},          {"q25", quantile(us, 0.25)},
                          {"q75", quantile(us, 0.75)}, {"least", us.front()},
                          {"blocks", kBlocks},         {"replays", replays}};
-  result["device_evals_per_second"] = solve_evals(case_) / (median * 1e-6);
-  result["device_gflops"] = solve_flops(case_) / (median * 1e-6) * 1e-9;
+  result["device_evals_per_second"] = timed.evals / (median * 1e-6);
+  if (timed.flops > 0) result["device_gflops"] = timed.flops / (median * 1e-6) * 1e-9;
 }
 
-void DeviceProblem::add_diagnostics(Json& result) const {
-  const cuda::DeviceDiagnostics d = planner_->diagnostics();
+void add_diagnostics(Json& result, const cuda::DevicePlanner& planner, double create_seconds) {
+  const cuda::DeviceDiagnostics d = planner.diagnostics();
   result["path"] = to_string(d.path);
   result["why"] = d.why;
   result["registers"] = d.registers;
@@ -85,7 +91,7 @@ void DeviceProblem::add_diagnostics(Json& result) const {
   result["blocks"] = d.blocks;
   result["compile_seconds"] = d.compile_seconds;
   result["load_seconds"] = d.load_seconds;
-  result["create_seconds"] = create_seconds_;
+  result["create_seconds"] = create_seconds;
 }
 
 }  // namespace softmpc::tools

@@ -11,6 +11,14 @@
 
 namespace softmpc::tools {
 
+/// Adds the time on the device's own clock, copies included: quartiles over blocks of replays of
+/// the recorded solve, each block after another `timed.run`. A block is 100 replays, fewer where
+/// they would take longer than a twentieth of `seconds`.
+void add_device_time(Json& result, const Timed& timed, cuda::DevicePlanner& planner,
+                     double seconds);
+/// Adds which kernel ran, why, and what it took to get it.
+void add_diagnostics(Json& result, const cuda::DevicePlanner& planner, double create_seconds);
+
 /// A device's planner with nets, inputs and results of one case. Inputs are several sets in turn,
 /// so that no solve finds its own in a cache.
 class DeviceProblem {
@@ -24,12 +32,8 @@ class DeviceProblem {
   std::string device_name() const { return planner_->diagnostics().device; }
   void check() const { check_status(case_, status_); }
 
-  /// Adds the time on the device's own clock, copies included: quartiles over blocks of replays of
-  /// the recorded solve, each block on another set of inputs. A block is 100 replays, fewer where
-  /// they would take longer than a twentieth of `seconds`.
-  void add_device_time(Json& result, double seconds);
-  /// Adds which kernel ran, why, and what it took to get it.
-  void add_diagnostics(Json& result) const;
+  /// The free functions below, for this problem.
+  void add_device_results(Json& result, double seconds);
 
  private:
   static constexpr int kSets = 8;

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // softmpc bench diff-drive: plans with analytic models, in the setting of a published comparison.
+#include <algorithm>
 #include <memory>
 
 #include "bench.h"
+#include "bench_device.h"
 #include "console.h"
 #include "diff_drive/diff_drive.h"
+#include "gpu_device.h"
 #include "softmpc/error.h"
 #include "softmpc/planner.h"
 #include "statistics.h"
@@ -32,18 +35,28 @@ and terminal value are tasks/diff_drive, the example of own models.)";
 /// Planner, models and results; solve() is one tick of a controller.
 class DrivePlanner {
  public:
-  DrivePlanner(int rollouts, ThreadPool& pool)
+  /// Plans on `device`, on the CPU where it is null.
+  DrivePlanner(int rollouts, ThreadPool& pool, const std::shared_ptr<cuda::Device>& device)
       : map_(tasks::diff_drive_room(cells_)),
         reward_(map_, kGoal[0], kGoal[1]),
         value_(kGoal[0], kGoal[1]),
-        planner_(config(rollouts),
-                 {DiffDrive::nx,
-                  DiffDrive::nu,
-                  {DiffDrive::min_speed, -DiffDrive::max_turn},
-                  {DiffDrive::max_speed, DiffDrive::max_turn},
-                  1},
-                 &pool),
-        plan_(planner_.plan_size()) {}
+        plan_(static_cast<std::size_t>(kHorizon + 1) * DiffDrive::nu) {
+    const ProblemShape shape = {DiffDrive::nx,
+                                DiffDrive::nu,
+                                {DiffDrive::min_speed, -DiffDrive::max_turn},
+                                {DiffDrive::max_speed, DiffDrive::max_turn},
+                                1};
+    const double start = now();
+    if (device) {
+      on_device_ = std::make_unique<cuda::DevicePlanner>(
+          config(rollouts), shape,
+          cuda::DeviceModels{.reward = &reward_, .dynamics = &dynamics_, .value = &value_},
+          cuda::DeviceOptions{}, device);
+    } else {
+      on_cpu_ = std::make_unique<Planner>(config(rollouts), shape, &pool);
+    }
+    create_seconds_ = now() - start;
+  }
 
   void solve() {
     PlanBatch batch;
@@ -53,10 +66,24 @@ class DrivePlanner {
     batch.action = action_;
     batch.value = {&soft_value_, 1};
     batch.status = {&status_, 1};
-    planner_.shift(plan_);
-    planner_.solve({&dynamics_, &reward_, &value_}, {1, solves_++}, batch);
+    std::shift_left(plan_.begin(), plan_.end(), DiffDrive::nu);
+    std::fill(plan_.end() - DiffDrive::nu, plan_.end(), 0.0f);
+    const SolveKey key = {1, solves_++};
+    if (on_device_) {
+      on_device_->solve(key, batch);
+    } else {
+      on_cpu_->solve({&dynamics_, &reward_, &value_}, key, batch);
+    }
   }
   PlanStatus status() const { return status_; }
+  double value() const { return soft_value_; }
+  std::string device_name() const { return on_device_->diagnostics().device; }
+
+  void add_device_results(Json& result, const Timed& timed, double seconds) {
+    if (!on_device_) return;
+    add_device_time(result, timed, *on_device_, seconds);
+    add_diagnostics(result, *on_device_, create_seconds_);
+  }
 
  private:
   static PlannerConfig config(int rollouts) {
@@ -74,7 +101,9 @@ class DrivePlanner {
   tasks::DiffDriveDynamics dynamics_;
   tasks::DiffDriveReward reward_;
   tasks::DiffDriveValue value_;
-  Planner planner_;
+  std::unique_ptr<Planner> on_cpu_;
+  std::unique_ptr<cuda::DevicePlanner> on_device_;
+  double create_seconds_ = 0;
   std::vector<float> plan_, action_ = std::vector<float>(DiffDrive::nu);
   double soft_value_ = 0;
   PlanStatus status_ = PlanStatus::ok;
@@ -82,8 +111,10 @@ class DrivePlanner {
 };
 
 std::string as_text(const Json& result) {
+  const bool cuda = result["device"] == "cuda";
   std::vector<std::vector<std::string>> rows = {
       {"rollouts", "p50", "p90", "p99", "p99.9", "max", "model steps/s", "plans"}};
+  if (cuda) rows[0].insert(rows[0].end(), {"device", "path"});
   for (const Json& c : result["cases"]) {
     std::vector<std::string> row = {c["rollouts"].dump()};
     for (const auto& [key, value] : c["time_us"].items()) {
@@ -91,23 +122,26 @@ std::string as_text(const Json& result) {
     }
     row.push_back(text("%.3g", c["evals_per_second"].get<double>()));
     row.push_back(c["plans"].dump());
+    if (cuda) {
+      row.push_back(time_text(c["device_us"]["median"].get<double>()));
+      row.push_back(c["path"]);
+    }
     rows.push_back(row);
   }
+  if (cuda) return table(rows) + "\n" + result["device_name"].get<std::string>() + "\n";
   return table(rows) + text("\nthreads: %d\n", result["threads"].get<int>());
 }
 
 int run_diff_drive(const DiffDriveOptions& options) {
-  const std::string device =
-      resolve_cpu(options.device,
-                  "bench diff-drive is for the CPU: there is no kernel for analytic dynamics on "
-                  "a device yet");
+  const std::string device = resolve_device(options.device);
   const Budget budget = options.budget(kSeconds);
   const std::vector<int> rollouts = whole_numbers("--rollouts", options.rollouts, 1 << 20);
-  ThreadPool pool(options.thread_count());
+  const auto cuda = device == "cuda" ? cuda_device() : nullptr;
+  ThreadPool pool(cuda ? 1 : options.thread_count());
   std::vector<std::unique_ptr<DrivePlanner>> planners;
   std::vector<Timed> timed;
   for (const int k : rollouts) {
-    planners.push_back(std::make_unique<DrivePlanner>(k, pool));
+    planners.push_back(std::make_unique<DrivePlanner>(k, pool, cuda));
     DrivePlanner* planner = planners.back().get();
     timed.push_back({[planner] { planner->solve(); }, 0, static_cast<double>(k) * kHorizon});
   }
@@ -121,13 +155,17 @@ int run_diff_drive(const DiffDriveOptions& options) {
     Json result = {{"rollouts", rollouts[i]}, {"horizon", kHorizon}};
     add_timing(result, timed[i], timings[i], nullptr);
     result["mean_us"] = mean(timings[i].us);
+    result["last_value"] = planners[i]->value();
+    planners[i]->add_device_results(result, timed[i], budget.seconds);
     cases.push_back(std::move(result));
   }
-  const Json result = {{"device", device},
-                       {"precision", "float32"},
-                       {"threads", pool.threads()},
-                       {"model", "diff-drive"},
-                       {"cases", cases}};
+  Json result = {{"device", device}, {"precision", "float32"}};
+  if (cuda)
+    result["device_name"] = planners.front()->device_name();
+  else
+    result["threads"] = pool.threads();
+  result["model"] = "diff-drive";
+  result["cases"] = cases;
   write_out(options.json ? result.dump() + '\n' : as_text(result));
   return 0;
 }

@@ -146,8 +146,7 @@ int run_on_device(const PlanBenchOptions& options) {
     Json result = as_json(c, problem.reward_name());
     add_timing(result, timed, timing, nullptr);
     result["histogram"] = histogram(timing);
-    problem.add_device_time(result, budget.seconds);
-    problem.add_diagnostics(result);
+    problem.add_device_results(result, budget.seconds);
     device_name = problem.device_name();
     list.push_back(std::move(result));
   }

@@ -105,9 +105,24 @@ TEST(DeviceBench, TakesThePrecisionsAndTheQuadraticReward) {
 }
 
 TEST(DeviceBench, SaysWhatADeviceDoesNot) {
-  expect_error(run({"bench", "diff-drive", "--device", "cuda"}), 1, {"analytic dynamics", "yet"});
   expect_error(run({"bench", "scaling", "--device", "cuda"}), 1, {"for the CPU", "bench plan"});
   expect_error(run({"bench", "plan", "--device", "cuda", "--threads", "2"}), 2, {"--threads"});
+}
+
+TEST(DeviceBench, DiffDrivePlansAsOnTheCpu) {
+  const std::vector<std::string> line = {"bench", "diff-drive", "--rollouts", "32", "--plans", "3"};
+  const auto on = [&](const std::string& device) {
+    std::vector<std::string> arguments = line;
+    arguments.insert(arguments.end(), {"--device", device});
+    return run_json(arguments);
+  };
+  const Json cpu = on("cpu"), device = on("cuda");
+  EXPECT_EQ(device.at("device"), "cuda");
+  const Json& c = device.at("cases").at(0);
+  EXPECT_GT(c.at("device_us").at("median").get<double>(), 0);
+  EXPECT_TRUE(c.contains("path") && c.contains("why") && c.contains("create_seconds"));
+  EXPECT_NEAR(c.at("last_value").get<double>(), cpu["cases"][0].at("last_value").get<double>(),
+              1e-3);
 }
 
 /// Networks of a pendulum with all weights different and no training.

@@ -8,9 +8,9 @@ namespace softmpc::cuda {
 // shapes of the golden files that the planner's tests do not come to
 using Narrow = emulator::WidthList<Equal<64>>;
 SOFTMPC_EMULATE(RolloutJob, Narrow,
-                rollout_wgmma<Sizes, Rules, 32, Number::f16, Operands::single, Operands::split>);
+                rollout_wgmma<Sizes, Rules, 32, Number::f16, Operands::edges, Operands::split>);
 SOFTMPC_EMULATE(RolloutJob, Narrow,
-                rollout_wgmma<Sizes, Rules, 32, Number::bf16, Operands::single, Operands::split>);
+                rollout_wgmma<Sizes, Rules, 32, Number::bf16, Operands::edges, Operands::split>);
 
 }  // namespace softmpc::cuda
 

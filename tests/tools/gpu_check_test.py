@@ -83,8 +83,7 @@ class GpuCheck(unittest.TestCase):
         # a later call adds, a skip takes nothing away, a failure shows and keeps the rest
         done = self.quick("parity", "diffdrive", prebuilt=pack)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        self.assertEqual(self.stages()["diffdrive"]["status"], "skipped")
-        self.assertIn("analytic dynamics", self.stages()["diffdrive"]["reason"])
+        self.assertGreater(self.stages()["diffdrive"]["results"]["cases"][0]["device_us"]["median"], 0)
         self.assertTrue(all(test["passed"] for test in self.stages()["parity"]["results"].values()))
         self.assertGreater(len(self.stages()["parity"]["results"]), 1)
         self.assertEqual(gpu_check("golden", "--prebuilt", pack, "--out", self.out).returncode, 77)
@@ -116,9 +115,9 @@ class GpuCheck(unittest.TestCase):
         self.assertEqual(self.out.read_text(encoding="utf-8"), '{"stages": ', "what is there stays")
 
     def test_packs_what_a_gpu_machine_needs(self):
-        if not (BUILD / "bin" / "device_parity_test").exists():
-            self.skipTest("device_parity_test is not built")
         done = gpu_check("pack", self.folder / "pack", "--from-build", BUILD)
+        if "is not there; build it" in done.stderr:
+            self.skipTest("not every test labelled gpu is built")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("MB", done.stdout)
         manifest = json.loads((self.folder / "pack" / "manifest.json").read_text(encoding="utf-8"))
