@@ -47,8 +47,8 @@ class CpuAgent final : public Agent {
   std::unique_ptr<MlpDynamics> dynamics_[2];  // of the ensemble's two copies
   std::vector<std::unique_ptr<MlpValue>> online_value_, target_value_;
   std::unique_ptr<MlpPolicy> online_policy_, target_policy_;
-  Planner planner_;
-  PlannerTargets planner_targets_;
+  std::unique_ptr<Planner> planner_;
+  std::optional<PlannerTargets> planner_targets_;
 
   std::vector<float> plan_, action_;     // of the last act(): [N, H+1, nu], [N, nu]
   std::vector<double> value_, samples_;  // [N]

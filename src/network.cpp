@@ -159,6 +159,10 @@ MlpDynamics::MlpDynamics(const MlpWeights& weights, int nx, int nu, MemberOutput
 MlpDynamics::MlpDynamics(std::shared_ptr<PackedMlp> net, int nx, int nu, MemberOutputs outputs)
     : nx_(nx), nu_(nu), outputs_(outputs), net_(std::move(net)) {}
 MlpDynamics::~MlpDynamics() = default;
+bool MlpDynamics::read_network(MlpWeights& weights) const {
+  weights = net_->weights();
+  return true;
+}
 void MlpDynamics::update(const MlpWeights& weights) { net_->update(weights); }
 int MlpDynamics::members() const { return net_->stack(); }
 std::size_t MlpDynamics::scratch_bytes(int count) const { return scratch_for(*net_, count); }
@@ -199,6 +203,18 @@ MlpValue::MlpValue(const MlpWeights& weights, int nx, int nu, int index)
 MlpValue::MlpValue(std::shared_ptr<PackedMlp> net, int nx, int nu, int index)
     : nx_(nx), nu_(nu), index_(index), net_(std::move(net)) {}
 MlpValue::~MlpValue() = default;
+bool MlpValue::read_network(MlpWeights& weights) const {
+  const MlpWeights all = net_->weights();
+  weights = all;
+  weights.stack = 1;
+  for (std::size_t l = 0; l < weights.weight.size(); ++l)
+    for (auto* part : {&weights.weight[l], &weights.bias[l]}) {
+      const std::size_t size = part->size() / all.stack;
+      const auto first = part->begin() + static_cast<std::ptrdiff_t>(index_ * size);
+      *part = std::vector<float>(first, first + static_cast<std::ptrdiff_t>(size));
+    }
+  return true;
+}
 void MlpValue::update(const MlpWeights& weights) { net_->update(weights); }
 std::size_t MlpValue::scratch_bytes(int count) const { return scratch_for(*net_, count); }
 
@@ -221,6 +237,10 @@ MlpPolicy::MlpPolicy(const MlpWeights& weights, std::span<const float> low,
   net_ = std::make_unique<PackedMlp>(weights, cpu::Activation::tanh);
 }
 MlpPolicy::~MlpPolicy() = default;
+bool MlpPolicy::read_network(MlpWeights& weights) const {
+  weights = net_->weights();
+  return true;
+}
 void MlpPolicy::update(const MlpWeights& weights) { net_->update(weights); }
 std::size_t MlpPolicy::scratch_bytes(int count) const { return scratch_for(*net_, count); }
 

@@ -73,6 +73,7 @@ void PackedMlp::update(const MlpWeights& weights) {
 
 void PackedMlp::set_normalisation(const MlpWeights& weights) {
   input_mean_ = weights.input_mean;
+  input_std_ = weights.input_std;
   input_scale_.resize(weights.input_std.size());
   for (std::size_t i = 0; i < input_scale_.size(); ++i) input_scale_[i] = 1 / weights.input_std[i];
   output_mean_ = weights.output_mean;
@@ -80,6 +81,16 @@ void PackedMlp::set_normalisation(const MlpWeights& weights) {
   normalise_input_ = !all_equal(input_mean_, 0) || !all_equal(input_scale_, 1);
   normalise_output_ = output_activation_ == cpu::Activation::none &&
                       (!all_equal(output_mean_, 0) || !all_equal(output_std_, 1));
+}
+
+MlpWeights PackedMlp::weights() const {
+  MlpWeights w = MlpWeights::zeros(stack_, sizes_);
+  read(w);
+  w.input_mean = input_mean_;
+  w.input_std = input_std_;
+  w.output_mean = output_mean_;
+  w.output_std = output_std_;
+  return w;
 }
 
 void PackedMlp::read(MlpWeights& weights) const {

@@ -51,6 +51,8 @@ class PackedMlp {
   void update(const MlpWeights& weights);
   /// The mean and std fields of `weights`; no allocation.
   void set_normalisation(const MlpWeights& weights);
+  /// All of it, as it was packed.
+  MlpWeights weights() const;
   /// Unpacks the weights, not the normalisation.
   void read(MlpWeights& weights) const;
 
@@ -94,7 +96,7 @@ class PackedMlp {
   std::unique_ptr<OneDnnMlp> onednn_;  // between hidden layers, in place of the kernels
   int widest_ = 0;  // rows of an activation block: the widest layer in whole cpu::kRows
   bool normalise_input_ = false, normalise_output_ = false;
-  std::vector<float> input_mean_, input_scale_, output_mean_, output_std_;
+  std::vector<float> input_mean_, input_std_, input_scale_, output_mean_, output_std_;
 };
 
 }  // namespace softmpc

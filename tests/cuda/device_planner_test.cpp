@@ -11,7 +11,7 @@
 
 #include "../core/random_models.h"
 #include "planner_kernels.h"
-#include "softmpc/cuda.h"
+#include "device_planner.h"
 #include "softmpc/error.h"
 #include "test_device.h"
 

@@ -10,7 +10,7 @@
 
 #include "pipeline/precision_play.h"
 #include "planner_kernels.h"
-#include "softmpc/cuda.h"
+#include "device_planner.h"
 #include "test_device.h"
 
 namespace softmpc::cuda {

@@ -65,13 +65,13 @@ TEST_F(ControllerTest, RepeatsItselfForAnyNumberOfThreads) {
 TEST_F(ControllerTest, IsTheWarmStartedPlanner) {
   Controller controller(bundle, &nets.reward, {5, 1});
   const PlannerConfig& config = bundle.config.planner;
-  Planner planner(config, nets.shape(1));
+  const auto planner = make_planner(config, nets.shape(1), nets.models());
   testing::Buffers b(1, nets.nx, nets.nu, config.horizon);
-  planner.draw({5, 0}, kEpisodePlan, b.plan);
+  planner->draw({5, 0}, kEpisodePlan, b.plan);
   for (int tick = 0; tick < 5; ++tick) {
-    planner.shift(b.plan);
+    planner->shift(b.plan);
     b.observation = observation(tick);
-    planner.solve(nets.models(), {5, static_cast<std::uint32_t>(tick)}, b.batch());
+    planner->solve({5, static_cast<std::uint32_t>(tick)}, b.batch());
     const Plan& plan = controller.plan(observation(tick));
     EXPECT_EQ(plan.status, PlanStatus::ok);
     EXPECT_EQ(plan.value, b.value[0]);
@@ -147,6 +147,31 @@ TEST_F(ControllerTest, ABundleThatDoesNotFitItselfIsRefused) {
   EXPECT_THROW(Controller(bad, nullptr), Error);
   bad.config.planner.handle_terminations = true;
   EXPECT_THROW(Controller(bad, &nets.reward), Error);
+}
+
+// What training with model.source=environment writes: no members, planned with dynamics given.
+TEST_F(ControllerTest, ABundleWithoutMembersNeedsOwnDynamics) {
+  Controller learned(bundle, &nets.reward, {5, 1});
+  bundle.members = {};
+  Controller own(bundle, &nets.reward, {.seed = 5, .dynamics = &nets.dynamics});
+  EXPECT_EQ(play(own, 4), play(learned, 4));
+  try {
+    Controller(bundle, &nets.reward);
+    FAIL() << "accepted without dynamics";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("no members"), std::string::npos) << error.what();
+  }
+}
+
+TEST(Device, IsReadByName) {
+  for (const Device d : {Device::cpu, Device::cuda, Device::automatic})
+    EXPECT_EQ(parse_device(to_string(d), "--device"), d);
+  try {
+    parse_device("gpu", "--device");
+    FAIL() << "accepted";
+  } catch (const UsageError& error) {
+    EXPECT_STREQ(error.what(), "--device: 'gpu' must be one of cpu, cuda, auto");
+  }
 }
 
 }  // namespace
