@@ -39,9 +39,9 @@ if cmake -S "$work" -B "$work/wrong" -DCMAKE_PREFIX_PATH="$work/installed" >"$wo
   cat "$work/wrong.log"
   exit 1
 fi
-if command -v pkg-config >/dev/null; then
+if command -v pkg-config >/dev/null && pkg-config --exists eigen3; then
   flags=$(PKG_CONFIG_PATH=$(dirname "$(find "$work/installed" -name softmpc.pc)") \
-    pkg-config --cflags --libs softmpc)
+    pkg-config --cflags --libs softmpc eigen3)
   # shellcheck disable=SC2086 # several flags
   "${CXX:-c++}" "$source_dir/tests/embed/main.cpp" -o "$work/by_pkg_config" $flags
 fi
