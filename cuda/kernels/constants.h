@@ -24,7 +24,6 @@ namespace softmpc::cuda {
   X(handle_terminations)                                                          \
   X(learned_reward)                                                               \
   X(learned_termination)                                                          \
-  X(has_termination) /* the rules or the members know when an episode ends */     \
   X(fixed_noise)     /* noise and members are given, for verification */          \
   X(slots)           /* rollouts of a block of rollout_analytic, a power of two */ \
   X(chunk)           /* its steps between barriers */
