@@ -311,19 +311,6 @@ DeviceSums DeviceTrainer::finish() {
   return take_sums();
 }
 
-DeviceTrainer::Times DeviceTrainer::device_seconds(int repeats) {
-  Impl& t = *impl_;
-  if (!t.act_graph || repeats < 1)
-    throw Error("trainer: device_seconds needs an act() before it and at least one repeat");
-  const Graph& round = t.round_graph({true, true, t.moves_next()});
-  const auto seconds = [&](const Graph& graph) {
-    return t.device->time([&] {
-      for (int i = 0; i < repeats; ++i) t.device->replay(graph);
-    }) / repeats;
-  };
-  return {seconds(*t.act_graph), seconds(round)};
-}
-
 // --- set-up of losses
 
 void DeviceTrainer::Impl::set_losses() {

@@ -105,13 +105,6 @@ class DeviceTrainer {
                     std::span<const float> plans);
   void read_replay(std::int64_t first, std::span<float> records, std::span<float> plans) const;
 
-  /// Seconds of device time of one act() and one full update, over `repeats` replays; the state
-  /// moves on meaninglessly.
-  struct Times {
-    double act = 0, update = 0;
-  };
-  Times device_seconds(int repeats);
-
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;

@@ -28,7 +28,6 @@ class DeviceStack {
   /// Float32 parameters [E, parameters]: of each member, layer by layer, weight [out, in], bias
   /// [out].
   float* parameters() const { return parameters_->as<float>(); }
-  std::size_t parameters_per_member() const { return per_member_; }
 
   /// Copies weights and normalisation to the device, and packs. Waits. Throws Error on another
   /// shape, or a weight that float16 does not hold.

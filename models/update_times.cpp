@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "softmpc/train/update_times.h"
+#include "update_times.h"
 
 #include <chrono>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Plain products by the dense kernels.
-#include "softmpc/matrix_rate.h"
+#include "matrix_rate.h"
 
 #include <algorithm>
 #include <chrono>

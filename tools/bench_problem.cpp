@@ -7,7 +7,29 @@
 #include "softmpc/bundle.h"
 #include "softmpc/error.h"
 #include "softmpc/hd/philox.h"
+#include "softmpc/rules.h"
 #include "softmpc/task.h"
+
+// clang-format off
+SOFTMPC_RULES(kQuadraticText,
+namespace softmpc::tools {
+// r = 1 - |x'|^2 / 10 - |a|^2 / 10; parameters: nx, nu
+struct QuadraticRules {
+  static constexpr bool has_termination = false;
+  SOFTMPC_HD explicit QuadraticRules(const float* sizes)
+      : nx(static_cast<int>(sizes[0])), nu(static_cast<int>(sizes[1])) {}
+  template <class X, class A, class Next>
+  SOFTMPC_HD float reward(const X&, const A& a, const Next& next) const {
+    float result = 1;
+    for (int i = 0; i < nx; ++i) result -= 0.1f * next[i] * next[i];
+    for (int i = 0; i < nu; ++i) result -= 0.1f * a[i] * a[i];
+    return result;
+  }
+  int nx;
+  int nu;
+};
+})
+// clang-format on
 
 namespace softmpc::tools {
 namespace {
@@ -47,45 +69,6 @@ MlpWeights random_net(int stack, const std::vector<int>& sizes, std::uint32_t st
 std::vector<int> net_sizes(const PlanCase& c, int outputs) {
   return layer_sizes(c.nx + c.nu, c.width, c.layers, outputs);
 }
-
-/// r = 1 - |x'|^2 / 10 - |a|^2 / 10
-class QuadraticReward final : public RewardModel {
- public:
-  QuadraticReward(int nx, int nu) : nx_(nx), nu_(nu) {}
-  void reward(ConstColumns, ConstColumns a, ConstColumns next, int count,
-              float* out) const override {
-    float* __restrict result = out;
-    std::fill_n(result, count, 1.0f);
-    const auto subtract = [&](const float* row) {
-      for (int j = 0; j < count; ++j) result[j] -= 0.1f * row[j] * row[j];
-    };
-    for (int i = 0; i < nx_; ++i) subtract(next[i]);
-    for (int i = 0; i < nu_; ++i) subtract(a[i]);
-  }
-  DeviceRules device_rules() const override {
-    const std::string source = R"(
-struct BenchReward {
-  static constexpr bool has_termination = false;
-  template <class X, class A, class Next>
-  __host__ __device__ static float reward(const X&, const A& a, const Next& next) {
-    float result = 1.0f;
-    for (int i = 0; i < NX; ++i) result -= 0.1f * next[i] * next[i];
-    for (int i = 0; i < NU; ++i) result -= 0.1f * a[i] * a[i];
-    return result;
-  }
-  template <class Next>
-  __host__ __device__ static bool terminated(const Next&) { return false; }
-};
-)";
-    return {"BenchReward",
-            "#define NX " + std::to_string(nx_) + "\n#define NU " + std::to_string(nu_) + source +
-                "#undef NX\n#undef NU\n",
-            {}};
-  }
-
- private:
-  int nx_, nu_;
-};
 
 }  // namespace
 
@@ -183,7 +166,9 @@ BenchReward bench_reward(int nx, int nu) {
   const Task& hopper = find_task("Hopper");
   const TaskSpec spec = hopper.spec({});
   if (nx == spec.nx && nu == spec.nu) return {spec.name, make_rollout_reward(hopper, {})};
-  return {"quadratic", std::make_unique<QuadraticReward>(nx, nu)};
+  return {"quadratic",
+          std::make_unique<RuleReward<QuadraticRules>>(
+              kQuadraticText, std::vector{static_cast<float>(nx), static_cast<float>(nu)})};
 }
 
 PlanProblem::PlanProblem(const PlanCase& c, Precision precision, ThreadPool& pool)

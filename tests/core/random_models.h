@@ -10,9 +10,41 @@
 #include <string>
 #include <vector>
 
-#include "softmpc/hd/macros.h"
 #include "softmpc/network.h"
 #include "softmpc/planner.h"
+#include "softmpc/rules.h"
+
+// clang-format off
+SOFTMPC_RULES(kTestRule,
+namespace softmpc::testing {
+// Ends where x'_0 >= 0.8. Parameters: nx, nu.
+struct TestRule {
+  static constexpr bool has_termination = true;
+  static constexpr float kEnd = 0.8f;
+  SOFTMPC_HD explicit TestRule(const float* p)
+      : nx(static_cast<int>(p[0])), nu(static_cast<int>(p[1])) {}
+
+  // r = 1 - |x'|^2 / 10 - |a|^2 / 5 + x_0 a_0 / 4
+  template <class T, class X, class A, class N>
+  SOFTMPC_HD static T formula(int nx, int nu, const X& x, const A& a, const N& next) {
+    T squares = 0;
+    T effort = 0;
+    for (int i = 0; i < nx; ++i) squares += static_cast<T>(next[i]) * static_cast<T>(next[i]);
+    for (int i = 0; i < nu; ++i) effort += static_cast<T>(a[i]) * static_cast<T>(a[i]);
+    return 1 - squares / 10 - effort / 5 + static_cast<T>(x[0]) * static_cast<T>(a[0]) / 4;
+  }
+  template <class X, class A, class N>
+  SOFTMPC_HD float reward(const X& x, const A& a, const N& next) const {
+    return formula<float>(nx, nu, x, a, next);
+  }
+  template <class N>
+  SOFTMPC_HD bool terminated(const N& next) const { return next[0] >= kEnd; }
+
+  int nx;
+  int nu;
+};
+})
+// clang-format on
 
 namespace softmpc::testing {
 
@@ -53,67 +85,14 @@ inline MlpWeights random_weights(Random& random, int stack, const std::vector<in
   return w;
 }
 
-/// A formula, and its text for a device.
-#define SOFTMPC_TEST_RULE(...) \
-  __VA_ARGS__                  \
-  inline constexpr char kTestRule[] = #__VA_ARGS__;
-
-// clang-format off
-SOFTMPC_TEST_RULE(
-struct TestRule {
-  static constexpr float kEnd = 0.8f;
-  // r = 1 - |x'|^2 / 10 - |a|^2 / 5 + x_0 a_0 / 4
-  template <class T, class X, class A, class N>
-  SOFTMPC_HD static T formula(int nx, int nu, const X& x, const A& a, const N& next) {
-    T squares = 0;
-    T effort = 0;
-    for (int i = 0; i < nx; ++i) squares += static_cast<T>(next[i]) * static_cast<T>(next[i]);
-    for (int i = 0; i < nu; ++i) effort += static_cast<T>(a[i]) * static_cast<T>(a[i]);
-    return 1 - squares / 10 - effort / 5 + static_cast<T>(x[0]) * static_cast<T>(a[0]) / 4;
-  }
-};)
-// clang-format on
-
-/// r of TestRule; ends where x'_0 >= 0.8.
-class TestReward final : public RewardModel {
+/// TestRule with sizes and with an end that each reward may have or not.
+class TestReward final : public RuleReward<TestRule> {
  public:
-  TestReward(int nx, int nu, bool ends) : nx_(nx), nu_(nu), ends_(ends) {}
-
-  static constexpr double kEnd = 0.8;
-
-  void reward(ConstColumns x, ConstColumns a, ConstColumns next, int count,
-              float* out) const override {
-    for (int j = 0; j < count; ++j)
-      out[j] = TestRule::formula<float>(nx_, nu_, x.lane(j), a.lane(j), next.lane(j));
-  }
+  TestReward(int nx, int nu, bool ends)
+      : RuleReward(kTestRule, {static_cast<float>(nx), static_cast<float>(nu)}), ends_(ends) {}
   bool has_termination() const override { return ends_; }
-  DeviceRules device_rules() const override {
-    DeviceRules rules;
-    rules.type = "DeviceTestRule";
-    rules.source = std::string("#include \"softmpc/hd/macros.h\"\n") + kTestRule +
-                   R"(
-struct DeviceTestRule {
-  int nx, nu;
-  SOFTMPC_HD explicit DeviceTestRule(const float* p)
-      : nx(static_cast<int>(p[0])), nu(static_cast<int>(p[1])) {}
-  static constexpr bool has_termination = true;
-  template <class X, class A, class N>
-  SOFTMPC_HD float reward(const X& x, const A& a, const N& next) const {
-    return TestRule::formula<float>(nx, nu, x, a, next);
-  }
-  template <class N>
-  SOFTMPC_HD bool terminated(const N& next) const { return next[0] >= TestRule::kEnd; }
-};
-)";
-    rules.parameters = {static_cast<float>(nx_), static_cast<float>(nu_)};
-    return rules;
-  }
-  void terminated(ConstColumns next, int count, std::uint8_t* out) const override {
-    for (int j = 0; j < count; ++j) out[j] = next[0][j] >= static_cast<float>(kEnd);
-  }
 
  private:
-  int nx_, nu_;
   bool ends_;
 };
 

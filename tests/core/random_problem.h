@@ -41,7 +41,7 @@ inline oracle::Problem random_problem(Random& random, int narrowest = 3, int wid
   p.reward = [nx, nu](const auto& x, const auto& a, const auto& next) {
     return TestRule::formula<double>(nx, nu, x, a, next);
   };
-  p.distance_to_end = [](const auto& next) { return TestReward::kEnd - next[0]; };
+  p.distance_to_end = [](const auto& next) { return TestRule::kEnd - next[0]; };
   return p;
 }
 
