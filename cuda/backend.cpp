@@ -16,7 +16,7 @@ namespace {
 class NetworksOf {
  public:
   explicit NetworksOf(const Models& m) {
-    MlpWeights w;
+    NetWeights w;
     view_.reward = m.reward;
     if (m.dynamics && m.dynamics->read_network(w)) {
       members_ = std::move(w);
@@ -41,7 +41,7 @@ class NetworksOf {
   const DeviceModels& view() const { return view_; }
 
  private:
-  std::optional<MlpWeights> members_, critics_, policy_;
+  std::optional<NetWeights> members_, critics_, policy_;
   DeviceModels view_;
 };
 
@@ -67,7 +67,7 @@ std::string cuda_refusal(const Models& m, const cuda::DeviceOptions* options) {
     std::string missing = cuda::unavailable();
     if (!missing.empty()) return missing;
   }
-  MlpWeights w;
+  NetWeights w;
   const bool learned = m.dynamics && m.dynamics->read_network(w);
   const bool valued = m.value && m.value->read_network(w);
   if (learned != valued) return "a device mixes no formulas with networks";

@@ -18,8 +18,9 @@ ProblemShape shape_of(const Bundle& bundle) {
 /// A device's operands come from the planner's settings; the CPU measures what `auto` means.
 Precision member_precision(const Bundle& bundle, Device device) {
   const Precision wanted = bundle.config.planner.precision;
-  if (device != Device::cpu && wanted != Precision::bfloat16) return Precision::float32;
-  return resolve_precision(wanted, bundle.members.sizes);
+  const bool for_a_device = device != Device::cpu && wanted == Precision::float16;
+  if (device == Device::cuda || for_a_device) return Precision::float32;
+  return resolve_precision(wanted, bundle.members.spec);
 }
 
 std::unique_ptr<MlpDynamics> learned_dynamics(const Bundle& bundle,
@@ -55,6 +56,9 @@ struct Controller::Impl {
             {.device = options.device, .pool = &pool, .cuda = options.cuda})),
         sequence(planner->plan_size()),
         action(bundle.nu) {
+    // an automatic device that turned out to be the CPU: it refuses what only a device computes
+    if (planner->device() == "cpu" && bundle.config.planner.precision == Precision::float16)
+      resolve_precision(Precision::float16, bundle.members.spec);
     result.action = action;
     result.sequence = sequence;
   }

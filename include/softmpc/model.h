@@ -15,7 +15,7 @@
 
 namespace softmpc {
 
-struct MlpWeights;  // network.h
+struct NetWeights;  // net.h
 
 /// Results of one model step for `count` lanes.
 struct StepResult {
@@ -62,7 +62,7 @@ class DynamicsModel {
   /// The same formula for a CUDA device.
   virtual DeviceRules device_rules() const { return {}; }
   /// Of a network: copies its weights for a device and returns true.
-  virtual bool read_network(MlpWeights& weights) const {
+  virtual bool read_network(NetWeights& weights) const {
     (void)weights;
     return false;
   }
@@ -95,7 +95,7 @@ class TerminalValue {
   /// The same formula for a CUDA device.
   virtual DeviceRules device_rules() const { return {}; }
   /// Of a network: copies its weights for a device and returns true.
-  virtual bool read_network(MlpWeights& weights) const {
+  virtual bool read_network(NetWeights& weights) const {
     (void)weights;
     return false;
   }
@@ -108,7 +108,7 @@ class Policy {
   virtual std::size_t scratch_bytes(int count) const = 0;
   virtual void evaluate(ConstColumns x, int count, Columns action, void* scratch) const = 0;
   /// Of a network: copies its weights for a device and returns true.
-  virtual bool read_network(MlpWeights& weights) const {
+  virtual bool read_network(NetWeights& weights) const {
     (void)weights;
     return false;
   }

@@ -311,11 +311,11 @@ TEST_F(DriveTest, TakesChangedParameters) {
   const Buffers given = start(c, 1);
   DevicePlanner planner(c.config, c.shape, c.on_device(), {}, device_of());
   for (float& cell : cells) cell = 10 - cell;
-  planner.update({.reward = &reward});
+  planner.update(DeviceModels{.reward = &reward});
   EXPECT_TRUE(compare(c, given, planner));
   std::vector<float> other_cells(4);
   const tasks::DiffDriveReward smaller({2, 2, 1, 0, 0, other_cells.data()}, 4, 4);
-  EXPECT_THROW(planner.update({.reward = &smaller}), Error);
+  EXPECT_THROW(planner.update(DeviceModels{.reward = &smaller}), Error);
 }
 
 TEST_F(DriveTest, AFullProcessorGetsShortChunks) {
@@ -373,7 +373,7 @@ TEST_F(DriveTest, SaysWhatCannotBe) {
   m = c.on_device();
   m.value = nullptr;
   expect(failure(c, m), "must be given together");
-  const MlpWeights critic = MlpWeights::zeros(1, {5, 8, 1});
+  const NetWeights critic = NetWeights::zeros(1, NetSpec::mlp({5, 8, 1}));
   m = c.on_device();
   m.critics = &critic;
   expect(failure(c, m), "cannot be mixed");

@@ -138,7 +138,7 @@ TEST_F(ControllerTest, ABundleThatDoesNotFitItselfIsRefused) {
   bad.action_low.pop_back();
   EXPECT_THROW(Controller(bad, &nets.reward), Error);
   bad = bundle;  // a policy for another state
-  bad.policy = testing::random_weights(random, 1, {7, 8, 2});
+  bad.policy = testing::random_weights(random, 1, NetSpec::mlp({7, 8, 2}));
   EXPECT_THROW(Controller(bad, &nets.reward), Error);
   bad = bundle;  // found when created, not in the control loop
   bad.config.planner.control_mode = ControlMode::policy_residual;
@@ -161,6 +161,35 @@ TEST_F(ControllerTest, ABundleWithoutMembersNeedsOwnDynamics) {
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find("no members"), std::string::npos) << error.what();
   }
+}
+
+// A device plans with the weights that the models show.
+TEST(ReadNetwork, GivesTheWeightsOfANet) {
+  Random random(4);
+  const NetWeights w = testing::random_weights(random, 3, {6, 9, 1}, 1, true);
+  NetWeights read;
+  ASSERT_TRUE(MlpValue(w, 4, 2, 1).read_network(read));
+  EXPECT_EQ(read.stack, 1);
+  EXPECT_EQ(read.normalisation, w.normalisation);
+  for (int l = 0; l < w.layers(); ++l)
+    for (std::size_t i = 0; i < read.weight(l).size(); ++i)
+      ASSERT_EQ(read.weight(l)[i], w.weight(l)[read.weight(l).size() + i]);
+  const NetWeights members = testing::random_weights(random, 3, {6, 9, 4}, 1, true);
+  ASSERT_TRUE(MlpDynamics(members, 4, 2).read_network(read));
+  EXPECT_EQ(read.parameters, members.parameters);
+  EXPECT_EQ(read.normalisation, members.normalisation);
+  // a policy's output scale joins its last layer: the same actions, not the same numbers
+  const NetWeights policy = testing::random_weights(random, 1, {4, 9, 2}, 1, true);
+  const std::vector<float> low = {-1, -2}, high = {1, 2};
+  const MlpPolicy given(policy, low, high);
+  ASSERT_TRUE(given.read_network(read));
+  const MlpPolicy again(read, low, high);
+  std::vector<float> x = random.normals(4 * 64), a(2 * 64), b(2 * 64);
+  alignas(64) static char scratch[1 << 16];
+  ASSERT_LE(given.scratch_bytes(64), sizeof scratch);
+  given.evaluate({x.data(), 64}, 64, {a.data(), 64}, scratch);
+  again.evaluate({x.data(), 64}, 64, {b.data(), 64}, scratch);
+  EXPECT_EQ(a, b);
 }
 
 TEST(Device, IsReadByName) {

@@ -22,7 +22,7 @@ Variant variant(const char* name, const PrecisionPlay& play, Precision members, 
   const Bundle& b = play.bundle;
   auto dynamics = std::make_shared<MlpDynamics>(b.members, b.nx, b.nu, b.outputs, members);
   auto value = std::make_shared<MlpValue>(
-      std::make_shared<PackedMlp>(b.critics, cpu::Activation::none, 0, critic), b.nx, b.nu, 0);
+      std::make_shared<PackedMlp>(b.critics, Activation::none, 0, critic), b.nx, b.nu, 0);
   const std::shared_ptr<Planner> planner =
       make_planner(play.config, play.shape, {dynamics.get(), play.reward.get(), value.get()});
   return {name,
