@@ -148,7 +148,7 @@ TEST(Config, VarianceIsANumberOrAList) {
   apply_settings(read, to_json(config), "");
   EXPECT_EQ(read, config);
   EXPECT_EQ(set_error("planner.variance=[]"),
-            "planner.variance: a list of 0 numbers, and not of 1..4096");
+            "planner.variance: a list of 0 numbers, and not of 1..1024");
   EXPECT_EQ(set_error("planner.variance=[0.1, 0]"),
             "planner.variance: 0 is out of range 1e-09..1e+09");
   EXPECT_EQ(set_error("planner.variance=[0.1, \"a\"]"),
@@ -264,7 +264,7 @@ TEST(Config, ValidateChecksFieldsSetInCode) {
             }),
             "planner.variance: inf is out of range 1e-09..1e+09 each");
   EXPECT_EQ(validate_error([](Config& c) { c.planner.variance.clear(); }),
-            "planner.variance: a list of 0 numbers, and not of 1..4096");
+            "planner.variance: a list of 0 numbers, and not of 1..1024");
   EXPECT_EQ(validate_error([](Config& c) { c.trainer.device = "gpu"; }),
             "trainer.device: \"gpu\" is not one of cpu, cuda, auto; nearest is cpu");
 }
