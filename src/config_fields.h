@@ -21,10 +21,11 @@ struct Whole {
 struct Real {
   double low, high;
 };
-/// One number or a non-empty list of numbers, each in low..high.
+/// One number or a list of numbers, each in low..high.
 struct RealList {
   double low, high;
   std::size_t longest;
+  std::size_t shortest = 1;
 };
 struct Flag {};
 
@@ -93,6 +94,9 @@ void visit_planner(C& c, const Visit& visit) {
         "lambda, weighs rollouts: lower is greedier");
   visit("variance", c.variance, RealList{1e-9, 1e9, hd::kMaxActionSize},
         "diagonal of Sigma, one value for all actions or one for each");
+  visit("neutral", c.neutral, RealList{-1e9, 1e9, hd::kMaxActionSize, 0},
+        "n, the action that plans are relative to, one value for all actions or one for each; "
+        "[]: 0 where it lies inside the bounds, else their middle or the finite one");
   visit("gamma", c.gamma, Real{1e-3, 1}, "discount, of the planner and of the critic's target");
   visit("prior", c.prior, OneOf<Prior>{kPrior}, "prior of the soft policy");
   visit("control_mode", c.control_mode, OneOf<ControlMode>{kControlMode},
