@@ -31,7 +31,7 @@ class CpuSolver final : public PlanSolver {
       if (bundle.members.stack == 0)
         throw Error("controller: the bundle has no members; give ControllerOptions::dynamics");
       dynamics_.emplace(bundle.members, bundle.nx, bundle.nu, bundle.outputs,
-                        resolve_precision(bundle.planner.precision, bundle.members.sizes));
+                        resolve_precision(bundle.planner.precision, bundle.members.spec));
     }
     models_ = {options.dynamics ? options.dynamics : &*dynamics_, reward, &value_, policy_.get()};
     planner_.check(models_);

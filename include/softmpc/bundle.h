@@ -32,13 +32,13 @@ struct Bundle {
   Acting acting = Acting::planner;             ///< who acts: the planner, or the policy alone
   /// Stack of E dynamics models; absent (stack 0) where the model was not learned: planned is with
   /// the user's own dynamics, or the task's simulator.
-  MlpWeights members;
+  NetWeights members;
   MemberOutputs outputs;
-  MlpWeights critics;  ///< stack of critics
-  std::optional<MlpWeights> policy;
+  NetWeights critics;  ///< stack of critics
+  std::optional<NetWeights> policy;
   PlannerConfig planner;
-  std::string
-      provenance;  ///< JSON object for people: version, seed, step, settings of the run, ...
+  /// JSON object for people: version, seed, step, settings of the run, ...
+  std::string provenance;
 };
 
 /// Writes atomically (aside, fsync, rename). Throws Error naming path and cause.

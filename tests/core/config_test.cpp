@@ -84,8 +84,7 @@ TEST(Config, TheListHasEveryField) {
     EXPECT_TRUE(keys.insert(info.key).second) << info.key;
     EXPECT_FALSE(info.help.empty() || info.rule.empty() || info.type.empty()) << info.key;
   }
-  [[maybe_unused]] const auto [p1, p2, p3, p4, p5, p6, p7, p8, p9, p10, p11, p12] =
-      PlannerConfig{};
+  [[maybe_unused]] const auto [p1, p2, p3, p4, p5, p6, p7, p8, p9, p10, p11, p12] = PlannerConfig{};
   [[maybe_unused]] const auto [t1, t2, t3, t4] = TargetsConfig{};
   [[maybe_unused]] const auto [m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12] = ModelConfig{};
   [[maybe_unused]] const auto [c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11] = CriticConfig{};

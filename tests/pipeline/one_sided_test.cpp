@@ -42,8 +42,8 @@ struct Reach final : RewardModel {
 Bundle robot(std::vector<float> low, std::vector<float> high) {
   Bundle b;
   b.task = "own", b.nx = 1, b.nu = static_cast<int>(low.size()), b.dt = 0.1;
-  b.members = MlpWeights::zeros(1, {1 + b.nu, 4, 1});
-  b.critics = MlpWeights::zeros(1, {1 + b.nu, 4, 1});
+  b.members = NetWeights::zeros(1, NetSpec::mlp({1 + b.nu, 4, 1}));
+  b.critics = NetWeights::zeros(1, NetSpec::mlp({1 + b.nu, 4, 1}));
   b.action_low = std::move(low), b.action_high = std::move(high);
   b.planner.horizon = 10;
   return b;
@@ -179,7 +179,7 @@ TEST(OneSided, WhatCannotBePlannedIsRefusedInOneLine) {
             "gaussian does not");
   bundle.planner.prior = Prior::gaussian;
   EXPECT_EQ(refusal(bundle), "accepted");
-  bundle.policy = MlpWeights::zeros(1, {1, 4, 1});
+  bundle.policy = NetWeights::zeros(1, NetSpec::mlp({1, 4, 1}));
   EXPECT_EQ(refusal(bundle),
             "policy: the bounds of action 0 are infinite; a policy's output is scaled to finite "
             "ones");
