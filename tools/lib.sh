@@ -20,7 +20,7 @@ jobs() {
   echo "${SOFTMPC_JOBS:-$((cores < memory ? cores : memory))}"
 }
 
-# build PRESET: configures where needed, then builds.
+# build PRESET [TARGET]: configures where needed, then builds all, or TARGET and what it needs.
 build() {
   cd "$root" || die "cannot enter $root"
   note "building preset $1"
@@ -29,5 +29,5 @@ build() {
     cat "$root/.deps/configure-$1.log" >&2
     die "configuring preset $1 failed, see above"
   }
-  cmake --build --preset "$1" --parallel "$(jobs)" || die "building preset $1 failed, see above"
+  cmake --build --preset "$1" --parallel "$(jobs)" ${2:+--target "$2"} || die "building preset $1 failed, see above"
 }
