@@ -13,7 +13,6 @@
 #include "analytic_models.h"
 #include "diff_drive/diff_drive.h"
 #include "dispatch.h"
-#include "planner_kernels.h"
 #include "softmpc/cuda.h"
 #include "softmpc/error.h"
 #include "test_device.h"

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "core/random_models.h"
-#include "planner_kernels.h"
 #include "softmpc/bundle.h"
 #include "softmpc/cuda.h"
 #include "softmpc/error.h"
