@@ -207,10 +207,8 @@ void CpuAgent::learn(Round round, const Simulation* beside, UpdateSums& sums) {
 
 Bundle CpuAgent::bundle() const {
   Bundle b = empty_bundle();
-  if (!simulator_) {  // else there are members that nobody trained
-    b.members = ensemble_.weights();
-    b.outputs = ensemble_.outputs();
-  }
+  if (config_.model.source == ModelSource::learned) b.members = ensemble_.weights();
+  b.outputs = ensemble_.outputs();
   b.critics = critics_.weights();
   if (policy_) b.policy = policy_->exported();
   return b;

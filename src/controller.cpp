@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "softmpc/controller.h"
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,7 +18,7 @@ ProblemShape shape_of(const Bundle& bundle) {
 
 /// A device's operands come from the planner's settings; the CPU measures what `auto` means.
 Precision member_precision(const Bundle& bundle, Device device) {
-  const Precision wanted = bundle.config.planner.precision;
+  const Precision wanted = bundle.planner.precision;
   const bool for_a_device = device != Device::cpu && wanted == Precision::float16;
   if (device == Device::cuda || for_a_device) return Precision::float32;
   return resolve_precision(wanted, bundle.members.spec);
@@ -51,13 +52,13 @@ struct Controller::Impl {
         value(bundle.critics, bundle.nx, bundle.nu),
         policy(policy_of(bundle)),
         planner(make_planner(
-            bundle.config.planner, shape_of(bundle),
+            bundle.planner, shape_of(bundle),
             {options.dynamics ? options.dynamics : dynamics.get(), reward, &value, policy.get()},
             {.device = options.device, .pool = &pool, .cuda = options.cuda})),
         sequence(planner->plan_size()),
         action(bundle.nu) {
     // an automatic device that turned out to be the CPU: it refuses what only a device computes
-    if (planner->device() == "cpu" && bundle.config.planner.precision == Precision::float16)
+    if (planner->device() == "cpu" && bundle.planner.precision == Precision::float16)
       resolve_precision(Precision::float16, bundle.members.spec);
     result.action = action;
     result.sequence = sequence;

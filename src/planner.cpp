@@ -225,7 +225,7 @@ void CpuPlanner::check_states(const PlanBatch& batch) {
   }
 }
 
-/// action = clip(u_0), with a policy clip(mu(x_0) + u_0).
+/// action = clip(n + u_0), with a policy clip(mu(x_0) + u_0).
 void CpuPlanner::execute(const PlanBatch& batch) {
   if (batch.action.empty()) return;
   const int nx = shape().nx, nu = shape().nu, lanes = cpu::pad_lanes(shape().max_problems);
@@ -241,13 +241,14 @@ void CpuPlanner::execute(const PlanBatch& batch) {
   }
   for (int b = 0; b < batch.problems; ++b)
     for (int i = 0; i < nu; ++i) {
-      float mu = policy && status_[b] != PlanStatus::bad_state
-                     ? policy_block_[static_cast<std::size_t>(nx + i) * lanes + b]
-                     : 0.0f;
+      float base = policy && status_[b] != PlanStatus::bad_state
+                       ? policy_block_[static_cast<std::size_t>(nx + i) * lanes + b]
+                       : constants().neutral[i];
       // a broken policy: status not_finite says so, and the action stays usable
-      if (!std::isfinite(mu)) mu = 0;
+      if (!std::isfinite(base)) base = constants().neutral[i];
       batch.action[static_cast<std::size_t>(b) * nu + i] =
-          hd::clip(mu + batch.plan[b * plan_size() + i], shape().action_low[i], shape().action_high[i]);
+          hd::clip(base + batch.plan[b * plan_size() + i], shape().action_low[i],
+                   shape().action_high[i]);
     }
 }
 
@@ -278,6 +279,7 @@ void CpuPlanner::solve(SolveKey key, const PlanBatch& batch, PlanTrace* trace) {
         .problem_id = id,
         .sigma = constants().sigma.data(),
         .inverse_variance = constants().inverse_variance.data(),
+        .neutral = constants().neutral.data(),
         .discount = constants().discount.data(),
         .member = member_.data(),
         .fixed_noise = fixed,

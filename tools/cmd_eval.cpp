@@ -30,7 +30,7 @@ int run_eval(const EvalOptions& options) {
   Bundle bundle = load_bundle(path);
   const Device device = acting_device(options.device, bundle);
   if (!options.precision.empty())
-    bundle.config.planner.precision = read_precision(options.precision, device);
+    bundle.planner.precision = read_precision(options.precision, device);
   play_options.controller = [&device](const Bundle& b, const RewardModel* reward,
                                       ControllerOptions wanted) {
     wanted.device = device;

@@ -59,8 +59,8 @@ std::vector<std::vector<float>> read_states(const std::string& path, const Bundl
 
 /// The task's reward and termination, as far as the bundle's own members do not predict them.
 std::unique_ptr<RewardModel> reward_of(const Bundle& bundle, const std::string& path) {
-  const TaskOptions options = {.positions = bundle.config.environment.positions,
-                               .time_limit = bundle.config.environment.time_limit};
+  const TaskOptions options = {.positions = bundle.environment.positions,
+                               .time_limit = bundle.environment.time_limit};
   try {
     const Task& task = find_task(bundle.task);
     if (!bundle.outputs.reward && !task.make_reward(options)) {
@@ -75,11 +75,11 @@ std::unique_ptr<RewardModel> reward_of(const Bundle& bundle, const std::string& 
 
 /// The task's simulator where training looked ahead with it, as `eval` does; else null.
 std::unique_ptr<DynamicsModel> dynamics_of(const Bundle& bundle, const std::string& path) {
-  if (bundle.config.model.source != ModelSource::environment) return nullptr;
+  if (bundle.members.stack > 0) return nullptr;
   try {
     auto dynamics = find_task(bundle.task)
-                        .make_dynamics({.positions = bundle.config.environment.positions,
-                                        .time_limit = bundle.config.environment.time_limit});
+                        .make_dynamics({.positions = bundle.environment.positions,
+                                        .time_limit = bundle.environment.time_limit});
     if (dynamics) return dynamics;
   } catch (const UsageError& error) {
     throw Error(path + ": " + error.what());
@@ -92,7 +92,7 @@ std::unique_ptr<DynamicsModel> dynamics_of(const Bundle& bundle, const std::stri
 class PolicyActor {
  public:
   explicit PolicyActor(const Bundle& bundle) {
-    if (!bundle.policy || bundle.config.trainer.acting != Acting::policy) return;
+    if (!bundle.policy || bundle.acting != Acting::policy) return;
     policy_ = std::make_unique<MlpPolicy>(*bundle.policy, bundle.action_low, bundle.action_high);
     action_.resize(static_cast<std::size_t>(bundle.nu));
     scratch_.resize(policy_->scratch_bytes(1) / sizeof(float));
@@ -143,7 +143,7 @@ int run_plan(const PlanOptions& options) {
   Bundle bundle = load_bundle(bundle_path(options.bundle));
   const Device device = acting_device(options.device, bundle);
   if (!options.precision.empty()) {
-    bundle.config.planner.precision = read_precision(options.precision, device);
+    bundle.planner.precision = read_precision(options.precision, device);
   }
   const auto states = read_states(options.state, bundle);
   const auto reward = reward_of(bundle, options.bundle);
@@ -184,7 +184,10 @@ Run add_plan(CLI::App& app) {
   app.footer(
       "Each state is a problem of its own: its plan starts as at an episode's start, from N(0, "
       "Sigma).\n"
-      "'action' is what to execute (by the policy, where trainer.acting is policy), 'value' the soft value, 'plan' the H+1 rows of the plan.\n\n"
+      "'action' is what to execute (the policy's, where that acted in training), 'value' the soft "
+      "value, 'plan' the H+1 rows of the plan, "
+      "relative to\n"
+      "the neutral action.\n\n"
       "Example: echo '[[0, 0, 0, 0]]' | softmpc plan runs/InvertedPendulum-default-seed1 --state "
       "-");
   return [options] { return run_plan(*options); };

@@ -47,9 +47,9 @@ Device resolve_cpu(const std::string& device, const std::string& what) {
 }
 
 Device acting_device(const std::string& device, const Bundle& bundle) {
-  if (bundle.policy && bundle.config.trainer.acting == Acting::policy)
+  if (bundle.policy && bundle.acting == Acting::policy)
     return resolve_cpu(device, "this bundle acts by its policy, which the CPU evaluates");
-  if (bundle.config.model.source == ModelSource::environment)
+  if (bundle.members.stack == 0)
     return resolve_cpu(device, "this bundle plans with the environment, which runs on the CPU");
   return resolve_device(device);
 }

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <functional>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -82,10 +83,12 @@ bool run_case(std::uint64_t seed) {
 
   const MlpDynamics dynamics(p.members, p.shape.nx, p.shape.nu, p.outputs);
   const MlpValue value(p.critic, p.shape.nx, p.shape.nu);
-  const MlpPolicy policy(*p.policy, p.shape.action_low, p.shape.action_high);
+  std::optional<MlpPolicy> policy;  // refuses unbounded actions
+  if (p.config.control_mode == ControlMode::policy_residual)
+    policy.emplace(*p.policy, p.shape.action_low, p.shape.action_high);
   const TestReward reward(p.shape.nx, p.shape.nu, true);
   const auto planner =
-      make_planner(p.config, p.shape, {&dynamics, &reward, &value, &policy});
+      make_planner(p.config, p.shape, {&dynamics, &reward, &value, policy ? &*policy : nullptr});
   PlanTrace trace;
   planner->solve(key, buffers.batch(), &trace);
   for (int iteration = 0; iteration < p.config.iterations; ++iteration)

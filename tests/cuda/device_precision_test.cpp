@@ -9,7 +9,6 @@
 #include <gtest/gtest.h>
 
 #include "pipeline/precision_play.h"
-#include "planner_kernels.h"
 #include "device_planner.h"
 #include "test_device.h"
 
