@@ -77,8 +77,7 @@ class CpuPlanner final : public Planner {
 CpuPlanner::CpuPlanner(const PlannerConfig& config, const ProblemShape& shape, const Models& models,
                        ThreadPool* pool)
     : Planner(config, shape), pool_(pool) {
-  for (int b = 0; b < shape.max_problems; ++b)
-    default_id_.push_back(static_cast<std::uint32_t>(b));
+  for (int b = 0; b < shape.max_problems; ++b) default_id_.push_back(static_cast<std::uint32_t>(b));
   const std::size_t problems = shape.max_problems;
   status_.resize(problems);
   state_.resize(problems * shape.nx);
@@ -116,11 +115,11 @@ void CpuPlanner::update(const Models& models) {
 }
 
 void CpuPlanner::draw_members(const SolveKey& key, int iteration, const PlanTrace* trace,
-                                 int members) {
+                              int members) {
   for (int t = 0; t < config().horizon; ++t)
     member_[t] = trace && !trace->member.empty()
-                    ? trace->member[static_cast<std::size_t>(iteration) * config().horizon + t]
-                    : hd::draw_member(key.seed, key.solve, iteration, t, members);
+                     ? trace->member[static_cast<std::size_t>(iteration) * config().horizon + t]
+                     : hd::draw_member(key.seed, key.solve, iteration, t, members);
 }
 
 /// The u of S and of the quadratic term: the plan, or its residual to the time mean.
@@ -146,15 +145,16 @@ double CpuPlanner::value_constant(const float* plan) const {
   double sum = 0;
   for (int t = 0; t <= config().horizon; ++t)
     for (int i = 0; i < shape().nu; ++i, ++plan)
-      sum += static_cast<double>(
-          hd::gaussian_term(constants().discount[t], *plan, *plan, constants().inverse_variance[i]));
+      sum += static_cast<double>(hd::gaussian_term(constants().discount[t], *plan, *plan,
+                                                   constants().inverse_variance[i]));
   return 0.5 * config().temperature * sum;
 }
 
 void CpuPlanner::roll_out(const cpu::RolloutJob& job) {
   const auto roll = [&](int index, int worker) {
     const int begin = tiling_.begin(index);
-    const cpu::RolloutOutput out = {noise_.data() + begin * plan_size(), cost_.data(), valid_.data()};
+    const cpu::RolloutOutput out = {noise_.data() + begin * plan_size(), cost_.data(),
+                                    valid_.data()};
     cpu::roll_out(job, begin, tiling_.end(index), tiling_.width(index), scratch_[worker], out);
   };
   for_each(tiling_.count(), roll);
@@ -236,8 +236,8 @@ void CpuPlanner::execute(const PlanBatch& batch) {
         policy_block_[static_cast<std::size_t>(i) * lanes + b] =
             state_[static_cast<std::size_t>(b) * nx + i];
     models_.policy->evaluate({policy_block_.data(), lanes}, batch.problems,
-                            {policy_block_.data() + static_cast<std::size_t>(nx) * lanes, lanes},
-                            policy_scratch_.data());
+                             {policy_block_.data() + static_cast<std::size_t>(nx) * lanes, lanes},
+                             policy_scratch_.data());
   }
   for (int b = 0; b < batch.problems; ++b)
     for (int i = 0; i < nu; ++i) {
@@ -246,9 +246,8 @@ void CpuPlanner::execute(const PlanBatch& batch) {
                        : constants().neutral[i];
       // a broken policy: status not_finite says so, and the action stays usable
       if (!std::isfinite(base)) base = constants().neutral[i];
-      batch.action[static_cast<std::size_t>(b) * nu + i] =
-          hd::clip(base + batch.plan[b * plan_size() + i], shape().action_low[i],
-                   shape().action_high[i]);
+      batch.action[static_cast<std::size_t>(b) * nu + i] = hd::clip(
+          base + batch.plan[b * plan_size() + i], shape().action_low[i], shape().action_high[i]);
     }
 }
 
@@ -314,9 +313,9 @@ void Planner::draw(SolveKey key, std::uint32_t problem, std::span<float> plan) c
 
 std::unique_ptr<Planner> make_planner(const PlannerConfig& config, const ProblemShape& shape,
                                       const Models& models, const PlannerOptions& options) {
-  const bool on_device = options.device == Device::cuda ||
-                         (options.device == Device::automatic &&
-                          cuda_refusal(models, options.cuda).empty());
+  const bool on_device =
+      options.device == Device::cuda ||
+      (options.device == Device::automatic && cuda_refusal(models, options.cuda).empty());
   if (on_device) return make_cuda_planner(config, shape, models, options.cuda);
   return std::make_unique<CpuPlanner>(config, shape, models, options.pool);
 }

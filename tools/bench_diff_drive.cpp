@@ -49,9 +49,9 @@ class DrivePlanner {
     const double start = now();
     cuda::DeviceOptions on;
     on.device = device;
-    planner_ = make_planner(config(rollouts), shape, {&dynamics_, &reward_, &value_},
-                            {.device = device ? Device::cuda : Device::cpu, .pool = &pool,
-                             .cuda = &on});
+    planner_ =
+        make_planner(config(rollouts), shape, {&dynamics_, &reward_, &value_},
+                     {.device = device ? Device::cuda : Device::cpu, .pool = &pool, .cuda = &on});
     create_seconds_ = now() - start;
   }
 

@@ -149,9 +149,9 @@ int run_plan(const PlanOptions& options) {
   const auto reward = reward_of(bundle, options.bundle);
   const auto dynamics = dynamics_of(bundle, options.bundle);
   const PolicyActor policy(bundle);
-  Controller controller = make_controller(
-      bundle, reward.get(),
-      {.seed = seed, .threads = 1, .dynamics = dynamics.get(), .device = device});
+  Controller controller =
+      make_controller(bundle, reward.get(),
+                      {.seed = seed, .threads = 1, .dynamics = dynamics.get(), .device = device});
   Json plans = Json::array();
   for (const std::vector<float>& state : states) {
     // each state is a problem of its own, started cold; the first is a new controller's first plan

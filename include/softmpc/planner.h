@@ -109,7 +109,7 @@ class Planner {
 
 struct PlannerOptions {
   Device device = Device::cpu;
-  ThreadPool* pool = nullptr;                  ///< borrowed, for the CPU; null: one thread
+  ThreadPool* pool = nullptr;                 ///< borrowed, for the CPU; null: one thread
   const cuda::DeviceOptions* cuda = nullptr;  ///< cuda.h; null: the defaults
 };
 

@@ -8,8 +8,8 @@
 
 #include <gtest/gtest.h>
 
-#include "pipeline/precision_play.h"
 #include "device_planner.h"
+#include "pipeline/precision_play.h"
 #include "test_device.h"
 
 namespace softmpc::cuda {

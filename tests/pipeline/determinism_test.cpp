@@ -93,7 +93,8 @@ TEST_P(Determinism, ThreadsDoNotMatter) {
   std::uint64_t expected = 0;
   for (int threads : {1, 2, 3, 7, 2}) {
     ThreadPool pool(threads);
-    const auto planner = make_planner(config, nets.shape(kProblems), nets.models(), {.pool = &pool});
+    const auto planner =
+        make_planner(config, nets.shape(kProblems), nets.models(), {.pool = &pool});
     for (int run = 0; run < 3; ++run) {
       Buffers b = buffers();
       planner->solve({3, 8}, b.batch());
