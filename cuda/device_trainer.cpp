@@ -40,8 +40,8 @@ std::string unsupported(const Config& c) {
   return {};
 }
 
-DeviceTrainer::DeviceTrainer(const Config& config, const TrainTask& task, const MlpWeights& members,
-                             const MlpWeights& critics, std::shared_ptr<Device> device) {
+DeviceTrainer::DeviceTrainer(const Config& config, const TrainTask& task, const NetWeights& members,
+                             const NetWeights& critics, std::shared_ptr<Device> device) {
   if (const std::string why = unsupported(config); !why.empty()) throw UsageError(why);
   impl_ = std::make_unique<Impl>(config, task, members, critics,
                                  device ? std::move(device) : open_device());

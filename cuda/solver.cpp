@@ -15,7 +15,7 @@
 namespace softmpc::cuda {
 namespace {
 
-int hidden_layers(const DeviceStack& net) { return static_cast<int>(net.sizes().size()) - 2; }
+int hidden_layers(const DeviceStack& net) { return net.spec().depth() - 1; }
 
 KernelConstants kernel_constants(const PlannerConfig& c, const ProblemShape& s,
                                  const SolverNets& nets, bool traced) {

@@ -45,7 +45,7 @@ struct MatrixRate::Impl {
                                     .pairs = block.pairs.data(),
                                     .in = kSize,
                                     .out = kSize,
-                                    .activation = cpu::Activation::none};
+                                    .activation = Activation::none};
     const auto& kernels = cpu::kernels();
     if (precision == Precision::bfloat16)
       kernels.dense_bf16(layer, block.narrow.data(), kWide, block.y.data(), nullptr, kWide, kWide);

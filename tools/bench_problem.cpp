@@ -53,21 +53,18 @@ class Uniforms {
   int at_ = 0;
 };
 
-MlpWeights random_net(int stack, const std::vector<int>& sizes, std::uint32_t stream) {
-  MlpWeights net = MlpWeights::zeros(stack, sizes);
+NetWeights random_net(int stack, const NetSpec& spec, std::uint32_t stream) {
+  NetWeights net = NetWeights::zeros(stack, spec);
   Uniforms uniform(stream);
-  for (int l = 0; l < net.layers(); ++l) {
-    const float bound = 1 / std::sqrt(static_cast<float>(sizes[static_cast<std::size_t>(l)]));
-    for (auto* values :
-         {&net.weight[static_cast<std::size_t>(l)], &net.bias[static_cast<std::size_t>(l)]}) {
-      for (float& value : *values) value = bound * uniform();
-    }
-  }
+  spec.for_each_slot([&](const ParameterSlot& slot) {
+    const float bound = 1 / std::sqrt(static_cast<float>(spec.inputs_of(slot.layer)));
+    for (float& value : net.slot(slot.layer, slot.part)) value = bound * uniform();
+  });
   return net;
 }
 
-std::vector<int> net_sizes(const PlanCase& c, int outputs) {
-  return layer_sizes(c.nx + c.nu, c.width, c.layers, outputs);
+NetSpec net_spec(const PlanCase& c, int outputs) {
+  return NetSpec::mlp(c.nx + c.nu, c.width, c.layers, outputs);
 }
 
 }  // namespace
@@ -122,7 +119,7 @@ std::vector<float> bench_observations(const PlanCase& c, int sets) {
 SolveKey bench_key(std::uint32_t solve) { return {kSeed, solve}; }
 
 BenchNets random_nets(const PlanCase& c) {
-  return {random_net(c.members, net_sizes(c, c.nx), 0), random_net(1, net_sizes(c, 1), 1)};
+  return {random_net(c.members, net_spec(c, c.nx), 0), random_net(1, net_spec(c, 1), 1)};
 }
 
 void save_nets(const PlanCase& c, const std::string& path) {
@@ -147,15 +144,17 @@ void save_nets(const PlanCase& c, const std::string& path) {
   save_bundle(bundle, path);
 }
 
-double net_flops(const std::vector<int>& sizes) {
+double net_flops(const NetSpec& spec) {
   double sum = 0;
-  for (std::size_t l = 0; l + 1 < sizes.size(); ++l) sum += 2.0 * sizes[l] * sizes[l + 1];
+  spec.for_each_slot([&](const ParameterSlot& slot) {
+    if (slot.part == Part::weight) sum += 2.0 * static_cast<double>(slot.size());
+  });
   return sum;
 }
 
 double solve_flops(const PlanCase& c) {
   return static_cast<double>(c.problems) * c.rollouts *
-         (c.horizon * net_flops(net_sizes(c, c.nx)) + net_flops(net_sizes(c, 1)));
+         (c.horizon * net_flops(net_spec(c, c.nx)) + net_flops(net_spec(c, 1)));
 }
 
 double solve_evals(const PlanCase& c) {

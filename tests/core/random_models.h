@@ -70,18 +70,20 @@ class Random {
 };
 
 /// Weights of deviation `gain` / sqrt(inputs); `scaled` gives a normalisation other than identity.
-inline MlpWeights random_weights(Random& random, int stack, const std::vector<int>& sizes,
-                                 double gain = 1.2, bool scaled = false) {
-  MlpWeights w = MlpWeights::zeros(stack, sizes);
-  for (int l = 0; l < w.layers(); ++l) {
-    w.weight[l] = random.normals(w.weight[l].size(), gain / std::sqrt(sizes[l]));
-    w.bias[l] = random.normals(w.bias[l].size(), 0.2);
-  }
+inline NetWeights random_weights(Random& random, int stack, const NetSpec& spec, double gain = 1.2,
+                                 bool scaled = false) {
+  NetWeights w = NetWeights::zeros(stack, spec);
+  spec.for_each_slot([&](const ParameterSlot& slot) {
+    const double deviation =
+        slot.part == Part::weight ? gain / std::sqrt(spec.inputs_of(slot.layer)) : 0.2;
+    for (float& v : w.slot(slot.layer, slot.part)) v += random.normal(deviation);
+  });
   if (!scaled) return w;
-  w.input_mean = random.normals(w.input_mean.size(), 0.3);
-  w.output_mean = random.normals(w.output_mean.size(), 0.1);
-  for (float& s : w.input_std) s = static_cast<float>(random.real(0.5, 2));
-  for (float& s : w.output_std) s = static_cast<float>(random.real(0.5, 1.5));
+  NetNormalisation& n = w.normalisation;
+  n.input_mean = random.normals(n.input_mean.size(), 0.3);
+  n.output_mean = random.normals(n.output_mean.size(), 0.1);
+  for (float& s : n.input_std) s = static_cast<float>(random.real(0.5, 2));
+  for (float& s : n.output_std) s = static_cast<float>(random.real(0.5, 1.5));
   return w;
 }
 
@@ -123,7 +125,7 @@ struct Buffers {
 /// Owned networks of a small planning problem.
 struct SmallModels {
   int nx, nu;
-  MlpWeights member_weights, critic_weights, policy_weights;
+  NetWeights member_weights, critic_weights, policy_weights;
   std::vector<float> low, high;
   MlpDynamics dynamics;
   MlpValue value;
@@ -133,9 +135,10 @@ struct SmallModels {
   SmallModels(Random& random, int nx_, int nu_, int members, int width, bool ends = false)
       : nx(nx_),
         nu(nu_),
-        member_weights(random_weights(random, members, {nx + nu, width, width, nx}, 0.7)),
-        critic_weights(random_weights(random, 1, {nx + nu, width, 1})),
-        policy_weights(random_weights(random, 1, {nx, width, nu})),
+        member_weights(
+            random_weights(random, members, NetSpec::mlp({nx + nu, width, width, nx}), 0.7)),
+        critic_weights(random_weights(random, 1, NetSpec::mlp({nx + nu, width, 1}))),
+        policy_weights(random_weights(random, 1, NetSpec::mlp({nx, width, nu}))),
         low(static_cast<std::size_t>(nu), -1.0f),
         high(static_cast<std::size_t>(nu), 1.5f),
         dynamics(member_weights, nx, nu),

@@ -156,9 +156,10 @@ TEST(Driver, PlansWithFixedKernelsWithoutACompiler) {
   setenv("SOFTMPC_NVRTC", "/does/not/exist.so", 1);
   const KernelConstants& c = fixed_kernels().back().source.constants;
   const int inputs = c.nx + c.nu;
-  const MlpWeights members =
-      MlpWeights::zeros(c.members, {inputs, c.dynamics_width, c.dynamics_width, c.nx + 2});
-  const MlpWeights critic = MlpWeights::zeros(1, {inputs, c.critic_width, c.critic_width, 1});
+  const NetWeights members = NetWeights::zeros(
+      c.members, NetSpec::mlp({inputs, c.dynamics_width, c.dynamics_width, c.nx + 2}));
+  const NetWeights critic =
+      NetWeights::zeros(1, NetSpec::mlp({inputs, c.critic_width, c.critic_width, 1}));
   PlannerConfig config;
   config.rollouts = c.rollouts;
   config.horizon = c.horizon;
