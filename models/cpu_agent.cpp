@@ -204,7 +204,7 @@ void CpuAgent::learn(Round round, const Simulation* beside, UpdateSums& sums) {
 
 Bundle CpuAgent::bundle() const {
   Bundle b = empty_bundle();
-  b.members = ensemble_.weights();
+  if (config_.model.source == ModelSource::learned) b.members = ensemble_.weights();
   b.outputs = ensemble_.outputs();
   b.critics = critics_.weights();
   if (policy_) b.policy = policy_->exported();

@@ -18,7 +18,6 @@
 #include "softmpc/hd/replay.h"
 #include "softmpc/thread_pool.h"
 #include "test_device.h"
-#include "train_kernels.h"
 
 namespace softmpc::cuda {
 namespace {
