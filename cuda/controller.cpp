@@ -15,7 +15,7 @@ namespace {
 class DeviceSolver final : public PlanSolver {
  public:
   DeviceSolver(const Bundle& b, const RewardModel* reward, std::shared_ptr<Device> device)
-      : planner_(b.config.planner, {b.nx, b.nu, b.action_low, b.action_high, 1},
+      : planner_(b.planner, {b.nx, b.nu, b.action_low, b.action_high, 1},
                  {.members = &b.members,
                   .outputs = b.outputs,
                   .critics = &b.critics,  // of several the first plans, as in training

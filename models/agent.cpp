@@ -151,7 +151,10 @@ Bundle Agent::empty_bundle() const {
   b.action_low = spec_.action_low;
   b.action_high = spec_.action_high;
   b.dt = spec_.dt;
-  b.config = config_;
+  b.environment = config_.environment;
+  b.acting = config_.trainer.acting;
+  b.planner = config_.planner;
+  b.provenance = "{\"settings\":" + to_json(config_, -1) + "}";
   return b;
 }
 

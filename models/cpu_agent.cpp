@@ -217,7 +217,7 @@ void CpuAgent::learn(Round round, const Simulation* beside, UpdateSums& sums) {
 
 Bundle CpuAgent::bundle() const {
   Bundle b = empty_bundle();
-  b.members = learner_->member_weights();
+  if (config_.model.source == ModelSource::learned) b.members = learner_->member_weights();
   b.outputs = outputs_;
   b.critics = learner_->critic_weights();
   if (needs_policy(config_)) b.policy = learner_->policy_weights();

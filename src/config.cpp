@@ -127,9 +127,9 @@ std::string read(const Json& value, const fields::Real& rule, double& field) {
 
 std::string read(const Json& value, const fields::RealList& rule, std::vector<double>& field) {
   const Json list = value.is_array() ? value : Json::array({value});
-  if (list.empty() || list.size() > rule.longest) {
-    return "a list of " + std::to_string(list.size()) + " numbers, and not of 1.." +
-           std::to_string(rule.longest);
+  if (list.size() < rule.shortest || list.size() > rule.longest) {
+    return "a list of " + std::to_string(list.size()) + " numbers, and not of " +
+           range_text(rule.shortest, rule.longest);
   }
   std::vector<double> numbers;
   for (const Json& item : list) {

@@ -8,6 +8,7 @@
 #include <span>
 
 #include "softmpc/config.h"
+#include "softmpc/hd/philox.h"
 
 namespace softmpc::fields {
 
@@ -20,10 +21,11 @@ struct Whole {
 struct Real {
   double low, high;
 };
-/// One number or a non-empty list of numbers, each in low..high.
+/// One number or a list of numbers, each in low..high.
 struct RealList {
   double low, high;
   std::size_t longest;
+  std::size_t shortest = 1;
 };
 struct Flag {};
 
@@ -90,11 +92,14 @@ template <class C, class Visit>
 void visit_planner(C& c, const Visit& visit) {
   visit("rollouts", c.rollouts, Whole<int>{1, 1048576}, "K, sampled action sequences per solve");
   visit("horizon", c.horizon, Whole<int>{1, 1024}, "H, model steps before the critic closes");
-  visit("iterations", c.iterations, Whole<int>{1, 128}, "plan updates per solve");
+  visit("iterations", c.iterations, Whole<int>{1, hd::kMaxIterations}, "plan updates per solve");
   visit("temperature", c.temperature, Real{1e-9, 1e9},
         "lambda, weighs rollouts: lower is greedier");
-  visit("variance", c.variance, RealList{1e-9, 1e9, 4096},
+  visit("variance", c.variance, RealList{1e-9, 1e9, hd::kMaxActionSize},
         "diagonal of Sigma, one value for all actions or one for each");
+  visit("neutral", c.neutral, RealList{-1e9, 1e9, hd::kMaxActionSize, 0},
+        "n, the action that plans are relative to, one value for all actions or one for each; "
+        "[]: 0 where it lies inside the bounds, else their middle or the finite one");
   visit("gamma", c.gamma, Real{1e-3, 1}, "discount, of the planner and of the critic's target");
   visit("prior", c.prior, OneOf<Prior>{kPrior}, "prior of the soft policy");
   visit("control_mode", c.control_mode, OneOf<ControlMode>{kControlMode},
@@ -111,7 +116,7 @@ void visit_planner(C& c, const Visit& visit) {
 template <class C, class Visit>
 void visit_targets(C& c, const Visit& visit) {
   visit("rollouts", c.rollouts, Whole<int>{1, 1048576}, "rollouts of the planner for targets");
-  visit("iterations", c.iterations, Whole<int>{1, 128}, "plan updates per target");
+  visit("iterations", c.iterations, Whole<int>{1, hd::kMaxIterations}, "plan updates per target");
   visit("warm_start", c.warm_start, Flag{},
         "start from the plan stored with the transition, and write the refined plan back");
   visit("source", c.source, OneOf<TargetSource>{kTargetSource},

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "softmpc/controller.h"
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,15 +21,19 @@ class CpuSolver final : public PlanSolver {
  public:
   CpuSolver(const Bundle& bundle, const RewardModel* reward, const ControllerOptions& options)
       : pool_(options.threads),
-        dynamics_(bundle.members, bundle.nx, bundle.nu, bundle.outputs,
-                  resolve_precision(bundle.config.planner.precision, bundle.members.spec)),
         value_(bundle.critics, bundle.nx, bundle.nu),
-        planner_(bundle.config.planner, shape_of(bundle), &pool_) {
+        planner_(bundle.planner, shape_of(bundle), &pool_) {
     if (bundle.policy)
       policy_ = std::make_unique<MlpPolicy>(*bundle.policy, bundle.action_low, bundle.action_high);
     if (bundle.policy && bundle.policy->inputs() != bundle.nx)
       throw Error("policy: inputs do not fit nx " + std::to_string(bundle.nx));
-    models_ = {options.dynamics ? options.dynamics : &dynamics_, reward, &value_, policy_.get()};
+    if (!options.dynamics) {
+      if (bundle.members.stack == 0)
+        throw Error("controller: the bundle has no members; give ControllerOptions::dynamics");
+      dynamics_.emplace(bundle.members, bundle.nx, bundle.nu, bundle.outputs,
+                        resolve_precision(bundle.planner.precision, bundle.members.spec));
+    }
+    models_ = {options.dynamics ? options.dynamics : &*dynamics_, reward, &value_, policy_.get()};
     planner_.check(models_);
   }
   void solve(SolveKey key, const PlanBatch& batch) override { planner_.solve(models_, key, batch); }
@@ -36,7 +41,7 @@ class CpuSolver final : public PlanSolver {
 
  private:
   ThreadPool pool_;
-  MlpDynamics dynamics_;
+  std::optional<MlpDynamics> dynamics_;
   MlpValue value_;  // of several critics the first plans, as in training
   std::unique_ptr<MlpPolicy> policy_;
   Planner planner_;
@@ -57,9 +62,9 @@ std::unique_ptr<PlanSolver> cpu_solver(const Bundle& bundle, const RewardModel* 
 struct Controller::Impl {
   Impl(const Bundle& bundle, std::unique_ptr<PlanSolver> solver_, std::uint64_t seed_)
       : seed(seed_), solver(std::move(solver_)), shape(shape_of(bundle)) {
-    check_shape(bundle.config.planner, shape);
-    constants = PlannerConstants(bundle.config.planner, shape);
-    sequence.resize(static_cast<std::size_t>(bundle.config.planner.horizon + 1) * shape.nu);
+    check_shape(bundle.planner, shape);
+    constants = PlannerConstants(bundle.planner, shape);
+    sequence.resize(static_cast<std::size_t>(bundle.planner.horizon + 1) * shape.nu);
     action.resize(shape.nu);
     result.action = action;
     result.sequence = sequence;

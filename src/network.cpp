@@ -160,6 +160,10 @@ MlpPolicy::MlpPolicy(const NetWeights& weights, std::span<const float> low,
   require(weights.stack == 1 && weights.outputs() == static_cast<int>(low.size()) &&
               low.size() == high.size(),
           "policy: outputs do not fit nu " + std::to_string(low.size()));
+  for (std::size_t i = 0; i < low.size(); ++i)
+    require(std::isfinite(low[i]) && std::isfinite(high[i]),
+            "policy: the bounds of action " + std::to_string(i) +
+                " are infinite; a policy's output is scaled to finite ones");
   net_ = std::make_unique<PackedMlp>(weights, Activation::tanh);
 }
 MlpPolicy::~MlpPolicy() = default;

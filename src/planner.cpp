@@ -223,7 +223,7 @@ void Planner::Impl::check_states(const PlanBatch& batch) {
   }
 }
 
-/// action = clip(u_0), with a policy clip(mu(x_0) + u_0).
+/// action = clip(n + u_0), with a policy clip(mu(x_0) + u_0).
 void Planner::Impl::execute(const Models& models, const PlanBatch& batch) {
   if (batch.action.empty()) return;
   const int nx = shape.nx, nu = shape.nu, lanes = cpu::pad_lanes(shape.max_problems);
@@ -241,13 +241,13 @@ void Planner::Impl::execute(const Models& models, const PlanBatch& batch) {
   }
   for (int b = 0; b < batch.problems; ++b)
     for (int i = 0; i < nu; ++i) {
-      float mu = policy && status[b] != PlanStatus::bad_state
-                     ? policy_block[static_cast<std::size_t>(nx + i) * lanes + b]
-                     : 0.0f;
+      float base = policy && status[b] != PlanStatus::bad_state
+                       ? policy_block[static_cast<std::size_t>(nx + i) * lanes + b]
+                       : constants.neutral[i];
       // a broken policy: status not_finite says so, and the action stays usable
-      if (!std::isfinite(mu)) mu = 0;
+      if (!std::isfinite(base)) base = constants.neutral[i];
       batch.action[static_cast<std::size_t>(b) * nu + i] =
-          hd::clip(mu + batch.plan[b * plan_size + i], shape.action_low[i], shape.action_high[i]);
+          hd::clip(base + batch.plan[b * plan_size + i], shape.action_low[i], shape.action_high[i]);
     }
 }
 
@@ -280,6 +280,7 @@ void Planner::solve(const Models& models, SolveKey key, const PlanBatch& batch, 
         .problem_id = id,
         .sigma = p.constants.sigma.data(),
         .inverse_variance = p.constants.inverse_variance.data(),
+        .neutral = p.constants.neutral.data(),
         .discount = p.constants.discount.data(),
         .member = p.member.data(),
         .fixed_noise = fixed,

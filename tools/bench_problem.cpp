@@ -133,10 +133,7 @@ void save_nets(const PlanCase& c, const std::string& path) {
   bundle.dt = 0.008;
   bundle.members = std::move(nets.members);
   bundle.critics = std::move(nets.critic);
-  bundle.config.planner = bench_config(c, Precision::float32);
-  bundle.config.model.members = c.members;
-  bundle.config.model.width = bundle.config.critic.width = c.width;
-  bundle.config.model.layers = bundle.config.critic.layers = c.layers;
+  bundle.planner = bench_config(c, Precision::float32);
   bundle.provenance = Json{
       {"softmpc", SOFTMPC_VERSION},
       {"made_by", "softmpc bench plan --nets"},

@@ -22,9 +22,9 @@ struct EvalOptions {
 
 /// Where this bundle acts: a device takes learned dynamics alone.
 std::string acting_device(const std::string& wanted, const Bundle& bundle) {
-  if (bundle.policy && bundle.config.trainer.acting == Acting::policy)
+  if (bundle.policy && bundle.acting == Acting::policy)
     return resolve_cpu(wanted, "this bundle acts by its policy, which the CPU evaluates");
-  if (bundle.config.model.source == ModelSource::environment)
+  if (bundle.members.stack == 0)
     return resolve_cpu(wanted, "this bundle plans with the environment, which runs on the CPU");
   return resolve_device(wanted);
 }
@@ -39,7 +39,7 @@ int run_eval(const EvalOptions& options) {
   Bundle bundle = load_bundle(path);
   const std::string device = acting_device(options.device, bundle);
   if (!options.precision.empty())
-    bundle.config.planner.precision = read_precision(options.precision, device);
+    bundle.planner.precision = read_precision(options.precision, device);
   play_options.controller = [&device](const Bundle& b, const RewardModel* reward,
                                       ControllerOptions wanted) {
     wanted.device = device;

@@ -59,8 +59,8 @@ std::vector<std::vector<float>> read_states(const std::string& path, const Bundl
 
 /// The task's reward and termination, as far as the bundle's own members do not predict them.
 std::unique_ptr<RewardModel> reward_of(const Bundle& bundle, const std::string& path) {
-  const TaskOptions options = {.positions = bundle.config.environment.positions,
-                               .time_limit = bundle.config.environment.time_limit};
+  const TaskOptions options = {.positions = bundle.environment.positions,
+                               .time_limit = bundle.environment.time_limit};
   try {
     const Task& task = find_task(bundle.task);
     if (!bundle.outputs.reward && !task.make_reward(options)) {
@@ -107,7 +107,7 @@ int run_plan(const PlanOptions& options) {
   const std::string device = resolve_device(options.device);
   Bundle bundle = load_bundle(bundle_path(options.bundle));
   if (!options.precision.empty()) {
-    bundle.config.planner.precision = read_precision(options.precision, device);
+    bundle.planner.precision = read_precision(options.precision, device);
   }
   const auto states = read_states(options.state, bundle);
   const auto reward = reward_of(bundle, options.bundle);
@@ -143,7 +143,9 @@ Run add_plan(CLI::App& app) {
   app.footer(
       "Each state is a problem of its own: its plan starts as at an episode's start, from N(0, "
       "Sigma).\n"
-      "'action' is what to execute, 'value' the soft value, 'plan' the H+1 rows of the plan.\n\n"
+      "'action' is what to execute, 'value' the soft value, 'plan' the H+1 rows of the plan, "
+      "relative to\n"
+      "the neutral action.\n\n"
       "Example: echo '[[0, 0, 0, 0]]' | softmpc plan runs/InvertedPendulum-default-seed1 --state "
       "-");
   return [options] { return run_plan(*options); };

@@ -43,11 +43,12 @@ class RunObserver final : public TrainObserver {
   void save_bundle_of(std::int64_t step) {
     if (step == saved_) return;
     Bundle bundle = trainer_.bundle();
-    bundle.provenance = nlohmann::ordered_json{
-        {"softmpc", SOFTMPC_VERSION},
-        {"preset", request_.preset},
-        {"seed", request_.config.trainer.seed},
-        {"step", step}}.dump();
+    nlohmann::ordered_json provenance = {{"softmpc", SOFTMPC_VERSION},
+                                         {"preset", request_.preset},
+                                         {"seed", request_.config.trainer.seed},
+                                         {"step", step}};
+    provenance.update(nlohmann::ordered_json::parse(bundle.provenance));
+    bundle.provenance = provenance.dump();
     save_bundle(bundle, folder_.model_path());
     saved_ = step;
   }

@@ -14,8 +14,8 @@ namespace softmpc {
 
 /// One planned step. Spans stay valid until the next call.
 struct Plan {
-  std::span<const float> action;    ///< [nu] to execute: clip(u_0)
-  std::span<const float> sequence;  ///< [H+1, nu] the refined plan u
+  std::span<const float> action;    ///< [nu] to execute: clip(n + u_0)
+  std::span<const float> sequence;  ///< [H+1, nu] the refined plan u, relative to n
   double value = 0;                 ///< soft value V(x_0)
   double effective_samples = 0;
   double valid_share = 0;
@@ -56,7 +56,7 @@ class Controller {
   /// Where plans are computed: "cpu", or "cuda" and the device's name.
   std::string device() const;
 
-  /// Starts an episode: the plan is drawn from N(0, Sigma).
+  /// Starts an episode: the plan is drawn from N(0, Sigma) around n.
   void reset();
   /// Shifts the plan by one step and refines it from `observation` [nx].
   /// A NaN in the observation gives status bad_state and clip(shifted plan), never an exception.

@@ -17,9 +17,17 @@ class ThreadPool;
 /// Sizes and bounds that a planner is created for.
 struct ProblemShape {
   int nx = 0, nu = 0;
-  std::vector<float> action_low, action_high;  ///< [nu], low < high
-  int max_problems = 1;                        ///< largest B of a solve
+  /// [nu], low <= high. An action of equal bounds is fixed; bounds may be infinite under the
+  /// Gaussian prior without a policy.
+  std::vector<float> action_low, action_high;
+  int max_problems = 1;  ///< largest B of a solve
 };
+
+/// The neutral action n [nu]: planner.neutral where it is given; else 0 for an action whose box
+/// holds it with room on both sides, the middle of another box, the end of a half-line. Planned is
+/// v_t = n + u_t + eps_t; the method's text has n = 0, as all built-in tasks, and with a policy
+/// mu(x_t) in place of n.
+std::vector<float> neutral_action(const PlannerConfig& config, const ProblemShape& shape);
 
 /// Where random numbers come from. A plan is a function of these, of the problem ids and of the
 /// inputs; never of thread count or batch position.
@@ -36,12 +44,12 @@ struct PlanBatch {
   int problems = 0;                           ///< B
   std::span<const float> observation;         ///< [B, nx]
   std::span<const std::uint32_t> problem_id;  ///< [B]; empty: 0..B-1
-  std::span<float> plan;                      ///< [B, H+1, nu] in and out, used as it is
-  std::span<float> action;                    ///< [B, nu] out, may be empty: clip(u_0)
-  std::span<double> value;                    ///< [B] out: soft value V(x_0)
-  std::span<double> effective_samples;        ///< [B] out, may be empty: (sum w)^2 / sum w^2
-  std::span<double> valid_share;              ///< [B] out, may be empty: rollouts that count / K
-  std::span<PlanStatus> status;               ///< [B] out, may be empty
+  std::span<float> plan;    ///< [B, H+1, nu] u, relative to n; in and out, used as it is
+  std::span<float> action;  ///< [B, nu] out, may be empty: clip(n + u_0)
+  std::span<double> value;  ///< [B] out: soft value V(x_0)
+  std::span<double> effective_samples;  ///< [B] out, may be empty: (sum w)^2 / sum w^2
+  std::span<double> valid_share;        ///< [B] out, may be empty: rollouts that count / K
+  std::span<PlanStatus> status;         ///< [B] out, may be empty
 };
 
 /// Fixed noise and members in place of drawn ones, and intermediate results, for verification.
@@ -74,7 +82,7 @@ class Planner {
   void solve(const Models& models, SolveKey key, const PlanBatch& batch,
              PlanTrace* trace = nullptr);
 
-  /// u <- (u_1, ..., u_H, 0) for one plan [H+1, nu].
+  /// u <- (u_1, ..., u_H, 0) for one plan [H+1, nu]; the appended action is n.
   void shift(std::span<float> plan) const;
   /// u ~ N(0, Sigma) for one plan [H+1, nu], a function of key and problem id. For the plan at an
   /// episode's start the key's `solve` counts episodes and the problem is kEpisodePlan.

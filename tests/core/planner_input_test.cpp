@@ -67,10 +67,42 @@ TEST(PlannerShapeRules, EachIsRefusedByName) {
   expect_bad_shape([](auto& s) { s.nu = 0; }, "nu");
   expect_bad_shape([](auto& s) { s.max_problems = 0; }, "max_problems");
   expect_bad_shape([](auto& s) { s.action_low = {-1}; }, "bounds");
-  expect_bad_shape([](auto& s) { s.action_high[1] = -1; }, "action 1");
+  expect_bad_shape([](auto& s) { s.action_high[1] = -2; }, "action 1");
   expect_bad_shape([](auto& s) { s.action_low[0] = std::nanf(""); }, "action 0");
-  expect_bad_shape([](auto& s) { s.action_high[0] = std::numeric_limits<float>::infinity(); },
-                   "action 0");
+  expect_bad_shape([](auto& s) { s.action_low[1] = std::numeric_limits<float>::infinity(); },
+                   "action 1");
+}
+
+TEST(PlannerShapeRules, EndlessBoundsAreForTheGaussianPriorWithoutAPolicy) {
+  ProblemShape shape = kShape;
+  shape.action_high[1] = std::numeric_limits<float>::infinity();
+  EXPECT_NO_THROW(Planner({}, shape));
+  PlannerConfig config;
+  config.prior = Prior::uniform;
+  expect_refused<UsageError>([&] { Planner(config, shape); },
+                             "action 1 has the bounds -1..inf; planner.prior uniform");
+  config = {};
+  config.control_mode = ControlMode::policy_residual;
+  expect_refused<UsageError>([&] { Planner(config, shape); },
+                             "action 1 has the bounds -1..inf; planner.control_mode");
+}
+
+TEST(PlannerShapeRules, TheNeutralActionIsInTheBox) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const ProblemShape shape = {1,
+                              8,
+                              {-1, 0, 0.5f, -3, 2, -kInfinity, 1, -kInfinity},
+                              {9, 1, 3, -1, 2, kInfinity, kInfinity, -1},
+                              1};
+  EXPECT_EQ(neutral_action({}, shape), (std::vector<float>{0, 0.5f, 1.75f, -2, 2, 0, 1, -1}));
+  PlannerConfig config;
+  config.neutral = {0.25};
+  EXPECT_EQ(neutral_action(config, kShape), (std::vector<float>{0.25f, 0.25f}));
+  config.neutral = {0.25, -0.5};
+  EXPECT_EQ(neutral_action(config, kShape), (std::vector<float>{0.25f, -0.5f}));
+  expect_bad_config([](auto& c) { c.neutral = {0, 1.5}; }, "planner.neutral 1.5");
+  expect_bad_config([](auto& c) { c.neutral = {0, 0, 0}; }, "neutral has 3");
+  expect_bad_config([](auto& c) { c.neutral = {std::nan("")}; }, "planner.neutral nan");
 }
 
 struct PlannerInput : ::testing::Test {

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <functional>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -82,11 +83,14 @@ bool run_case(std::uint64_t seed) {
 
   const MlpDynamics dynamics(p.members, p.shape.nx, p.shape.nu, p.outputs);
   const MlpValue value(p.critic, p.shape.nx, p.shape.nu);
-  const MlpPolicy policy(*p.policy, p.shape.action_low, p.shape.action_high);
+  std::optional<MlpPolicy> policy;  // refuses unbounded actions
+  if (p.config.control_mode == ControlMode::policy_residual)
+    policy.emplace(*p.policy, p.shape.action_low, p.shape.action_high);
   const TestReward reward(p.shape.nx, p.shape.nu, true);
   Planner planner(p.config, p.shape);
   PlanTrace trace;
-  planner.solve({&dynamics, &reward, &value, &policy}, key, buffers.batch(), &trace);
+  planner.solve({&dynamics, &reward, &value, policy ? &*policy : nullptr}, key, buffers.batch(),
+                &trace);
   for (int iteration = 0; iteration < p.config.iterations; ++iteration)
     for (int b = 0; b < problems; ++b)
       compare_update(p, trace, static_cast<std::size_t>(iteration * problems + b),

@@ -13,7 +13,6 @@
 #include "analytic_models.h"
 #include "diff_drive/diff_drive.h"
 #include "dispatch.h"
-#include "planner_kernels.h"
 #include "softmpc/cuda.h"
 #include "softmpc/error.h"
 #include "test_device.h"
@@ -118,8 +117,9 @@ bool run_case(std::uint64_t seed) {
   for (double& v : c.config.variance) v = random.real(0.02, 0.3);
   c.shape = {nx, nu, {}, {}, random.whole(1, 5)};
   for (int i = 0; i < nu; ++i) {
-    c.shape.action_low.push_back(static_cast<float>(random.real(-2, -0.5)));
-    c.shape.action_high.push_back(static_cast<float>(random.real(0.5, 2)));
+    const auto box = softmpc::testing::random_box(random, c.config.prior == Prior::gaussian);
+    c.shape.action_low.push_back(box.low);
+    c.shape.action_high.push_back(box.high);
   }
   const TestDynamics dynamics(nx, nu, 0.2f);
   const TestReward reward(nx, nu, true);

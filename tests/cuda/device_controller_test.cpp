@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "core/random_models.h"
-#include "planner_kernels.h"
 #include "softmpc/bundle.h"
 #include "softmpc/cuda.h"
 #include "softmpc/error.h"
@@ -32,8 +31,8 @@ class DeviceController : public ::testing::Test {
     bundle.dt = 0.1;
     bundle.members = nets.member_weights;
     bundle.critics = nets.critic_weights;
-    bundle.config.planner.rollouts = 40;
-    bundle.config.planner.horizon = 3;
+    bundle.planner.rollouts = 40;
+    bundle.planner.horizon = 3;
   }
   std::string error_of(const ControllerOptions& options) {
     try {

@@ -12,7 +12,6 @@
 #include "../core/planner_oracle.h"
 #include "../core/random_models.h"
 #include "../core/random_problem.h"
-#include "planner_kernels.h"
 #include "softmpc/cuda.h"
 #include "test_device.h"
 

@@ -10,7 +10,6 @@
 #include <gtest/gtest.h>
 
 #include "../core/random_models.h"
-#include "planner_kernels.h"
 #include "softmpc/cuda.h"
 #include "softmpc/error.h"
 #include "test_device.h"

@@ -9,7 +9,6 @@
 #include <gtest/gtest.h>
 
 #include "pipeline/precision_play.h"
-#include "planner_kernels.h"
 #include "softmpc/cuda.h"
 #include "test_device.h"
 

@@ -243,7 +243,7 @@ TEST(Trainer, SeveralEnvironmentsAreDeterministic) {
 
 TEST(Trainer, PrecisionAutoIsResolvedOnce) {
   const Trainer trainer(small({"planner.precision=auto"}), find_task("InvertedPendulum"));
-  EXPECT_NE(trainer.bundle().config.planner.precision, Precision::automatic);
+  EXPECT_NE(trainer.bundle().planner.precision, Precision::automatic);
 }
 
 TEST(Trainer, TrainsInBfloat16) {

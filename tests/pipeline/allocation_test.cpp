@@ -103,11 +103,11 @@ TEST(Allocation, ControllerAllocatesNothingAfterTheFirstPlan) {
   bundle.action_high = nets.high;
   bundle.members = nets.member_weights;
   bundle.critics = nets.critic_weights;
-  bundle.config.planner = variant(0);
-  bundle.config.planner.handle_terminations = false;
+  bundle.planner = variant(0);
+  bundle.planner.handle_terminations = false;
   for (int run = 0; run < 4; ++run) {
     const int threads = 1 + run % 2;
-    bundle.config.planner.precision = run < 2 ? Precision::float32 : Precision::bfloat16;
+    bundle.planner.precision = run < 2 ? Precision::float32 : Precision::bfloat16;
     Controller controller(bundle, &nets.reward, {1, threads});
     const std::vector<float> observation(4, 0.1f);
     controller.plan(observation);

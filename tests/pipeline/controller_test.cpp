@@ -32,8 +32,8 @@ struct ControllerTest : ::testing::Test {
     bundle.dt = 0.1;
     bundle.members = nets.member_weights;
     bundle.critics = nets.critic_weights;
-    bundle.config.planner.rollouts = 40;
-    bundle.config.planner.horizon = 3;
+    bundle.planner.rollouts = 40;
+    bundle.planner.horizon = 3;
   }
   std::vector<float> observation(int tick) const {
     std::vector<float> x(4);
@@ -64,7 +64,7 @@ TEST_F(ControllerTest, RepeatsItselfForAnyNumberOfThreads) {
 // Tick by tick the same as draw, shift and solve by hand.
 TEST_F(ControllerTest, IsTheWarmStartedPlanner) {
   Controller controller(bundle, &nets.reward, {5, 1});
-  const PlannerConfig& config = bundle.config.planner;
+  const PlannerConfig& config = bundle.planner;
   Planner planner(config, nets.shape(1));
   testing::Buffers b(1, nets.nx, nets.nu, config.horizon);
   planner.draw({5, 0}, kEpisodePlan, b.plan);
@@ -141,11 +141,11 @@ TEST_F(ControllerTest, ABundleThatDoesNotFitItselfIsRefused) {
   bad.policy = testing::random_weights(random, 1, NetSpec::mlp({7, 8, 2}));
   EXPECT_THROW(Controller(bad, &nets.reward), Error);
   bad = bundle;  // found when created, not in the control loop
-  bad.config.planner.control_mode = ControlMode::policy_residual;
+  bad.planner.control_mode = ControlMode::policy_residual;
   EXPECT_THROW(Controller(bad, &nets.reward), Error);
   bad = bundle;
   EXPECT_THROW(Controller(bad, nullptr), Error);
-  bad.config.planner.handle_terminations = true;
+  bad.planner.handle_terminations = true;
   EXPECT_THROW(Controller(bad, &nets.reward), Error);
 }
 

@@ -61,8 +61,8 @@ class PrecisionPlay {
       : bundle(load_bundle(golden_folder() + "/precision/" + name + ".safetensors")),
         task(find_task(bundle.task)),
         reward(make_rollout_reward(task, {})) {
-    if (horizon > 0) bundle.config.planner.horizon = horizon;
-    config = bundle.config.planner;
+    if (horizon > 0) bundle.planner.horizon = horizon;
+    config = bundle.planner;
     shape = {bundle.nx, bundle.nu, bundle.action_low, bundle.action_high, 1};
     oracle_ = {config, shape, bundle.members, bundle.critics, {}, {}, {}, {}};
     oracle_.reward = [this](const oracle::Vector& x, const oracle::Vector& a,

@@ -147,9 +147,8 @@ Bundle pendulum() {
   bundle.dt = 0.04;
   bundle.members = networks(2, {5, 16, 16, 4});
   bundle.critics = networks(1, {5, 16, 16, 1});
-  bundle.config.planner.horizon = 3;
-  bundle.config.planner.rollouts = 48;
-  bundle.config.model.members = 2;
+  bundle.planner.horizon = 3;
+  bundle.planner.rollouts = 48;
   return bundle;
 }
 

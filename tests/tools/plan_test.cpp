@@ -32,9 +32,8 @@ Bundle pendulum_bundle() {
   bundle.dt = 0.04;
   bundle.members = networks(2, {5, 8, 4});
   bundle.critics = networks(1, {5, 8, 1});
-  bundle.config.planner.horizon = 3;
-  bundle.config.planner.rollouts = 30;
-  bundle.config.model.members = 2;
+  bundle.planner.horizon = 3;
+  bundle.planner.rollouts = 30;
   return bundle;
 }
 
