@@ -5,7 +5,7 @@
 #include <numeric>
 
 #include "initialisation.h"
-#include "learners.h"
+#include "net_specs.h"
 #include "planner_targets.h"
 #include "tensor_state.h"
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "initialisation.h"
+#include "softmpc/hd/adam.h"
 #include "tensor_state.h"
 
 namespace softmpc {
@@ -121,6 +122,14 @@ const float* FusedMlp::input_gradient(int index, const TrainBlock& input,
 void FusedMlp::publish(const NetNormalisation& normalisation) {
   active_ = copies_ - 1 - active_;
   net_[active_]->set_normalisation(normalisation);
+}
+
+void FusedMlp::follow(const FusedMlp& online, double tau) {
+  const std::size_t count = net_[active_]->layout().floats() * stack_;
+  const float* from = online.net_[online.active_]->network(0);
+  float* to = net_[active_]->network(0);
+  for (std::size_t i = 0; i < count; ++i)
+    to[i] = hd::polyak(to[i], from[i], static_cast<float>(tau));
 }
 
 NetWeights FusedMlp::weights(const NetNormalisation& normalisation) const {

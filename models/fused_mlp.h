@@ -60,6 +60,10 @@ class FusedMlp {
   /// Makes what descend() wrote the present weights, with this normalisation.
   void publish(const NetNormalisation& normalisation);
 
+  /// theta <- tau theta' + (1 - tau) theta, theta' being the present parameters of `online`, a
+  /// stack of the same shape. Of float32 stacks alone.
+  void follow(const FusedMlp& online, double tau);
+
   /// The present parameters, with this normalisation.
   NetWeights weights(const NetNormalisation& normalisation) const;
 

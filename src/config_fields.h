@@ -70,6 +70,9 @@ inline constexpr Choice<Pattern> kPattern[] = {{"online", Pattern::online},
                                                {"episodic", Pattern::episodic}};
 inline constexpr Choice<Acting> kActing[] = {{"planner", Acting::planner},
                                              {"policy", Acting::policy}};
+inline constexpr Choice<LearnerKind> kLearner[] = {{"auto", LearnerKind::automatic},
+                                                    {"fused", LearnerKind::fused},
+                                                    {"torch", LearnerKind::torch}};
 inline constexpr Choice<const char*> kDevice[] = {
     {"cpu", "cpu"}, {"cuda", "cuda"}, {"auto", "auto"}};
 
@@ -195,6 +198,9 @@ void visit_trainer(C& c, const Visit& visit) {
         "steps between checkpoints; 0: at the end only");
   visit("threads", c.threads, Whole<int>{0, 4096}, "worker threads; 0: all cores");
   visit("device", c.device, OneOf<const char*>{kDevice}, "where networks are evaluated");
+  visit("learner", c.learner, OneOf<LearnerKind>{kLearner},
+        "who computes gradients: fused kernels, fast for plain nets, or LibTorch, for any net; auto "
+        "is fused on the CPU");
 }
 
 template <class C, class Visit>

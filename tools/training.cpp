@@ -9,7 +9,7 @@
 #include "run_folder.h"
 #include "softmpc/error.h"
 #include "softmpc/task.h"
-#include "torch_matrix_rate.h"
+#include "torch_backend.h"
 
 namespace softmpc::tools {
 namespace {

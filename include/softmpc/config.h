@@ -19,6 +19,7 @@ enum class TargetSource { planner, policy };
 enum class ModelSource { learned, environment };
 enum class Learned { automatic, never, always };
 enum class Normalisation { none, running };
+enum class LearnerKind { automatic, fused, torch };
 
 /// The online planner. Symbols as in DESIGN: K, H, lambda, Sigma.
 struct PlannerConfig {
@@ -102,6 +103,7 @@ struct TrainerConfig {
   std::int64_t checkpoint_interval = 5000;  ///< steps; a checkpoint is also written at the end
   int threads = 0;                          ///< 0: all cores
   std::string device = "cpu";
+  LearnerKind learner = LearnerKind::automatic;  ///< who computes gradients (models/learner.h)
   bool operator==(const TrainerConfig&) const = default;
 };
 

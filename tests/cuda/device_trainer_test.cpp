@@ -150,9 +150,9 @@ class CpuTrainer {
       for (int e = 0; e < ensemble_.members(); ++e) ensemble_.update_member(e, scratch_);
     }
     if (critic) {
-      double q = 0;
-      sums.critic_loss += critics_.update(critic_batch, y, q);
-      sums.q += q;
+      const CriticStep step = critics_.update(critic_batch, y);
+      sums.critic_loss += step.loss;
+      sums.q += step.mean_value;
       for (float v : y) sums.target += v / static_cast<double>(critic_batch.size);
       ++sums.critic_updates;
       critics_.publish();

@@ -18,6 +18,11 @@ SOFTMPC_HD float from_unit(float y, float low, float high) {
   return mid + half * y;
 }
 
+// dmu/dz = half-range (1 - y^2) where y = tanh(z)
+SOFTMPC_HD float from_unit_slope(float y, float low, float high) {
+  return 0.5f * (high - low) * (1.0f - y * y);
+}
+
 // Gaussian prior, component i of step t: gamma^t u_i eps_i / sigma_i^2
 SOFTMPC_HD float gaussian_term(float discount, float u, float eps, float inverse_variance) {
   return discount * (u * eps * inverse_variance);
