@@ -10,6 +10,7 @@
 
 #include "core/random_models.h"
 #include "softmpc/error.h"
+#include "softmpc/thread_pool.h"
 
 namespace softmpc {
 namespace {
