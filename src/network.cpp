@@ -101,6 +101,10 @@ MlpDynamics::MlpDynamics(const NetWeights& weights, int nx, int nu, MemberOutput
 MlpDynamics::MlpDynamics(std::shared_ptr<PackedMlp> net, int nx, int nu, MemberOutputs outputs)
     : nx_(nx), nu_(nu), outputs_(outputs), net_(std::move(net)) {}
 MlpDynamics::~MlpDynamics() = default;
+bool MlpDynamics::read_network(NetWeights& weights) const {
+  weights = net_->weights();
+  return true;
+}
 void MlpDynamics::update(const NetWeights& weights) { net_->update(weights); }
 int MlpDynamics::members() const { return net_->stack(); }
 std::size_t MlpDynamics::scratch_bytes(int count) const { return scratch_for(*net_, count); }
@@ -141,6 +145,17 @@ MlpValue::MlpValue(const NetWeights& weights, int nx, int nu, int index)
 MlpValue::MlpValue(std::shared_ptr<PackedMlp> net, int nx, int nu, int index)
     : nx_(nx), nu_(nu), index_(index), net_(std::move(net)) {}
 MlpValue::~MlpValue() = default;
+bool MlpValue::read_network(NetWeights& weights) const {
+  const NetWeights all = net_->weights();
+  weights = NetWeights::zeros(1, all.spec);
+  weights.normalisation = all.normalisation;
+  all.spec.for_each_slot([&](const ParameterSlot& s) {
+    const std::span<const float> from = all.slot(s.layer, s.part);
+    std::ranges::copy(from.subspan(index_ * s.size(), s.size()),
+                      weights.slot(s.layer, s.part).begin());
+  });
+  return true;
+}
 void MlpValue::update(const NetWeights& weights) { net_->update(weights); }
 std::size_t MlpValue::scratch_bytes(int count) const { return scratch_for(*net_, count); }
 
@@ -167,6 +182,10 @@ MlpPolicy::MlpPolicy(const NetWeights& weights, std::span<const float> low,
   net_ = std::make_unique<PackedMlp>(weights, Activation::tanh);
 }
 MlpPolicy::~MlpPolicy() = default;
+bool MlpPolicy::read_network(NetWeights& weights) const {
+  weights = net_->weights();
+  return true;
+}
 void MlpPolicy::update(const NetWeights& weights) { net_->update(weights); }
 std::size_t MlpPolicy::scratch_bytes(int count) const { return scratch_for(*net_, count); }
 

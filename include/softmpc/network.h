@@ -50,6 +50,7 @@ class MlpDynamics final : public DynamicsModel {
             void* scratch) const override;
   void first_step(int member, std::span<const LaneRun> runs, ConstColumns x, ConstColumns a,
                   int count, const StepResult& out, void* scratch) const override;
+  bool read_network(NetWeights& weights) const override;
 
  private:
   int nx_, nu_;
@@ -68,6 +69,7 @@ class MlpValue final : public TerminalValue {
   std::size_t scratch_bytes(int count) const override;
   void evaluate(ConstColumns x, ConstColumns a, int count, float* out,
                 void* scratch) const override;
+  bool read_network(NetWeights& weights) const override;
 
  private:
   int nx_, nu_, index_;
@@ -82,6 +84,7 @@ class MlpPolicy final : public Policy {
   void update(const NetWeights& weights);
   std::size_t scratch_bytes(int count) const override;
   void evaluate(ConstColumns x, int count, Columns action, void* scratch) const override;
+  bool read_network(NetWeights& weights) const override;
 
  private:
   std::vector<float> low_, high_;

@@ -71,6 +71,7 @@ void PackedMlp::fold_outputs(float* net, const NetNormalisation& normalisation) 
 
 void PackedMlp::set_normalisation(const NetNormalisation& normalisation) {
   input_mean_ = normalisation.input_mean;
+  input_std_ = normalisation.input_std;
   input_scale_.resize(normalisation.input_std.size());
   for (std::size_t i = 0; i < input_scale_.size(); ++i)
     input_scale_[i] = 1 / normalisation.input_std[i];
@@ -79,6 +80,18 @@ void PackedMlp::set_normalisation(const NetNormalisation& normalisation) {
   normalise_input_ = !all_equal(input_mean_, 0) || !all_equal(input_scale_, 1);
   normalise_output_ = output_activation_ == Activation::none &&
                       (!all_equal(output_mean_, 0) || !all_equal(output_std_, 1));
+}
+
+NetWeights PackedMlp::weights() const {
+  NetWeights w = NetWeights::zeros(stack_, spec_);
+  layout_.unpack(stack_, parameters_.data(), w.parameters);
+  w.normalisation.input_mean = input_mean_;
+  w.normalisation.input_std = input_std_;
+  if (output_activation_ == Activation::none) {
+    w.normalisation.output_mean = output_mean_;
+    w.normalisation.output_std = output_std_;
+  }
+  return w;
 }
 
 void PackedMlp::refresh(int index) {

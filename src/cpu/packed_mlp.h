@@ -30,6 +30,9 @@ class PackedMlp {
 
   /// Packs weights of the same shape; no allocation. Throws Error if the shape differs.
   void update(const NetWeights& weights);
+  /// A copy of the networks: as they were given, but for an activation of the outputs, whose scale
+  /// and shift are part of the last layer.
+  NetWeights weights() const;
   /// Of the same sizes; no allocation.
   void set_normalisation(const NetNormalisation& normalisation);
 
@@ -74,7 +77,7 @@ class PackedMlp {
   std::unique_ptr<OneDnnMlp> onednn_;  // between hidden layers, in place of the kernels
   int widest_ = 0;  // rows of an activation block: the widest layer in whole cpu::kRows
   bool normalise_input_ = false, normalise_output_ = false;
-  std::vector<float> input_mean_, input_scale_, output_mean_, output_std_;
+  std::vector<float> input_mean_, input_std_, input_scale_, output_mean_, output_std_;
 };
 
 }  // namespace softmpc
