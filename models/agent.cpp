@@ -30,8 +30,10 @@ MemberOutputs learned_outputs(const Config& c, const TaskSpec& spec) {
   return outputs;
 }
 
-std::unique_ptr<Agent> make_agent(const Config& config, const Task& task, ThreadPool& pool) {
-  if (config.trainer.device == "cuda") return std::make_unique<DeviceAgent>(config, task, pool);
+std::unique_ptr<Agent> make_agent(const Config& config, const Task& task, ThreadPool& pool,
+                                  std::shared_ptr<cuda::Device> device) {
+  if (config.trainer.device == "cuda")
+    return std::make_unique<DeviceAgent>(config, task, pool, std::move(device));
   return std::make_unique<CpuAgent>(config, task, pool);
 }
 

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "gpu_device.h"
 #include "run_folder.h"
 #include "softmpc/error.h"
 #include "softmpc/task.h"
@@ -61,6 +62,10 @@ class RunObserver final : public TrainObserver {
   std::int64_t saved_ = -1;
 };
 
+std::shared_ptr<cuda::Device> device_of(const Config& config) {
+  return config.trainer.device == "cuda" ? cuda_device() : nullptr;
+}
+
 }  // namespace
 
 RecordedRun read_recorded_run(const std::string& out) {
@@ -72,7 +77,7 @@ TrainOutcome train(const TrainRequest& request, TrainObserver& progress,
                    const std::atomic<bool>& stop) {
   const auto begin = std::chrono::steady_clock::now();
   // what can be refused is refused before the folder is touched
-  Trainer trainer(request.config, find_task(request.task));
+  Trainer trainer(request.config, find_task(request.task), device_of(request.config));
   const std::string checkpoints = (std::filesystem::path(request.out) / "checkpoint").string();
   std::string folder_state;
   const bool resumed = request.resume && trainer.resume(checkpoints, &folder_state);
@@ -92,7 +97,7 @@ TrainOutcome train(const TrainRequest& request, TrainObserver& progress,
 }
 
 void train_in_memory(const std::string& task, const Config& config, TrainObserver& progress) {
-  Trainer(config, find_task(task)).run(progress, "");
+  Trainer(config, find_task(task), device_of(config)).run(progress, "");
 }
 
 UpdateTimes update_times(const Config& config, int nx, int nu, int rounds) {
