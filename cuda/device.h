@@ -96,7 +96,6 @@ class Device {
   // In order on the device's one stream, without waiting.
   virtual void upload(void* to, const void* from_host, std::size_t bytes) = 0;
   virtual void download(void* to_host, const void* from, std::size_t bytes) = 0;
-  virtual void copy(void* to, const void* from, std::size_t bytes) = 0;
   virtual void launch(const Kernel& kernel, const LaunchShape& shape, const void* job,
                       std::size_t job_bytes) = 0;
   template <class Job>

@@ -40,8 +40,8 @@ std::string unsupported(const Config& c) {
   return {};
 }
 
-DeviceTrainer::DeviceTrainer(const Config& config, const TrainTask& task, const MlpWeights& members,
-                             const MlpWeights& critics, std::shared_ptr<Device> device) {
+DeviceTrainer::DeviceTrainer(const Config& config, const TrainTask& task, const NetWeights& members,
+                             const NetWeights& critics, std::shared_ptr<Device> device) {
   if (const std::string why = unsupported(config); !why.empty()) throw UsageError(why);
   impl_ = std::make_unique<Impl>(config, task, members, critics,
                                  device ? std::move(device) : open_device());
@@ -309,19 +309,6 @@ DeviceSums DeviceTrainer::finish() {
   t.device->upload(t.sums->data(), &last, sizeof last);
   t.wait();
   return take_sums();
-}
-
-DeviceTrainer::Times DeviceTrainer::device_seconds(int repeats) {
-  Impl& t = *impl_;
-  if (!t.act_graph || repeats < 1)
-    throw Error("trainer: device_seconds needs an act() before it and at least one repeat");
-  const Graph& round = t.round_graph({true, true, t.moves_next()});
-  const auto seconds = [&](const Graph& graph) {
-    return t.device->time([&] {
-      for (int i = 0; i < repeats; ++i) t.device->replay(graph);
-    }) / repeats;
-  };
-  return {seconds(*t.act_graph), seconds(round)};
 }
 
 // --- set-up of losses

@@ -57,8 +57,8 @@ class DeviceTrainer {
  public:
   /// `config.planner.precision` must be resolved; `members` and `critics` are the start weights,
   /// of target critics too. Throws UsageError with the sentence of unsupported().
-  DeviceTrainer(const Config& config, const TrainTask& task, const MlpWeights& members,
-                const MlpWeights& critics, std::shared_ptr<Device> device = nullptr);
+  DeviceTrainer(const Config& config, const TrainTask& task, const NetWeights& members,
+                const NetWeights& critics, std::shared_ptr<Device> device = nullptr);
   ~DeviceTrainer();
 
   // acting, for config.trainer.envs environments
@@ -85,9 +85,9 @@ class DeviceTrainer {
 
   // normalisation of inputs and outputs: the host's statistics, so far
   /// Mean and std fields that the next updates' batches are normalised with. Waits.
-  void set_batch_normalisation(const MlpWeights& members, const MlpWeights& critics);
+  void set_batch_normalisation(const NetNormalisation& members, const NetNormalisation& critics);
   /// Those that the planners' networks have. Waits.
-  void set_net_normalisation(const MlpWeights& members, const MlpWeights& critics);
+  void set_net_normalisation(const NetNormalisation& members, const NetNormalisation& critics);
 
   // counters, as the host knows them
   std::int64_t added() const;
@@ -96,7 +96,7 @@ class DeviceTrainer {
 
   // state; all wait
   /// The parameters alone, into weights of the same shape.
-  void read_weights(MlpWeights& members, MlpWeights& critics) const;
+  void read_weights(NetWeights& members, NetWeights& critics) const;
   DeviceTrainerState read_state() const;
   /// Throws Error if a size does not fit. The replay's contents follow by write_replay().
   void write_state(const DeviceTrainerState& state);
@@ -104,13 +104,6 @@ class DeviceTrainer {
   void write_replay(std::int64_t first, std::span<const float> records,
                     std::span<const float> plans);
   void read_replay(std::int64_t first, std::span<float> records, std::span<float> plans) const;
-
-  /// Seconds of device time of one act() and one full update, over `repeats` replays; the state
-  /// moves on meaninglessly.
-  struct Times {
-    double act = 0, update = 0;
-  };
-  Times device_seconds(int repeats);
 
  private:
   struct Impl;

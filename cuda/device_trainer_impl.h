@@ -49,14 +49,14 @@ T* at(const Memory& memory, std::size_t offset) {
 struct NormArrays {
   std::unique_ptr<Memory> memory;
   int in, out;
-  NormArrays(Device& device, const std::vector<int>& sizes);
-  void upload(Device& device, const MlpWeights& weights);
+  NormArrays(Device& device, const NetSpec& spec);
+  void upload(Device& device, const NetNormalisation& normalisation);
   TrainNorm view() const;
 };
 
 struct DeviceTrainer::Impl {
-  Impl(const Config& config, const TrainTask& task, const MlpWeights& member_weights,
-       const MlpWeights& critic_weights, std::shared_ptr<Device> device);
+  Impl(const Config& config, const TrainTask& task, const NetWeights& member_weights,
+       const NetWeights& critic_weights, std::shared_ptr<Device> device);
 
   struct RoundKind {
     bool critic, model, moves;

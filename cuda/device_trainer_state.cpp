@@ -30,14 +30,14 @@ std::int64_t slots_of(const TrainerConfig& c) {
 
 }  // namespace
 
-NormArrays::NormArrays(Device& device, const std::vector<int>& sizes)
-    : memory(device.allocate(2 * (sizes.front() + sizes.back()) * sizeof(float))),
-      in(sizes.front()),
-      out(sizes.back()) {}
+NormArrays::NormArrays(Device& device, const NetSpec& spec)
+    : memory(device.allocate(2 * (spec.inputs + spec.outputs()) * sizeof(float))),
+      in(spec.inputs),
+      out(spec.outputs()) {}
 
-void NormArrays::upload(Device& device, const MlpWeights& w) {
+void NormArrays::upload(Device& device, const NetNormalisation& n) {
   std::vector<float> values;
-  for (const auto* v : {&w.input_mean, &w.input_std, &w.output_mean, &w.output_std})
+  for (const auto* v : {&n.input_mean, &n.input_std, &n.output_mean, &n.output_std})
     values.insert(values.end(), v->begin(), v->end());
   device.upload(memory->data(), values.data(), memory->size());
   device.synchronise();
@@ -48,8 +48,8 @@ TrainNorm NormArrays::view() const {
   return {n, n + in, n + 2 * in, n + 2 * in + out};
 }
 
-DeviceTrainer::Impl::Impl(const Config& c, const TrainTask& t, const MlpWeights& member_weights,
-                          const MlpWeights& critic_weights, std::shared_ptr<Device> d)
+DeviceTrainer::Impl::Impl(const Config& c, const TrainTask& t, const NetWeights& member_weights,
+                          const NetWeights& critic_weights, std::shared_ptr<Device> d)
     : device(std::move(d)),
       config(c),
       task(t),
@@ -58,24 +58,24 @@ DeviceTrainer::Impl::Impl(const Config& c, const TrainTask& t, const MlpWeights&
       plan((c.planner.horizon + 1) * t.nu),
       slots(slots_of(c.trainer)),
       shape(problem_shape(t, c.trainer.envs)),
-      members(*device, member_weights.stack, member_weights.sizes,
+      members(*device, member_weights.stack, member_weights.spec,
               Solver::number(c.planner.precision),
               member_operands(Solver::number(c.planner.precision)), planned_outputs(t)),
-      critics(*device, critic_weights.stack, critic_weights.sizes,
+      critics(*device, critic_weights.stack, critic_weights.spec,
               Solver::number(c.planner.precision),
               critic_operands(Solver::number(c.planner.precision))),
-      targets(*device, critic_weights.stack, critic_weights.sizes,
+      targets(*device, critic_weights.stack, critic_weights.spec,
               Solver::number(c.planner.precision),
               critic_operands(Solver::number(c.planner.precision))),
-      member_net(*device, member_weights.stack, member_weights.sizes, c.model.batch_size,
+      member_net(*device, member_weights.stack, member_weights.spec, c.model.batch_size,
                  members.parameters()),
-      critic_net(*device, critic_weights.stack, critic_weights.sizes, rows, critics.parameters(),
+      critic_net(*device, critic_weights.stack, critic_weights.spec, rows, critics.parameters(),
                  targets.parameters()),
-      member_norm(*device, member_weights.sizes),
-      critic_norm(*device, critic_weights.sizes),
+      member_norm(*device, member_weights.spec),
+      critic_norm(*device, critic_weights.spec),
       step(*device) {
-  member_norm.upload(*device, member_weights);
-  critic_norm.upload(*device, critic_weights);
+  member_norm.upload(*device, member_weights.normalisation);
+  critic_norm.upload(*device, critic_weights.normalisation);
   const SolverNets nets = {&members, &critics, nullptr, task.outputs, task.reward};
   SolverNets target_nets = nets;
   target_nets.critics = &targets;
@@ -179,18 +179,20 @@ void DeviceTrainer::Impl::write_counters() {
   device->synchronise();
 }
 
-void DeviceTrainer::set_batch_normalisation(const MlpWeights& members, const MlpWeights& critics) {
+void DeviceTrainer::set_batch_normalisation(const NetNormalisation& members,
+                                            const NetNormalisation& critics) {
   impl_->member_norm.upload(*impl_->device, members);
   impl_->critic_norm.upload(*impl_->device, critics);
 }
 
-void DeviceTrainer::set_net_normalisation(const MlpWeights& members, const MlpWeights& critics) {
+void DeviceTrainer::set_net_normalisation(const NetNormalisation& members,
+                                          const NetNormalisation& critics) {
   impl_->members.upload_normalisation(members);
   impl_->critics.upload_normalisation(critics);
   impl_->targets.upload_normalisation(critics);
 }
 
-void DeviceTrainer::read_weights(MlpWeights& members, MlpWeights& critics) const {
+void DeviceTrainer::read_weights(NetWeights& members, NetWeights& critics) const {
   impl_->members.download(members);
   impl_->critics.download(critics);
 }

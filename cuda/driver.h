@@ -40,7 +40,6 @@ namespace softmpc::cuda {
   X(cuMemsetD8Async)                \
   X(cuMemcpyHtoDAsync)              \
   X(cuMemcpyDtoHAsync)              \
-  X(cuMemcpyDtoDAsync)              \
   X(cuModuleLoadData)               \
   X(cuModuleUnload)                 \
   X(cuModuleGetFunction)            \

@@ -294,12 +294,6 @@ class DriverDevice final : public Device {
     finish_copy(driver().cuMemcpyDtoHAsync(to_host, address(from), bytes, context_->stream()),
                 bytes, " from the device");
   }
-  void copy(void* to, const void* from, std::size_t bytes) override {
-    if (bytes == 0) return;
-    const Context::Current current(*context_);
-    finish_copy(driver().cuMemcpyDtoDAsync(address(to), address(from), bytes, context_->stream()),
-                bytes, " on the device");
-  }
   void launch(const Kernel& kernel, const LaunchShape& shape, const void* job,
               std::size_t job_bytes) override {
     const Context::Current current(*context_);

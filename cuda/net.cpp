@@ -5,7 +5,6 @@
 #include <cmath>
 #include <string>
 
-#include "kernels/pack_places.h"
 #include "softmpc/error.h"
 
 namespace softmpc::cuda {
@@ -38,96 +37,98 @@ int kernel_width(int hidden, Number number) {
   return width;
 }
 
-DeviceStack::DeviceStack(Device& device, int stack, std::vector<int> sizes, Number number,
-                         Operands operands, int planned)
+ParameterTable parameter_table(const NetSpec& spec) {
+  if (spec.depth() < 2)
+    throw UsageError("network: a device needs at least one hidden layer, this net has none");
+  if (spec.depth() > kMostLayers)
+    throw UsageError("network: has " + std::to_string(spec.depth()) +
+                     " layers; a device evaluates up to " + std::to_string(kMostLayers));
+  if (spec.normalises())
+    throw UsageError(
+        "network: a device has no kernel for layers with LayerNorm (model.layer_norm, "
+        "critic.layer_norm); planning and training on the CPU do");
+  for (int l = 0; l + 1 < spec.depth(); ++l) {
+    if (spec.layers[l].width != spec.layers[0].width)
+      throw UsageError("network: hidden layers of " + std::to_string(spec.layers[0].width) +
+                       " and " + std::to_string(spec.layers[l].width) +
+                       " units; on a device all hidden layers of a net are equally wide");
+    if (spec.layers[l].activation != Activation::silu)
+      throw UsageError("network: a device evaluates SiLU between layers only");
+  }
+  ParameterTable table{};
+  spec.for_each_slot([&](const ParameterSlot& slot) {
+    const int offset = static_cast<int>(slot.offset);
+    (slot.part == Part::weight ? table.weight : table.bias)[slot.layer] = offset;
+  });
+  table.size = static_cast<int>(spec.parameters());
+  return table;
+}
+
+DeviceStack::DeviceStack(Device& device, int stack, NetSpec spec, Number number, Operands operands,
+                         int planned)
     : device_(device),
       stack_(stack),
-      sizes_(std::move(sizes)),
+      spec_(std::move(spec)),
       number_(number),
       operands_(operands),
-      planned_(planned > 0 ? planned : sizes_.back()) {
-  if (sizes_.size() < 3)
-    throw UsageError("network: a device needs at least one hidden layer, this net has none");
-  for (std::size_t l = 2; l + 1 < sizes_.size(); ++l)
-    if (sizes_[l] != sizes_[1])
-      throw UsageError("network: hidden layers of " + std::to_string(sizes_[1]) + " and " +
-                       std::to_string(sizes_[l]) +
-                       " units; on a device all hidden layers of a net are equally wide");
-  const int layers = static_cast<int>(sizes_.size()) - 2, width = kernel_width(sizes_[1], number);
-  const ParameterPlaces places = {sizes_[0], sizes_[1], layers, sizes_.back()};
-  per_member_ = static_cast<std::size_t>(places.count());
-  parameters_ = device.allocate(per_member_ * stack_ * sizeof(float));
-  normalisation_ = device.allocate(2 * (sizes_.front() + sizes_.back()) * sizeof(float));
-  staging_ = device.allocate_host(
-      std::max(per_member_ * stack_, static_cast<std::size_t>(normalisation_->size())) *
-      sizeof(float));
+      planned_(planned > 0 ? planned : spec_.outputs()) {
+  const ParameterTable table = parameter_table(spec_);
+  const int hidden = spec_.layers[0].width;
+  parameters_ = device.allocate(parameter_count() * sizeof(float));
+  normalisation_ = device.allocate(2 * (spec_.inputs + spec_.outputs()) * sizeof(float));
+  staging_ = device.allocate_host(std::max(parameters_->size(), normalisation_->size()));
   job_ = {.parameters = parameters(),
           .words = nullptr,
           .bias = nullptr,
+          .table = table,
           .stack = stack_,
-          .per_network = static_cast<int>(per_member_),
-          .in = sizes_[0],
-          .hidden = sizes_[1],
-          .layers = layers,
-          .out = sizes_.back(),
-          .width = width,
+          .in = spec_.inputs,
+          .hidden = hidden,
+          .layers = spec_.depth() - 1,
+          .out = spec_.outputs(),
+          .width = kernel_width(hidden, number),
           .planned = planned_,
           .operands = static_cast<int>(operands),
           .order = 0};
   pack_kernel_ = device.load({.call = pack_call(number), .header = "pack.cuh", .job = "PackJob"});
 }
 
-void DeviceStack::check(const MlpWeights& weights) const {
-  if (weights.stack != stack_ || weights.sizes != sizes_)
+void DeviceStack::check(const NetWeights& weights) const {
+  if (weights.stack != stack_ || weights.spec != spec_)
     throw Error("network: new weights must have the shape that the planner was created with");
   if (number_ != Number::f16) return;
-  for (const auto& layer : weights.weight)
-    for (float w : layer)
+  for (int l = 0; l < weights.layers(); ++l)
+    for (float w : weights.weight(l))
       if (std::abs(w) > kLargestF16)
         throw Error("network: a weight of " + std::to_string(w) +
                     " is beyond 65504, the largest float16; planner.precision bfloat16 or "
                     "float32 holds it");
 }
 
-void DeviceStack::upload(const MlpWeights& weights) {
+void DeviceStack::upload(const NetWeights& weights) {
   check(weights);
-  float* to = staging_->as<float>();
-  for (int e = 0; e < stack_; ++e)
-    for (int l = 0; l < weights.layers(); ++l) {
-      const std::size_t out = sizes_[l + 1], count = out * sizes_[l];
-      to = std::copy_n(weights.weight[l].begin() + static_cast<std::ptrdiff_t>(e * count), count,
-                       to);
-      to = std::copy_n(weights.bias[l].begin() + static_cast<std::ptrdiff_t>(e * out), out, to);
-    }
-  device_.upload(parameters(), staging_->data(), per_member_ * stack_ * sizeof(float));
+  to_net_order(spec_, stack_, weights.parameters, {staging_->as<float>(), parameter_count()});
+  device_.upload(parameters(), staging_->data(), parameters_->size());
   device_.synchronise();
-  upload_normalisation(weights);
+  upload_normalisation(weights.normalisation);
   pack();
   device_.synchronise();
 }
 
-void DeviceStack::upload_normalisation(const MlpWeights& weights) {
+void DeviceStack::upload_normalisation(const NetNormalisation& normalisation) {
   float* to = staging_->as<float>();
-  to = std::ranges::copy(weights.input_mean, to).out;
-  to = std::ranges::transform(weights.input_std, to, [](float std) { return 1 / std; }).out;
-  to = std::ranges::copy(weights.output_mean, to).out;
-  std::ranges::copy(weights.output_std, to);
+  to = std::ranges::copy(normalisation.input_mean, to).out;
+  to = std::ranges::transform(normalisation.input_std, to, [](float std) { return 1 / std; }).out;
+  to = std::ranges::copy(normalisation.output_mean, to).out;
+  std::ranges::copy(normalisation.output_std, to);
   device_.upload(normalisation_->data(), staging_->data(), normalisation_->size());
   device_.synchronise();  // the staging memory is used again
 }
 
-void DeviceStack::download(MlpWeights& weights) const {
-  device_.download(staging_->data(), parameters(), per_member_ * stack_ * sizeof(float));
+void DeviceStack::download(NetWeights& weights) const {
+  device_.download(staging_->data(), parameters(), parameters_->size());
   device_.synchronise();
-  const float* from = staging_->as<float>();
-  for (int e = 0; e < stack_; ++e)
-    for (int l = 0; l < weights.layers(); ++l) {
-      const std::size_t out = sizes_[l + 1], count = out * sizes_[l];
-      std::copy_n(from, count, weights.weight[l].begin() + static_cast<std::ptrdiff_t>(e * count));
-      std::copy_n(from + count, out,
-                  weights.bias[l].begin() + static_cast<std::ptrdiff_t>(e * out));
-      from += count + out;
-    }
+  from_net_order(spec_, stack_, {staging_->as<float>(), parameter_count()}, weights.parameters);
 }
 
 void DeviceStack::require(WeightOrder order) {
@@ -159,7 +160,7 @@ void DeviceStack::pack() {
 DeviceNet DeviceStack::view(WeightOrder order) const {
   const Copy& copy = copy_[static_cast<int>(order)];
   const float* n = normalisation_->as<float>();
-  const int in = sizes_.front(), out = sizes_.back();
+  const int in = spec_.inputs, out = spec_.outputs();
   return {copy.words->as<std::uint32_t>(),
           copy.bias->as<float>(),
           n,

@@ -10,6 +10,7 @@
 #include "kernels/job.h"
 #include "kernels/layout.h"
 #include "kernels/numbers.h"
+#include "kernels/parameter_table.h"
 #include "softmpc/network.h"
 
 namespace softmpc::cuda {
@@ -17,26 +18,27 @@ namespace softmpc::cuda {
 /// Width that kernels pad `hidden` units to. Throws UsageError beyond the widest.
 int kernel_width(int hidden, Number number);
 
+/// The table of a net whose hidden layers a device can evaluate: equally wide, SiLU, no LayerNorm.
+/// Throws UsageError for others.
+ParameterTable parameter_table(const NetSpec& spec);
+
 class DeviceStack {
  public:
-  /// `planned` outputs are packed (0: all); hidden layers are equally wide. Allocates.
-  DeviceStack(Device& device, int stack, std::vector<int> sizes, Number number, Operands operands,
+  /// `planned` outputs are packed (0: all). Allocates. Throws as parameter_table().
+  DeviceStack(Device& device, int stack, NetSpec spec, Number number, Operands operands,
               int planned = 0);
 
   int stack() const { return stack_; }
-  const std::vector<int>& sizes() const { return sizes_; }
-  /// Float32 parameters [E, parameters]: of each member, layer by layer, weight [out, in], bias
-  /// [out].
+  const NetSpec& spec() const { return spec_; }
+  /// Float32 parameters, net after net [E, P].
   float* parameters() const { return parameters_->as<float>(); }
-  std::size_t parameters_per_member() const { return per_member_; }
 
   /// Copies weights and normalisation to the device, and packs. Waits. Throws Error on another
   /// shape, or a weight that float16 does not hold.
-  void upload(const MlpWeights& weights);
-  /// The mean and std fields alone.
-  void upload_normalisation(const MlpWeights& weights);
+  void upload(const NetWeights& weights);
+  void upload_normalisation(const NetNormalisation& normalisation);
   /// Parameters back to the host; the normalisation is untouched. Waits.
-  void download(MlpWeights& weights) const;
+  void download(NetWeights& weights) const;
   /// Launches the packing of the present parameters.
   void pack();
   /// Keeps a packed copy of this order too; float32 has one order only. Allocates, does not pack.
@@ -48,15 +50,15 @@ class DeviceStack {
   int width() const { return job_.width; }
 
  private:
-  void check(const MlpWeights& weights) const;
+  std::size_t parameter_count() const { return spec_.parameters() * stack_; }
+  void check(const NetWeights& weights) const;
 
   Device& device_;
   int stack_;
-  std::vector<int> sizes_;
+  NetSpec spec_;
   Number number_;
   Operands operands_;
   int planned_;
-  std::size_t per_member_ = 0;
   std::unique_ptr<Memory> parameters_, normalisation_, staging_;
   struct Copy {
     std::unique_ptr<Memory> words, bias;

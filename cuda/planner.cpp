@@ -164,12 +164,12 @@ DevicePlanner::DevicePlanner(const PlannerConfig& config, const ProblemShape& sh
 void DevicePlanner::Impl::make_stacks(const DeviceModels& given, const DeviceOptions& options) {
   const Number number = Solver::number(config.precision);
   dynamics = std::make_unique<DeviceStack>(
-      *device, given.members->stack, given.members->sizes, number, member_operands(number, options),
+      *device, given.members->stack, given.members->spec, number, member_operands(number, options),
       shape.nx + given.outputs.reward + given.outputs.termination);
-  critics = std::make_unique<DeviceStack>(*device, given.critics->stack, given.critics->sizes,
+  critics = std::make_unique<DeviceStack>(*device, given.critics->stack, given.critics->spec,
                                           number, critic_operands(number, options));
   if (given.policy)
-    policy = std::make_unique<DeviceStack>(*device, 1, given.policy->sizes, number,
+    policy = std::make_unique<DeviceStack>(*device, 1, given.policy->spec, number,
                                            member_operands(number, options));
 }
 

@@ -15,7 +15,7 @@
 namespace softmpc::cuda {
 namespace {
 
-int hidden_layers(const DeviceStack& net) { return static_cast<int>(net.sizes().size()) - 2; }
+int hidden_layers(const DeviceStack& net) { return net.spec().depth() - 1; }
 
 KernelConstants kernel_constants(const PlannerConfig& c, const ProblemShape& s,
                                  const SolverNets& nets, bool traced) {
@@ -34,8 +34,6 @@ KernelConstants kernel_constants(const PlannerConfig& c, const ProblemShape& s,
   k.handle_terminations = c.handle_terminations;
   k.learned_reward = nets.outputs.reward;
   k.learned_termination = nets.outputs.termination;
-  k.has_termination =
-      nets.outputs.termination || (nets.reward != nullptr && nets.reward->has_termination());
   k.fixed_noise = traced;
   k.members = 1;
   if (nets.analytic_dynamics) return k;

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "kernels/train_memory.h"
+#include "net.h"
 
 namespace softmpc::cuda {
 namespace {
@@ -20,14 +21,15 @@ std::unique_ptr<Memory> TrainNet::columns(Device& device, int components, int ro
   return floats(device, static_cast<std::size_t>(components) * padded(rows));
 }
 
-TrainNet::TrainNet(Device& device, int networks, const std::vector<int>& sizes, int rows,
-                   float* parameters, float* target) {
+TrainNet::TrainNet(Device& device, int networks, const NetSpec& spec, int rows, float* parameters,
+                   float* target) {
   TrainStack& s = stack_;
   s.networks = networks;
-  s.in = sizes.front();
-  s.width = sizes[1];
-  s.hidden = static_cast<int>(sizes.size()) - 2;
-  s.out = sizes.back();
+  s.table = parameter_table(spec);
+  s.in = spec.inputs;
+  s.width = spec.layers[0].width;
+  s.hidden = spec.depth() - 1;
+  s.out = spec.outputs();
   s.rows = rows;
   s.stride = padded(rows);
   s.parameters = parameters;

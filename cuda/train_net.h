@@ -7,20 +7,21 @@
 
 #include "device.h"
 #include "kernels/train_job.h"
+#include "softmpc/net.h"
 
 namespace softmpc::cuda {
 
-/// Moments, activations and sums beside the parameters of a stack [E, parameters] (net.h).
+/// Moments, activations and sums beside the parameters of a stack [E, P] (net.h).
 class TrainNet {
  public:
   /// For batches of `rows`; `parameters` and `target` (null: none) are the caller's. Loss and goals
   /// of stack() are the caller's to set.
-  TrainNet(Device& device, int networks, const std::vector<int>& sizes, int rows, float* parameters,
+  TrainNet(Device& device, int networks, const NetSpec& spec, int rows, float* parameters,
            float* target = nullptr);
 
   TrainStack& stack() { return stack_; }
   const TrainStack& stack() const { return stack_; }
-  std::size_t parameter_count() const { return stack_.networks * stack_.per_member(); }
+  std::size_t parameter_count() const { return stack_.base(stack_.networks); }
   float* input() const { return input_->as<float>(); }
   hd::AdamStep* step() const { return once_->as<hd::AdamStep>(); }
   int* move_target() const { return reinterpret_cast<int*>(step() + 1); }

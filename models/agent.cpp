@@ -115,20 +115,20 @@ void Agent::count_transition(std::span<const float> x, std::span<const float> ac
   output_statistics_.add(row);
 }
 
-void Agent::refresh_members(MlpWeights& w, MemberOutputs outputs) const {
+void Agent::refresh_members(NetNormalisation& n, MemberOutputs outputs) const {
   if (config_.model.normalisation == Normalisation::none) return;
   const std::size_t nx = spec_.nx;
   std::vector<float> mean(nx + 1), std(nx + 1);
-  input_statistics_.write(w.input_mean, w.input_std);
+  input_statistics_.write(n.input_mean, n.input_std);
   output_statistics_.write(mean, std);
   const std::size_t regressed = nx + outputs.reward;
-  std::copy_n(mean.begin(), regressed, w.output_mean.begin());
-  std::copy_n(std.begin(), regressed, w.output_std.begin());
+  std::copy_n(mean.begin(), regressed, n.output_mean.begin());
+  std::copy_n(std.begin(), regressed, n.output_std.begin());
 }
 
-void Agent::refresh_critics(MlpWeights& w) const {
+void Agent::refresh_critics(NetNormalisation& n) const {
   if (config_.critic.normalisation == Normalisation::none) return;
-  input_statistics_.write(w.input_mean, w.input_std);
+  input_statistics_.write(n.input_mean, n.input_std);
 }
 
 void Agent::save_statistics(TensorFile& file) const {

@@ -87,8 +87,8 @@ class Agent {
   void count_transition(std::span<const float> x, std::span<const float> action,
                         std::span<const float> next, float reward);
   /// Fills the mean and std fields that the settings let follow the statistics.
-  void refresh_members(MlpWeights& weights, MemberOutputs outputs) const;
-  void refresh_critics(MlpWeights& weights) const;
+  void refresh_members(NetNormalisation& normalisation, MemberOutputs outputs) const;
+  void refresh_critics(NetNormalisation& normalisation) const;
   void save_statistics(TensorFile& file) const;
   void load_statistics(const TensorFile& file);
   /// Task, sizes and settings; no networks.

@@ -125,13 +125,13 @@ void CpuAgent::store(int environment, std::span<const float> x, std::span<const 
 
 void CpuAgent::refresh_normalisation() {
   refresh_members(ensemble_.normalisation(), ensemble_.outputs());
-  MlpWeights& critic = critics_.normalisation();
+  NetNormalisation& critic = critics_.normalisation();
   refresh_critics(critic);
   const std::size_t nx = spec_.nx;
   if (config_.critic.normalisation == Normalisation::none || !policy_) return;
-  for (MlpWeights* w : {&policy_->exported(), &policy_->exported_target()}) {
-    std::copy_n(critic.input_mean.begin(), nx, w->input_mean.begin());
-    std::copy_n(critic.input_std.begin(), nx, w->input_std.begin());
+  for (NetWeights* w : {&policy_->exported(), &policy_->exported_target()}) {
+    std::copy_n(critic.input_mean.begin(), nx, w->normalisation.input_mean.begin());
+    std::copy_n(critic.input_std.begin(), nx, w->normalisation.input_std.begin());
   }
 }
 

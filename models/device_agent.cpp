@@ -16,41 +16,21 @@ double mean_of(std::span<const double> values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
-/// Calls f(index in a checkpoint, index on the device): layer by layer weight [E, out, in], bias
-/// [E, out] against member by member.
-template <class F>
-void over_parameters(const MlpWeights& shape, const F& f) {
-  std::size_t per_member = 0;
-  for (int l = 0; l < shape.layers(); ++l)
-    per_member += static_cast<std::size_t>(shape.sizes[l + 1]) * (shape.sizes[l] + 1);
-  std::size_t at = 0, first = 0;
-  for (int l = 0; l < shape.layers(); ++l) {
-    const std::size_t out = shape.sizes[l + 1];
-    for (const std::size_t count : {out * shape.sizes[l], out}) {
-      for (int e = 0; e < shape.stack; ++e)
-        for (std::size_t i = 0; i < count; ++i) f(at++, e * per_member + first + i);
-      first += count;
-    }
-  }
-}
-
-std::vector<float> to_checkpoint(const MlpWeights& shape, const std::vector<float>& device) {
+std::vector<float> to_checkpoint(const NetWeights& shape, const std::vector<float>& device) {
   std::vector<float> values(device.size());
-  over_parameters(shape, [&](std::size_t to, std::size_t from) { values[to] = device[from]; });
+  from_net_order(shape.spec, shape.stack, device, values);
   return values;
 }
 
-std::vector<float> from_checkpoint(const MlpWeights& shape, const TensorFile& file,
+std::vector<float> from_checkpoint(const NetWeights& shape, const TensorFile& file,
                                    const std::string& name) {
-  std::size_t count = 0;
-  over_parameters(shape, [&](std::size_t, std::size_t) { ++count; });
-  const std::vector<float> stored = get<float>(file, name, count);
-  std::vector<float> values(count);
-  over_parameters(shape, [&](std::size_t from, std::size_t to) { values[to] = stored[from]; });
+  const std::vector<float> stored = get<float>(file, name, shape.parameters.size());
+  std::vector<float> values(stored.size());
+  to_net_order(shape.spec, shape.stack, stored, values);
   return values;
 }
 
-void put_stack(TensorFile& file, const std::string& name, const MlpWeights& shape,
+void put_stack(TensorFile& file, const std::string& name, const NetWeights& shape,
                const cuda::StackState& s, std::int64_t steps) {
   put(file, name + ".parameters", to_checkpoint(shape, s.parameters));
   put(file, name + ".adam_mean", to_checkpoint(shape, s.mean));
@@ -59,22 +39,15 @@ void put_stack(TensorFile& file, const std::string& name, const MlpWeights& shap
 }
 
 cuda::StackState get_stack(const TensorFile& file, const std::string& name,
-                           const MlpWeights& shape) {
+                           const NetWeights& shape) {
   return {from_checkpoint(shape, file, name + ".parameters"),
           from_checkpoint(shape, file, name + ".adam_mean"),
           from_checkpoint(shape, file, name + ".adam_variance")};
 }
 
-MlpWeights start_weights(int stack, const std::vector<int>& sizes, std::uint64_t seed,
-                         Network network) {
-  MlpWeights w = MlpWeights::zeros(stack, sizes);
-  const std::vector<float> values = initial_parameters(stack, sizes, seed, network);
-  auto from = values.begin();
-  for (int l = 0; l < w.layers(); ++l)
-    for (auto* v : {&w.weight[l], &w.bias[l]}) {
-      std::copy_n(from, v->size(), v->begin());
-      from += static_cast<std::ptrdiff_t>(v->size());
-    }
+NetWeights start_weights(int stack, const NetSpec& spec, std::uint64_t seed, Network network) {
+  NetWeights w = NetWeights::zeros(stack, spec);
+  w.parameters = initial_parameters(stack, spec, seed, network);
   return w;
 }
 
@@ -97,9 +70,9 @@ DeviceAgent::DeviceAgent(const Config& config, const Task& task, ThreadPool& poo
     : Agent(config, task, pool),
       outputs_(learned_outputs(config, spec_)),
       members_(start_weights(config.model.members,
-                             member_sizes(config.model, spec_.nx, spec_.nu, outputs_),
+                             member_spec(config.model, spec_.nx, spec_.nu, outputs_),
                              config.trainer.seed, kMembers)),
-      critics_(start_weights(config.critic.count, critic_sizes(config.critic, spec_.nx, spec_.nu),
+      critics_(start_weights(config.critic.count, critic_spec(config.critic, spec_.nx, spec_.nu),
                              config.trainer.seed, kCritics)),
       trainer_(std::make_unique<cuda::DeviceTrainer>(
           config,
@@ -133,14 +106,14 @@ void DeviceAgent::store(int environment, std::span<const float> x, std::span<con
 /// The device works on while the environments step; what it found is counted one step later.
 void DeviceAgent::learn(Round round, const Simulation* beside, UpdateSums& sums) {
   if (normalises()) {
-    refresh_members(members_, outputs_);
-    refresh_critics(critics_);
-    trainer_->set_batch_normalisation(members_, critics_);
+    refresh_members(members_.normalisation, outputs_);
+    refresh_critics(critics_.normalisation);
+    trainer_->set_batch_normalisation(members_.normalisation, critics_.normalisation);
   }
   if (round.critic && config_.targets.warm_start)
     for (std::int64_t slot : critic_batch_.slot) replay_.mark_plan(slot);
   trainer_->update(round.critic, round.model);
-  if (normalises()) trainer_->set_net_normalisation(members_, critics_);
+  if (normalises()) trainer_->set_net_normalisation(members_.normalisation, critics_.normalisation);
   if (beside) pool_.run(beside->environments, [&](int e, int) { beside->step(e); });
   add(sums, trainer_->take_sums());
 }
@@ -205,9 +178,9 @@ void DeviceAgent::load(const TensorFile& file) {
   load_statistics(file);
   replay_.restore(state.added);
   trainer_->write_state(state);
-  refresh_members(members_, outputs_);
-  refresh_critics(critics_);
-  trainer_->set_net_normalisation(members_, critics_);
+  refresh_members(members_.normalisation, outputs_);
+  refresh_critics(critics_.normalisation);
+  trainer_->set_net_normalisation(members_.normalisation, critics_.normalisation);
 }
 
 void DeviceAgent::replay_restored() {

@@ -34,11 +34,11 @@ class FusedMlp {
  public:
   /// `spare`: updates write to a second copy of the weights, which publish() makes the present one;
   /// else in place. `planned`: how many outputs the planner reads; 0: all.
-  FusedMlp(int stack, std::vector<int> sizes, double learning_rate, bool spare = false,
-           int planned = 0, Precision precision = Precision::float32);
+  FusedMlp(int stack, NetSpec spec, double learning_rate, bool spare = false, int planned = 0,
+           Precision precision = Precision::float32);
 
   int stack() const { return stack_; }
-  const std::vector<int>& sizes() const { return sizes_; }
+  const NetSpec& spec() const { return spec_; }
   /// The weights that planners read; of two copies, `copy` says which.
   const std::shared_ptr<PackedMlp>& net(int copy = 0) const { return net_[copy]; }
   /// The copy that is present now.
@@ -57,10 +57,13 @@ class FusedMlp {
   const float* input_gradient(int index, const TrainBlock& input, TrainScratch& scratch) const;
   /// Counts an Adam step; after it each network descends once.
   void begin_step() { ++steps_; }
-  /// Makes what descend() wrote the present weights, with the mean and std fields of `weights`.
-  void publish(const MlpWeights& weights);
+  /// Makes what descend() wrote the present weights, with this normalisation.
+  void publish(const NetNormalisation& normalisation);
 
-  /// Parameters and moments, for checkpoints: per layer weight [E, out, in], bias [E, out].
+  /// The present parameters, with this normalisation.
+  NetWeights weights(const NetNormalisation& normalisation) const;
+
+  /// Parameters and moments, for checkpoints: in the order of NetWeights::parameters.
   void save(TensorFile& file, const std::string& name) const;
   void load(const TensorFile& file, const std::string& name);
   /// The same for a network that is not trained itself: its parameters alone.
@@ -73,17 +76,12 @@ class FusedMlp {
   cpu::PackedLayer linear(int index, std::size_t l) const;
 
   int stack_;
-  std::vector<int> sizes_;
+  NetSpec spec_;
   double learning_rate_;
   std::shared_ptr<PackedMlp> net_[2];
   int copies_, active_ = 0;
   mutable cpu::AlignedFloats mean_, variance_;  // [E, floats] like the parameters
   std::int64_t steps_ = 0;
 };
-
-/// Parameters of a packed stack in the order of checkpoints, and back.
-std::vector<float> flat_parameters(const PackedShape& shape, int stack, const float* packed);
-void set_flat_parameters(const PackedShape& shape, int stack, const std::vector<float>& flat,
-                         float* packed);
 
 }  // namespace softmpc

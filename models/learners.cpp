@@ -23,25 +23,25 @@ void normalised_row(const std::vector<float>& rows, int width, int from, int cou
 
 }  // namespace
 
-void network_input(const MlpWeights& net, const std::vector<float>& x, const std::vector<float>& a,
-                   int count, TrainBlock& block) {
+void network_input(const NetNormalisation& normalisation, const std::vector<float>& x,
+                   const std::vector<float>& a, int count, TrainBlock& block) {
   const int nx = static_cast<int>(x.size()) / count, nu = static_cast<int>(a.size()) / count;
   block.resize(nx + nu, count);
   for (int i = 0; i < nx + nu; ++i) {
     const bool state = i < nx;
-    normalised_row(state ? x : a, state ? nx : nu, state ? i : i - nx, count, net.input_mean[i],
-                   net.input_std[i], block.row(i));
+    normalised_row(state ? x : a, state ? nx : nu, state ? i : i - nx, count,
+                   normalisation.input_mean[i], normalisation.input_std[i], block.row(i));
   }
 }
 
-std::vector<int> member_sizes(const ModelConfig& config, int nx, int nu, MemberOutputs outputs) {
+NetSpec member_spec(const ModelConfig& config, int nx, int nu, MemberOutputs outputs) {
   const int variances = config.loss == Loss::gaussian_nll ? nx + outputs.reward : 0;
-  return layer_sizes(nx + nu, config.width, config.layers,
-                     nx + outputs.reward + outputs.termination + variances);
+  return NetSpec::mlp(nx + nu, config.width, config.layers,
+                      nx + outputs.reward + outputs.termination + variances);
 }
 
-std::vector<int> critic_sizes(const CriticConfig& config, int nx, int nu) {
-  return layer_sizes(nx + nu, config.width, config.layers, 1);
+NetSpec critic_spec(const CriticConfig& config, int nx, int nu) {
+  return NetSpec::mlp(nx + nu, config.width, config.layers, 1);
 }
 
 EnsembleLearner::EnsembleLearner(const ModelConfig& config, int nx, int nu, MemberOutputs outputs,
@@ -50,16 +50,16 @@ EnsembleLearner::EnsembleLearner(const ModelConfig& config, int nx, int nu, Memb
       nx_(nx),
       nu_(nu),
       outputs_(outputs),
-      net_(config.members, member_sizes(config, nx, nu, outputs), config.learning_rate,
+      net_(config.members, member_spec(config, nx, nu, outputs), config.learning_rate,
            /*spare=*/true, nx + outputs.reward + outputs.termination, precision),
-      normalisation_(MlpWeights::zeros(config.members, net_.sizes())),
+      normalisation_(NetNormalisation::identity(net_.spec())),
       loss_(config.members) {
   net_.initialise(seed, kMembers);
 }
 
 void EnsembleLearner::prepare(const ReplayBatch& batch) {
   const int n = batch.size, regressed = nx_ + outputs_.reward;
-  const MlpWeights& w = normalisation_;
+  const NetNormalisation& w = normalisation_;
   network_input(w, batch.x, batch.a, n, input_);
   target_.resize(regressed, n);
   std::vector<float> change(batch.next);
@@ -103,11 +103,7 @@ double EnsembleLearner::finish() {
   return std::accumulate(loss_.begin(), loss_.end(), 0.0);
 }
 
-MlpWeights EnsembleLearner::weights() const {
-  MlpWeights weights = normalisation_;
-  net_.net(net_.active())->read(weights);
-  return weights;
-}
+NetWeights EnsembleLearner::weights() const { return net_.weights(normalisation_); }
 
 void EnsembleLearner::load(const TensorFile& file) {
   net_.load(file, "members");
@@ -118,9 +114,9 @@ CriticLearner::CriticLearner(const CriticConfig& config, int nx, int nu, std::ui
     : config_(config),
       nx_(nx),
       nu_(nu),
-      net_(config.count, critic_sizes(config, nx, nu), config.learning_rate),
-      target_(config.count, net_.sizes(), config.learning_rate),
-      normalisation_(MlpWeights::zeros(config.count, net_.sizes())) {
+      net_(config.count, critic_spec(config, nx, nu), config.learning_rate),
+      target_(config.count, net_.spec(), config.learning_rate),
+      normalisation_(NetNormalisation::identity(net_.spec())) {
   net_.initialise(seed, kCritics);
   target_.initialise(seed, kCritics);
 }
@@ -143,7 +139,7 @@ double CriticLearner::update(const ReplayBatch& batch, const std::vector<float>&
     net_.descend(c, input_, scratch_);
   }
   if (updates_ % config_.target_interval == 0) {
-    const std::size_t count = net_.net()->shape().floats * critics;
+    const std::size_t count = net_.net()->layout().floats() * critics;
     const float* online = net_.net()->network(0);
     float* target = target_.net()->network(0);
     const float tau = static_cast<float>(config_.tau);
@@ -184,11 +180,7 @@ void CriticLearner::publish() {
   target_.net()->set_normalisation(normalisation_);
 }
 
-MlpWeights CriticLearner::weights() const {
-  MlpWeights weights = normalisation_;
-  net_.net()->read(weights);
-  return weights;
-}
+NetWeights CriticLearner::weights() const { return net_.weights(normalisation_); }
 
 void CriticLearner::save(TensorFile& file) const {
   net_.save(file, "critics");

@@ -13,13 +13,13 @@
 
 namespace softmpc {
 
-/// Rows of [x, a] as columns, normalised as `net` says.
-void network_input(const MlpWeights& net, const std::vector<float>& x, const std::vector<float>& a,
-                   int count, TrainBlock& block);
+/// Rows of [x, a] as columns, normalised.
+void network_input(const NetNormalisation& normalisation, const std::vector<float>& x,
+                   const std::vector<float>& a, int count, TrainBlock& block);
 
-/// Layer widths of a member: the state change, then what `outputs` and the loss add.
-std::vector<int> member_sizes(const ModelConfig& config, int nx, int nu, MemberOutputs outputs);
-std::vector<int> critic_sizes(const CriticConfig& config, int nx, int nu);
+/// A member's net: the state change, then what `outputs` and the loss add.
+NetSpec member_spec(const ModelConfig& config, int nx, int nu, MemberOutputs outputs);
+NetSpec critic_spec(const CriticConfig& config, int nx, int nu);
 
 /// E models of the state change, and of reward and termination where they are learned. One update
 /// is prepare(), then update_member() for every member in any order and on any thread, then
@@ -38,9 +38,9 @@ class EnsembleLearner {
   MemberOutputs outputs() const { return outputs_; }
   const std::shared_ptr<PackedMlp>& net(int copy) const { return net_.net(copy); }
   int active() const { return net_.active(); }
-  /// Its mean and std fields are the caller's to set.
-  MlpWeights& normalisation() { return normalisation_; }
-  MlpWeights weights() const;
+  /// The caller's to set.
+  NetNormalisation& normalisation() { return normalisation_; }
+  NetWeights weights() const;
   void save(TensorFile& file) const { net_.save(file, "members"); }
   void load(const TensorFile& file);
 
@@ -49,7 +49,7 @@ class EnsembleLearner {
   int nx_, nu_;
   MemberOutputs outputs_;
   FusedMlp net_;
-  MlpWeights normalisation_;
+  NetNormalisation normalisation_;
   TrainBlock input_, target_, terminated_;
   std::vector<double> loss_;  // [E] sums
 };
@@ -72,12 +72,12 @@ class CriticLearner {
   std::int64_t updates() const { return updates_; }
   const std::shared_ptr<PackedMlp>& net() const { return net_.net(); }
   const std::shared_ptr<PackedMlp>& target() const { return target_.net(); }
-  /// Its mean and std fields are the caller's to set, of critics and targets alike.
-  MlpWeights& normalisation() { return normalisation_; }
-  const MlpWeights& normalisation() const { return normalisation_; }
+  /// The caller's to set, of critics and targets alike.
+  NetNormalisation& normalisation() { return normalisation_; }
+  const NetNormalisation& normalisation() const { return normalisation_; }
   /// Hands the normalisation to the planners' critics.
   void publish();
-  MlpWeights weights() const;
+  NetWeights weights() const;
   void save(TensorFile& file) const;
   void load(const TensorFile& file);
 
@@ -85,7 +85,7 @@ class CriticLearner {
   CriticConfig config_;
   int nx_, nu_;
   FusedMlp net_, target_;
-  MlpWeights normalisation_;
+  NetNormalisation normalisation_;
   std::int64_t updates_ = 0;
   TrainBlock input_, y_;
   TrainScratch scratch_;

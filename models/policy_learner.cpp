@@ -24,10 +24,10 @@ PolicyLearner::PolicyLearner(const PolicyConfig& config, int nx, std::vector<flo
     : config_(config),
       low_(std::move(low)),
       high_(std::move(high)),
-      net_(1, layer_sizes(nx, config.width, config.layers, static_cast<int>(low_.size()))),
-      target_(1, net_.sizes()),
+      net_(1, NetSpec::mlp(nx, config.width, config.layers, static_cast<int>(low_.size()))),
+      target_(1, net_.spec()),
       adam_(net_.parameters(), config.learning_rate),
-      exported_(MlpWeights::zeros(1, net_.sizes())),
+      exported_(NetWeights::zeros(1, net_.spec())),
       exported_target_(exported_) {
   const std::int64_t nu = static_cast<std::int64_t>(low_.size());
   mid_ = (borrow(high_, {nu}) + borrow(low_, {nu})) * 0.5;
@@ -44,8 +44,8 @@ at::Tensor PolicyLearner::squash(const at::Tensor& tanh_output) const {
 /// States as a normalised batch [1, N, nx].
 at::Tensor PolicyLearner::input(const std::vector<float>& x, int rows) const {
   const std::int64_t nx = static_cast<std::int64_t>(x.size()) / rows;
-  const at::Tensor mean = borrow(exported_.input_mean, {nx});
-  const at::Tensor std = borrow(exported_.input_std, {nx});
+  const at::Tensor mean = borrow(exported_.normalisation.input_mean, {nx});
+  const at::Tensor std = borrow(exported_.normalisation.input_std, {nx});
   return ((borrow(x, {rows, nx}) - mean) / std).unsqueeze(0);
 }
 

@@ -23,9 +23,9 @@ class PolicyLearner {
   /// mu(x) or mu_target(x) for `rows` states: [N, nu].
   std::vector<float> act(const std::vector<float>& x, int rows, bool target);
 
-  MlpWeights& exported() { return exported_; }
-  const MlpWeights& exported() const { return exported_; }
-  MlpWeights& exported_target() { return exported_target_; }
+  NetWeights& exported() { return exported_; }
+  const NetWeights& exported() const { return exported_; }
+  NetWeights& exported_target() { return exported_target_; }
   void export_weights();
   void save(TensorFile& file) const;
   void load(const TensorFile& file);
@@ -39,7 +39,7 @@ class PolicyLearner {
   at::Tensor mid_, half_;  // [nu]
   StackedMlp net_, target_;
   Adam adam_;
-  MlpWeights exported_, exported_target_;
+  NetWeights exported_, exported_target_;
 };
 
 }  // namespace softmpc

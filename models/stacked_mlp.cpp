@@ -9,33 +9,31 @@
 
 namespace softmpc {
 
-StackedMlp::StackedMlp(int stack, std::vector<int> sizes, at::ScalarType type)
-    : stack_(stack), sizes_(std::move(sizes)) {
-  std::int64_t total = 0;
-  for (std::size_t l = 1; l < sizes_.size(); ++l)
-    total += static_cast<std::int64_t>(stack_) * sizes_[l] * (sizes_[l - 1] + 1);
+StackedMlp::StackedMlp(int stack, NetSpec spec, at::ScalarType type)
+    : stack_(stack), spec_(std::move(spec)) {
+  const auto total = static_cast<std::int64_t>(spec_.parameters()) * stack_;
   parameters_ = at::zeros({total}, type);
   gradient_ = at::zeros({total}, type);
   make_views();
 }
 
 void StackedMlp::make_views() {
-  std::int64_t at = 0;
-  for (std::size_t l = 1; l < sizes_.size(); ++l) {
-    const std::int64_t in = sizes_[l - 1], out = sizes_[l];
-    for (auto [flat, weight, bias] : {std::tuple{&parameters_, &weight_, &bias_},
-                                      std::tuple{&gradient_, &weight_gradient_, &bias_gradient_}}) {
-      weight->push_back(flat->narrow(0, at, stack_ * out * in).view({stack_, out, in}));
-      bias->push_back(flat->narrow(0, at + stack_ * out * in, stack_ * out).view({stack_, 1, out}));
-    }
-    at += stack_ * out * (in + 1);
-  }
+  spec_.for_each_slot([&](const ParameterSlot& slot) {
+    const std::int64_t first = static_cast<std::int64_t>(slot.offset) * stack_,
+                       count = static_cast<std::int64_t>(slot.size()) * stack_;
+    const bool matrix = slot.part == Part::weight;
+    const std::vector<std::int64_t> shape = {stack_, matrix ? slot.rows : 1,
+                                             matrix ? slot.cols : slot.rows};
+    (matrix ? weight_ : bias_).push_back(parameters_.narrow(0, first, count).view(shape));
+    (matrix ? weight_gradient_ : bias_gradient_)
+        .push_back(gradient_.narrow(0, first, count).view(shape));
+  });
   input_.resize(weight_.size());
   pre_.resize(weight_.size());
 }
 
 void StackedMlp::initialise(std::uint64_t seed, std::uint32_t network) {
-  const std::vector<float> values = initial_parameters(stack_, sizes_, seed, network);
+  const std::vector<float> values = initial_parameters(stack_, spec_, seed, network);
   parameters_.copy_(borrow(values, {static_cast<std::int64_t>(values.size())}));
 }
 
@@ -60,13 +58,9 @@ at::Tensor StackedMlp::backward(const at::Tensor& dy, bool input_gradient) {
   return input_gradient ? dz : at::Tensor();
 }
 
-void StackedMlp::export_to(MlpWeights& weights) const {
-  for (std::size_t l = 0; l < weight_.size(); ++l) {
-    std::memcpy(weights.weight[l].data(), weight_[l].data_ptr<float>(),
-                weights.weight[l].size() * sizeof(float));
-    std::memcpy(weights.bias[l].data(), bias_[l].data_ptr<float>(),
-                weights.bias[l].size() * sizeof(float));
-  }
+void StackedMlp::export_to(NetWeights& weights) const {
+  std::memcpy(weights.parameters.data(), parameters_.data_ptr<float>(),
+              weights.parameters.size() * sizeof(float));
 }
 
 Adam::Adam(const at::Tensor& parameters, double learning_rate)

@@ -16,10 +16,10 @@ namespace softmpc {
 
 class StackedMlp {
  public:
-  StackedMlp(int stack, std::vector<int> sizes, at::ScalarType type = at::kFloat);
+  StackedMlp(int stack, NetSpec spec, at::ScalarType type = at::kFloat);
 
   int stack() const { return stack_; }
-  const std::vector<int>& sizes() const { return sizes_; }
+  const NetSpec& spec() const { return spec_; }
 
   /// initial_parameters().
   void initialise(std::uint64_t seed, std::uint32_t network);
@@ -39,13 +39,13 @@ class StackedMlp {
   at::Tensor bias_gradient(int layer) const { return bias_gradient_[layer]; }
 
   /// Copies the weights (not the normalisation) to plain arrays of the same shape; no allocation.
-  void export_to(MlpWeights& weights) const;
+  void export_to(NetWeights& weights) const;
 
  private:
   void make_views();
 
   int stack_;
-  std::vector<int> sizes_;
+  NetSpec spec_;
   at::Tensor parameters_, gradient_;  // [P]
   std::vector<at::Tensor> weight_, bias_, weight_gradient_, bias_gradient_;
   std::vector<at::Tensor> input_, pre_;  // per layer: its input, its output before SiLU

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "softmpc/train/update_times.h"
+#include "update_times.h"
 
 #include <chrono>
 
@@ -44,11 +44,11 @@ struct TorchUpdate {
   Adam adam;
   at::Tensor input, target;
 
-  TorchUpdate(int stack, const std::vector<int>& sizes, double rate, int rows)
-      : net(stack, sizes), adam(net.parameters(), rate) {
+  TorchUpdate(int stack, const NetSpec& spec, double rate, int rows)
+      : net(stack, spec), adam(net.parameters(), rate) {
     net.initialise(1, kMembers);
-    input = at::arange(rows * sizes.front(), at::kFloat).sin_().view({1, rows, sizes.front()});
-    target = at::arange(rows * sizes.back(), at::kFloat).cos_().view({1, rows, sizes.back()});
+    input = at::arange(rows * spec.inputs, at::kFloat).sin_().view({1, rows, spec.inputs});
+    target = at::arange(rows * spec.outputs(), at::kFloat).cos_().view({1, rows, spec.outputs()});
   }
   void operator()() {
     const at::Tensor e = net.forward(input) - target;
@@ -68,9 +68,9 @@ UpdateTimes time_updates(const Config& config, int nx, int nu, int rounds) {
   const ReplayBatch model_batch = random_batch(m.batch_size, nx, nu);
   const ReplayBatch critic_batch = random_batch(c.batch_size, nx, nu);
   const std::vector<float> y = random_values(c.batch_size, 4);
-  TorchUpdate torch_model(m.members, layer_sizes(nx + nu, m.width, m.layers, nx), m.learning_rate,
+  TorchUpdate torch_model(m.members, NetSpec::mlp(nx + nu, m.width, m.layers, nx), m.learning_rate,
                           m.batch_size);
-  TorchUpdate torch_critic(c.count, layer_sizes(nx + nu, c.width, c.layers, 1), c.learning_rate,
+  TorchUpdate torch_critic(c.count, NetSpec::mlp(nx + nu, c.width, c.layers, 1), c.learning_rate,
                            c.batch_size);
   TrainScratch scratch;
   double q = 0;

@@ -31,9 +31,15 @@ std::string sizes_text(const Bundle& b) {
   return "nx " + std::to_string(b.nx) + ", nu " + std::to_string(b.nu);
 }
 
-void check_net(const MlpWeights& net, const std::string& what, int inputs, int outputs_least,
+void check_net(const NetWeights& net, const std::string& what, int inputs, int outputs_least,
                int outputs_most, const Bundle& b) {
   net.validate(what);
+  for (int l = 0; l < net.layers(); ++l) {
+    const Activation stored = l + 1 < net.layers() ? Activation::silu : Activation::none;
+    require(net.spec.layers[static_cast<std::size_t>(l)].activation == stored,
+            what + ", layer " + std::to_string(l + 1) +
+                ": a bundle holds nets with SiLU between layers and a linear head");
+  }
   require(net.inputs() == inputs, what + ": has " + std::to_string(net.inputs()) + " inputs, " +
                                       std::to_string(inputs) + " are needed (" + sizes_text(b) +
                                       ")");
@@ -111,19 +117,18 @@ void put_vector(TensorFile& file, const std::string& name, const std::vector<flo
   file.tensors[name] = Tensor::of<float>({static_cast<std::int64_t>(values.size())}, values);
 }
 
-void put_net(TensorFile& file, const std::string& name, const MlpWeights& net) {
-  for (int l = 0; l < net.layers(); ++l) {
-    const auto at = static_cast<std::size_t>(l);
-    const std::int64_t in = net.sizes[at], out = net.sizes[at + 1];
-    const std::string number = std::to_string(l + 1);
-    file.tensors[name + ".weight" + number] =
-        Tensor::of<float>({net.stack, out, in}, net.weight[at]);
-    file.tensors[name + ".bias" + number] = Tensor::of<float>({net.stack, out}, net.bias[at]);
-  }
-  put_vector(file, name + ".input_mean", net.input_mean);
-  put_vector(file, name + ".input_std", net.input_std);
-  put_vector(file, name + ".output_mean", net.output_mean);
-  put_vector(file, name + ".output_std", net.output_std);
+void put_net(TensorFile& file, const std::string& name, const NetWeights& net) {
+  net.spec.for_each_slot([&](const ParameterSlot& slot) {
+    const auto values = net.slot(slot.layer, slot.part);
+    std::vector<std::int64_t> shape = {net.stack, slot.rows};
+    if (slot.part == Part::weight) shape.push_back(slot.cols);
+    file.tensors[name + "." + slot.name()] =
+        Tensor::of<float>(std::move(shape), {values.begin(), values.end()});
+  });
+  put_vector(file, name + ".input_mean", net.normalisation.input_mean);
+  put_vector(file, name + ".input_std", net.normalisation.input_std);
+  put_vector(file, name + ".output_mean", net.normalisation.output_mean);
+  put_vector(file, name + ".output_std", net.normalisation.output_std);
 }
 
 /// The floats by their shortest names: 0.4, and not 0.4000000059604645.
@@ -197,16 +202,20 @@ class NetReader {
 
   bool has(const std::string& name) const { return tensors_.count(name + ".weight1") != 0; }
 
-  MlpWeights take_net(const std::string& name) {
-    MlpWeights net;
-    for (int l = 1; l == 1 || tensors_.count(name + ".weight" + std::to_string(l)) != 0; ++l) {
-      take_layer(name, std::to_string(l), net);
-    }
+  NetWeights take_net(const std::string& name) {
+    NetWeights net = read_shape(name);
+    net.spec.for_each_slot([&](const ParameterSlot& slot) {
+      std::vector<std::int64_t> shape = {net.stack, slot.rows};
+      if (slot.part == Part::weight) shape.push_back(slot.cols);
+      const std::vector<float> values = take(name + "." + slot.name(), shape);
+      net.parameters.insert(net.parameters.end(), values.begin(), values.end());
+    });
+    NetNormalisation& n = net.normalisation;
     const int in = net.inputs(), out = net.outputs();
-    net.input_mean = take(name + ".input_mean", {in});
-    net.input_std = take(name + ".input_std", {in});
-    net.output_mean = take(name + ".output_mean", {out});
-    net.output_std = take(name + ".output_std", {out});
+    n.input_mean = take(name + ".input_mean", {in});
+    n.input_std = take(name + ".input_std", {in});
+    n.output_mean = take(name + ".output_mean", {out});
+    n.output_std = take(name + ".output_std", {out});
     return net;
   }
 
@@ -215,23 +224,25 @@ class NetReader {
   }
 
  private:
-  void take_layer(const std::string& name, const std::string& number, MlpWeights& net) {
-    const std::string weight = name + ".weight" + number;
-    const Tensor& tensor = find(weight);
-    require(tensor.shape.size() == 3, "tensor " + weight + ": its shape is not [E, out, in]");
-    for (const std::int64_t size : tensor.shape) {
-      require(size > 0 && size <= kWidest, "tensor " + weight + ": its shape is out of range");
+  /// Stack and layers, as the weights' shapes tell them; SiLU between layers.
+  NetWeights read_shape(const std::string& name) const {
+    NetWeights net;
+    for (int l = 1; l == 1 || tensors_.count(name + ".weight" + std::to_string(l)) != 0; ++l) {
+      const std::string number = std::to_string(l), weight = name + ".weight" + number;
+      const Tensor& tensor = find(weight);
+      require(tensor.shape.size() == 3, "tensor " + weight + ": its shape is not [E, out, in]");
+      for (const std::int64_t size : tensor.shape) {
+        require(size > 0 && size <= kWidest, "tensor " + weight + ": its shape is out of range");
+      }
+      if (l == 1) {
+        net.stack = static_cast<int>(tensor.shape[0]);
+        net.spec.inputs = static_cast<int>(tensor.shape[2]);
+      }
+      net.spec.layers.push_back({static_cast<int>(tensor.shape[1]), Activation::silu,
+                                 tensors_.count(name + ".norm_scale" + number) != 0});
     }
-    const int stack = static_cast<int>(tensor.shape[0]);
-    const int out = static_cast<int>(tensor.shape[1]);
-    const int in = static_cast<int>(tensor.shape[2]);
-    if (net.sizes.empty()) {
-      net.stack = stack;
-      net.sizes.push_back(in);
-    }
-    net.weight.push_back(take(weight, {net.stack, out, net.sizes.back()}));
-    net.bias.push_back(take(name + ".bias" + number, {net.stack, out}));
-    net.sizes.push_back(out);
+    net.spec.layers.back().activation = Activation::none;
+    return net;
   }
 
   const Tensor& find(const std::string& name) const {

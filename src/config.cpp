@@ -10,8 +10,8 @@
 #include <utility>
 
 #include "config_fields.h"
+#include "nearest.h"
 #include "softmpc/error.h"
-#include "softmpc/nearest.h"
 
 namespace softmpc {
 namespace {

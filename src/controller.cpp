@@ -21,7 +21,7 @@ class CpuSolver final : public PlanSolver {
   CpuSolver(const Bundle& bundle, const RewardModel* reward, const ControllerOptions& options)
       : pool_(options.threads),
         dynamics_(bundle.members, bundle.nx, bundle.nu, bundle.outputs,
-                  resolve_precision(bundle.config.planner.precision, bundle.members.sizes)),
+                  resolve_precision(bundle.config.planner.precision, bundle.members.spec)),
         value_(bundle.critics, bundle.nx, bundle.nu),
         planner_(bundle.config.planner, shape_of(bundle), &pool_) {
     if (bundle.policy)

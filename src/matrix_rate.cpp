@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Plain products by the dense kernels.
-#include "softmpc/matrix_rate.h"
+#include "matrix_rate.h"
 
 #include <algorithm>
 #include <chrono>
@@ -45,7 +45,7 @@ struct MatrixRate::Impl {
                                     .pairs = block.pairs.data(),
                                     .in = kSize,
                                     .out = kSize,
-                                    .activation = cpu::Activation::none};
+                                    .activation = Activation::none};
     const auto& kernels = cpu::kernels();
     if (precision == Precision::bfloat16)
       kernels.dense_bf16(layer, block.narrow.data(), kWide, block.y.data(), nullptr, kWide, kWide);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Edit distance over short names.
-#include "softmpc/nearest.h"
+#include "nearest.h"
 
 #include <algorithm>
 #include <cstddef>

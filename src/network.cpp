@@ -34,64 +34,6 @@ void require(bool ok, const std::string& what) {
 
 }  // namespace
 
-std::vector<int> layer_sizes(int in, int width, int layers, int out) {
-  std::vector<int> sizes = {in};
-  sizes.insert(sizes.end(), layers, width);
-  sizes.push_back(out);
-  return sizes;
-}
-
-MlpWeights MlpWeights::zeros(int stack, std::vector<int> sizes) {
-  require(stack > 0, "network: a stack of " + std::to_string(stack) + " networks is not possible");
-  require(sizes.size() >= 2, "network: needs an input and an output size");
-  for (int size : sizes)
-    require(size > 0, "network: layer size " + std::to_string(size) + " is not positive");
-  MlpWeights w;
-  w.stack = stack;
-  w.sizes = std::move(sizes);
-  for (int l = 0; l < w.layers(); ++l) {
-    w.weight.emplace_back(static_cast<std::size_t>(stack) * w.sizes[l + 1] * w.sizes[l]);
-    w.bias.emplace_back(static_cast<std::size_t>(stack) * w.sizes[l + 1]);
-  }
-  w.input_mean.assign(w.inputs(), 0.0f);
-  w.input_std.assign(w.inputs(), 1.0f);
-  w.output_mean.assign(w.outputs(), 0.0f);
-  w.output_std.assign(w.outputs(), 1.0f);
-  return w;
-}
-
-void MlpWeights::validate_shape(const std::string& what) const {
-  // texts are put together on failure only: update() calls this and must not allocate
-  const auto fail = [&](const std::string& text) { throw Error(what + text); };
-  if (stack <= 0 || sizes.size() < 2) fail(": no layers");
-  if (static_cast<int>(weight.size()) != layers() || static_cast<int>(bias.size()) != layers())
-    fail(": number of layers differs from its sizes");
-  for (int l = 0; l < layers(); ++l) {
-    const std::size_t out = static_cast<std::size_t>(stack) * sizes[l + 1];
-    const bool right = weight[l].size() == out * sizes[l] && bias[l].size() == out;
-    if (!right)
-      fail(std::string(", layer ").append(std::to_string(l + 1)) +
-           ": weight or bias has the wrong size");
-  }
-  if (static_cast<int>(input_mean.size()) != inputs() || input_std.size() != input_mean.size() ||
-      static_cast<int>(output_mean.size()) != outputs() || output_std.size() != output_mean.size())
-    fail(": normalisation has the wrong size");
-}
-
-void MlpWeights::validate(const std::string& what) const {
-  validate_shape(what);
-  const auto finite = [](const std::vector<float>& v) {
-    return std::all_of(v.begin(), v.end(), [](float x) { return std::isfinite(x); });
-  };
-  for (int l = 0; l < layers(); ++l)
-    require(finite(weight[l]) && finite(bias[l]),
-            what + ", layer " + std::to_string(l + 1) + ": holds a NaN or infinity");
-  require(finite(input_mean) && finite(output_mean) && finite(output_std),
-          what + ": normalisation holds a NaN or infinity");
-  for (float std : input_std)  // infinity masks an input
-    require(std > 0, what + ": input_std must be positive, or infinite to mask an input");
-}
-
 namespace {
 
 /// Seconds of one evaluation, the least of several.
@@ -109,14 +51,14 @@ double time_of(const PackedMlp& net, int lanes) {
 
 }  // namespace
 
-Precision resolve_precision(Precision wanted, const std::vector<int>& sizes) {
+Precision resolve_precision(Precision wanted, const NetSpec& spec) {
   if (wanted == Precision::float16)
     throw UsageError(
         "planner.precision: float16 needs a CUDA device; a CPU computes float32 or bfloat16");
   if (wanted != Precision::automatic) return wanted;
-  const MlpWeights weights = MlpWeights::zeros(1, sizes);
+  const NetWeights weights = NetWeights::zeros(1, spec);
   const auto seconds = [&](Precision precision) {
-    return time_of(PackedMlp(weights, cpu::Activation::none, 0, precision), 3 * cpu::kLanes);
+    return time_of(PackedMlp(weights, Activation::none, 0, precision), 3 * cpu::kLanes);
   };
   // float32 is exact: the other must be worth it
   return seconds(Precision::bfloat16) < 0.9 * seconds(Precision::float32) ? Precision::bfloat16
@@ -126,7 +68,7 @@ Precision resolve_precision(Precision wanted, const std::vector<int>& sizes) {
 Precision resolve_precision(const Config& config, int nx, int nu) {
   const ModelConfig& model = config.model;
   return resolve_precision(config.planner.precision,
-                           layer_sizes(nx + nu, model.width, model.layers, nx));
+                           NetSpec::mlp(nx + nu, model.width, model.layers, nx));
 }
 
 const char* to_string(Precision precision) {
@@ -143,7 +85,7 @@ const char* to_string(Precision precision) {
   return "unknown";
 }
 
-MlpDynamics::MlpDynamics(const MlpWeights& weights, int nx, int nu, MemberOutputs outputs,
+MlpDynamics::MlpDynamics(const NetWeights& weights, int nx, int nu, MemberOutputs outputs,
                          Precision precision)
     : nx_(nx), nu_(nu), outputs_(outputs) {
   weights.validate("members");
@@ -154,12 +96,12 @@ MlpDynamics::MlpDynamics(const MlpWeights& weights, int nx, int nu, MemberOutput
   require(precision == Precision::float32 || precision == Precision::bfloat16,
           std::string("members: precision ") + to_string(precision) +
               " must be resolved to one that a CPU computes");
-  net_ = std::make_shared<PackedMlp>(weights, cpu::Activation::none, wanted, precision);
+  net_ = std::make_shared<PackedMlp>(weights, Activation::none, wanted, precision);
 }
 MlpDynamics::MlpDynamics(std::shared_ptr<PackedMlp> net, int nx, int nu, MemberOutputs outputs)
     : nx_(nx), nu_(nu), outputs_(outputs), net_(std::move(net)) {}
 MlpDynamics::~MlpDynamics() = default;
-void MlpDynamics::update(const MlpWeights& weights) { net_->update(weights); }
+void MlpDynamics::update(const NetWeights& weights) { net_->update(weights); }
 int MlpDynamics::members() const { return net_->stack(); }
 std::size_t MlpDynamics::scratch_bytes(int count) const { return scratch_for(*net_, count); }
 
@@ -186,7 +128,7 @@ void MlpDynamics::first_step(int member, std::span<const LaneRun> runs, ConstCol
     for (int j = 0; j < count; ++j) out.terminated[j] = y[j] > 0;
 }
 
-MlpValue::MlpValue(const MlpWeights& weights, int nx, int nu, int index)
+MlpValue::MlpValue(const NetWeights& weights, int nx, int nu, int index)
     : nx_(nx), nu_(nu), index_(index) {
   weights.validate("critics");
   require(weights.inputs() == nx + nu && weights.outputs() == 1,
@@ -194,12 +136,12 @@ MlpValue::MlpValue(const MlpWeights& weights, int nx, int nu, int index)
               std::to_string(nu));
   require(index >= 0 && index < weights.stack,
           "critics: there is no critic " + std::to_string(index));
-  net_ = std::make_shared<PackedMlp>(weights, cpu::Activation::none);
+  net_ = std::make_shared<PackedMlp>(weights, Activation::none);
 }
 MlpValue::MlpValue(std::shared_ptr<PackedMlp> net, int nx, int nu, int index)
     : nx_(nx), nu_(nu), index_(index), net_(std::move(net)) {}
 MlpValue::~MlpValue() = default;
-void MlpValue::update(const MlpWeights& weights) { net_->update(weights); }
+void MlpValue::update(const NetWeights& weights) { net_->update(weights); }
 std::size_t MlpValue::scratch_bytes(int count) const { return scratch_for(*net_, count); }
 
 void MlpValue::evaluate(ConstColumns x, ConstColumns a, int count, float* out,
@@ -211,17 +153,17 @@ void MlpValue::evaluate(ConstColumns x, ConstColumns a, int count, float* out,
   std::memcpy(out, net_->run(index_, static_cast<float*>(scratch), lanes), sizeof(float) * count);
 }
 
-MlpPolicy::MlpPolicy(const MlpWeights& weights, std::span<const float> low,
+MlpPolicy::MlpPolicy(const NetWeights& weights, std::span<const float> low,
                      std::span<const float> high)
     : low_(low.begin(), low.end()), high_(high.begin(), high.end()) {
   weights.validate("policy");
   require(weights.stack == 1 && weights.outputs() == static_cast<int>(low.size()) &&
               low.size() == high.size(),
           "policy: outputs do not fit nu " + std::to_string(low.size()));
-  net_ = std::make_unique<PackedMlp>(weights, cpu::Activation::tanh);
+  net_ = std::make_unique<PackedMlp>(weights, Activation::tanh);
 }
 MlpPolicy::~MlpPolicy() = default;
-void MlpPolicy::update(const MlpWeights& weights) { net_->update(weights); }
+void MlpPolicy::update(const NetWeights& weights) { net_->update(weights); }
 std::size_t MlpPolicy::scratch_bytes(int count) const { return scratch_for(*net_, count); }
 
 void MlpPolicy::evaluate(ConstColumns x, int count, Columns action, void* scratch) const {

@@ -8,9 +8,10 @@
 #include <limits>
 
 #include "reset_random.h"
-#include "rollout.h"
+#include "rules.h"
 #include "softmpc/environment.h"
 #include "softmpc/error.h"
+#include "softmpc/rules.h"
 #include "softmpc/task.h"
 #include "state_bytes.h"
 
@@ -114,24 +115,6 @@ class AnalyticEnvironment final : public Environment {
   std::array<double, 2 * Rules::nq> state_{};
 };
 
-/// x' = observe(advance(recover(x), a))
-template <class Rules>
-class AnalyticDynamics final : public DynamicsModel {
- public:
-  int members() const override { return 1; }
-  std::size_t scratch_bytes(int) const override { return 0; }
-  void step(int, ConstColumns x, ConstColumns a, int count, const StepResult& out,
-            void*) const override {
-    for (int j = 0; j < count; ++j) {
-      float state[2 * Rules::nq], next[Rules::nx];
-      Rules::recover(x.lane(j), state);
-      Rules::template advance<float>(state, a.lane(j));
-      Rules::observe(state, next);
-      for (int i = 0; i < Rules::nx; ++i) out.next[i][j] = next[i];
-    }
-  }
-};
-
 template <class Rules>
 class AnalyticTask final : public Task {
  public:
@@ -155,10 +138,10 @@ class AnalyticTask final : public Task {
     return std::make_unique<AnalyticEnvironment<Rules>>(options);
   }
   std::unique_ptr<RewardModel> make_reward(const TaskOptions&) const override {
-    return std::make_unique<TaskReward<Rules>>(source_);
+    return std::make_unique<RuleReward<Rules>>(source_);
   }
   std::unique_ptr<DynamicsModel> make_dynamics(const TaskOptions&) const override {
-    return std::make_unique<AnalyticDynamics<Rules>>();
+    return std::make_unique<RuleDynamics<AnalyticMotion<Rules>>>(source_);
   }
 
  private:

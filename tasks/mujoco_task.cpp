@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "embedded.h"
 #include "mujoco_dynamics.h"
 #include "mujoco_env.h"
 #include "softmpc/error.h"
@@ -58,6 +59,21 @@ std::unique_ptr<DynamicsModel> MujocoTask::make_dynamics(const TaskOptions& opti
     throw UsageError(facts_.name + ": the simulator cannot be the dynamics model: " + reason);
   }
   return std::make_unique<MujocoDynamics>(*this, options);
+}
+
+std::unique_ptr<RewardModel> MujocoTask::make_rules(const TaskOptions& options, bool reward) const {
+  const bool without = facts_.rules_without_positions && !positions(options);
+  const RolloutRules& rules = without ? *facts_.rules_without_positions : facts_.rules;
+  if (rules.make == nullptr || rules.has_reward != reward) return nullptr;
+  return rules.make(facts_.rules_header.empty() ? "" : rules_text(facts_.rules_header));
+}
+
+std::unique_ptr<RewardModel> MujocoTask::make_reward(const TaskOptions& options) const {
+  return make_rules(options, true);
+}
+
+std::unique_ptr<RewardModel> MujocoTask::make_termination(const TaskOptions& options) const {
+  return make_rules(options, false);
 }
 
 void MujocoTask::remember(const mjModel&, const mjData&, mjtNum* memory) const {

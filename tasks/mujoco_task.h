@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
@@ -13,7 +14,8 @@
 
 #include "mujoco_model.h"
 #include "reset_random.h"
-#include "rollout.h"
+#include "rules.h"
+#include "softmpc/rules.h"
 #include "softmpc/task.h"
 #include "softmpc/types.h"
 
@@ -24,6 +26,24 @@ struct ResetNoise {
   double scale = 0;              ///< positions: uniform on (-scale, scale)
   bool normal_velocity = false;  ///< velocities: N(0, scale^2) instead of uniform
 };
+
+/// What a rollout knows of reward and termination.
+struct RolloutRules {
+  bool has_reward = false;  ///< else the reward must be learned; termination alone, if anything
+  std::unique_ptr<RewardModel> (*make)(std::string text) = nullptr;
+};
+/// Reward, and termination where `Rules` has one.
+template <class Rules>
+RolloutRules rewarded_by() {
+  return {true, [](std::string text) -> std::unique_ptr<RewardModel> {
+            return std::make_unique<RuleReward<Rules>>(std::move(text));
+          }};
+}
+/// The termination of `Rules` alone.
+template <class Rules>
+RolloutRules ended_by() {
+  return {false, rewarded_by<TerminationOnly<Rules>>().make};
+}
 
 struct MujocoFacts {
   std::string name;
@@ -38,6 +58,11 @@ struct MujocoFacts {
   /// determine. Empty where it determines positions, velocities and reward.
   std::string hidden_state = {};
   std::optional<double> best_return = {};
+  /// Text of the header that defines the rules, for devices: embedded_text("hopper/hopper.h").
+  /// Without it only a CPU plans with them.
+  std::string_view rules_header = {};
+  RolloutRules rules = {};                                   ///< of the observation
+  std::optional<RolloutRules> rules_without_positions = {};  ///< where not the same
 };
 
 /// Collects an observation; without a buffer it only counts.
@@ -79,6 +104,8 @@ class MujocoTask : public Task {
   TaskSpec spec(const TaskOptions& options) const final;
   std::unique_ptr<Environment> make_environment(const TaskOptions& options) const final;
   std::unique_ptr<DynamicsModel> make_dynamics(const TaskOptions& options) const final;
+  std::unique_ptr<RewardModel> make_reward(const TaskOptions& options) const override;
+  std::unique_ptr<RewardModel> make_termination(const TaskOptions& options) const override;
 
   virtual void observe(const mjModel& model, const mjData& data, bool positions,
                        ObservationWriter& out) const = 0;
@@ -102,6 +129,8 @@ class MujocoTask : public Task {
   int observation_size(bool positions) const;
 
  private:
+  std::unique_ptr<RewardModel> make_rules(const TaskOptions& options, bool reward) const;
+
   MujocoFacts facts_;
   mutable std::once_flag once_;
   mutable ModelPointer model_;

@@ -6,8 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "embedded.h"
+#include "nearest.h"
 #include "softmpc/error.h"
-#include "softmpc/nearest.h"
 #include "softmpc/task.h"
 #include "task_files.h"
 

@@ -2,8 +2,8 @@
 // The registry of tasks: the built-in list, then what was registered.
 #include <mutex>
 
+#include "nearest.h"
 #include "softmpc/error.h"
-#include "softmpc/nearest.h"
 #include "softmpc/task.h"
 #include "task_list.h"
 

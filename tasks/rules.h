@@ -38,4 +38,16 @@ struct TerminationOnly {
   }
 };
 
+/// x' = observe(advance(recover(x), a)): an analytic task's rules (analytic_task.h) as dynamics.
+template <class Rules>
+struct AnalyticMotion {
+  template <class X, class A, class N>
+  SOFTMPC_HD static void step(const X& x, const A& a, N& next) {
+    float state[2 * Rules::nq];
+    Rules::recover(x, state);
+    Rules::template advance<float>(state, a);
+    Rules::observe(state, next);
+  }
+};
+
 }  // namespace softmpc::tasks

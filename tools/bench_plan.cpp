@@ -166,7 +166,7 @@ int run_on_cpu(const PlanBenchOptions& options) {
   if (!options.path.empty()) throw UsageError("--path: is for --device cuda");
   ThreadPool pool(options.thread_count());
   if (!options.nets.empty()) save_nets(cases.front(), options.nets);
-  const Precision precision = resolve_precision(wanted, random_nets(cases.front()).members.sizes);
+  const Precision precision = resolve_precision(wanted, random_nets(cases.front()).members.spec);
   std::vector<std::unique_ptr<PlanProblem>> problems;
   std::vector<Timed> timed;
   for (const PlanCase& c : cases) {

@@ -7,7 +7,29 @@
 #include "softmpc/bundle.h"
 #include "softmpc/error.h"
 #include "softmpc/hd/philox.h"
+#include "softmpc/rules.h"
 #include "softmpc/task.h"
+
+// clang-format off
+SOFTMPC_RULES(kQuadraticText,
+namespace softmpc::tools {
+// r = 1 - |x'|^2 / 10 - |a|^2 / 10; parameters: nx, nu
+struct QuadraticRules {
+  static constexpr bool has_termination = false;
+  SOFTMPC_HD explicit QuadraticRules(const float* sizes)
+      : nx(static_cast<int>(sizes[0])), nu(static_cast<int>(sizes[1])) {}
+  template <class X, class A, class Next>
+  SOFTMPC_HD float reward(const X&, const A& a, const Next& next) const {
+    float result = 1;
+    for (int i = 0; i < nx; ++i) result -= 0.1f * next[i] * next[i];
+    for (int i = 0; i < nu; ++i) result -= 0.1f * a[i] * a[i];
+    return result;
+  }
+  int nx;
+  int nu;
+};
+})
+// clang-format on
 
 namespace softmpc::tools {
 namespace {
@@ -31,61 +53,19 @@ class Uniforms {
   int at_ = 0;
 };
 
-MlpWeights random_net(int stack, const std::vector<int>& sizes, std::uint32_t stream) {
-  MlpWeights net = MlpWeights::zeros(stack, sizes);
+NetWeights random_net(int stack, const NetSpec& spec, std::uint32_t stream) {
+  NetWeights net = NetWeights::zeros(stack, spec);
   Uniforms uniform(stream);
-  for (int l = 0; l < net.layers(); ++l) {
-    const float bound = 1 / std::sqrt(static_cast<float>(sizes[static_cast<std::size_t>(l)]));
-    for (auto* values :
-         {&net.weight[static_cast<std::size_t>(l)], &net.bias[static_cast<std::size_t>(l)]}) {
-      for (float& value : *values) value = bound * uniform();
-    }
-  }
+  spec.for_each_slot([&](const ParameterSlot& slot) {
+    const float bound = 1 / std::sqrt(static_cast<float>(spec.inputs_of(slot.layer)));
+    for (float& value : net.slot(slot.layer, slot.part)) value = bound * uniform();
+  });
   return net;
 }
 
-std::vector<int> net_sizes(const PlanCase& c, int outputs) {
-  return layer_sizes(c.nx + c.nu, c.width, c.layers, outputs);
+NetSpec net_spec(const PlanCase& c, int outputs) {
+  return NetSpec::mlp(c.nx + c.nu, c.width, c.layers, outputs);
 }
-
-/// r = 1 - |x'|^2 / 10 - |a|^2 / 10
-class QuadraticReward final : public RewardModel {
- public:
-  QuadraticReward(int nx, int nu) : nx_(nx), nu_(nu) {}
-  void reward(ConstColumns, ConstColumns a, ConstColumns next, int count,
-              float* out) const override {
-    float* __restrict result = out;
-    std::fill_n(result, count, 1.0f);
-    const auto subtract = [&](const float* row) {
-      for (int j = 0; j < count; ++j) result[j] -= 0.1f * row[j] * row[j];
-    };
-    for (int i = 0; i < nx_; ++i) subtract(next[i]);
-    for (int i = 0; i < nu_; ++i) subtract(a[i]);
-  }
-  DeviceRules device_rules() const override {
-    const std::string source = R"(
-struct BenchReward {
-  static constexpr bool has_termination = false;
-  template <class X, class A, class Next>
-  __host__ __device__ static float reward(const X&, const A& a, const Next& next) {
-    float result = 1.0f;
-    for (int i = 0; i < NX; ++i) result -= 0.1f * next[i] * next[i];
-    for (int i = 0; i < NU; ++i) result -= 0.1f * a[i] * a[i];
-    return result;
-  }
-  template <class Next>
-  __host__ __device__ static bool terminated(const Next&) { return false; }
-};
-)";
-    return {"BenchReward",
-            "#define NX " + std::to_string(nx_) + "\n#define NU " + std::to_string(nu_) + source +
-                "#undef NX\n#undef NU\n",
-            {}};
-  }
-
- private:
-  int nx_, nu_;
-};
 
 }  // namespace
 
@@ -139,7 +119,7 @@ std::vector<float> bench_observations(const PlanCase& c, int sets) {
 SolveKey bench_key(std::uint32_t solve) { return {kSeed, solve}; }
 
 BenchNets random_nets(const PlanCase& c) {
-  return {random_net(c.members, net_sizes(c, c.nx), 0), random_net(1, net_sizes(c, 1), 1)};
+  return {random_net(c.members, net_spec(c, c.nx), 0), random_net(1, net_spec(c, 1), 1)};
 }
 
 void save_nets(const PlanCase& c, const std::string& path) {
@@ -164,15 +144,17 @@ void save_nets(const PlanCase& c, const std::string& path) {
   save_bundle(bundle, path);
 }
 
-double net_flops(const std::vector<int>& sizes) {
+double net_flops(const NetSpec& spec) {
   double sum = 0;
-  for (std::size_t l = 0; l + 1 < sizes.size(); ++l) sum += 2.0 * sizes[l] * sizes[l + 1];
+  spec.for_each_slot([&](const ParameterSlot& slot) {
+    if (slot.part == Part::weight) sum += 2.0 * static_cast<double>(slot.size());
+  });
   return sum;
 }
 
 double solve_flops(const PlanCase& c) {
   return static_cast<double>(c.problems) * c.rollouts *
-         (c.horizon * net_flops(net_sizes(c, c.nx)) + net_flops(net_sizes(c, 1)));
+         (c.horizon * net_flops(net_spec(c, c.nx)) + net_flops(net_spec(c, 1)));
 }
 
 double solve_evals(const PlanCase& c) {
@@ -183,7 +165,9 @@ BenchReward bench_reward(int nx, int nu) {
   const Task& hopper = find_task("Hopper");
   const TaskSpec spec = hopper.spec({});
   if (nx == spec.nx && nu == spec.nu) return {spec.name, make_rollout_reward(hopper, {})};
-  return {"quadratic", std::make_unique<QuadraticReward>(nx, nu)};
+  return {"quadratic",
+          std::make_unique<RuleReward<QuadraticRules>>(
+              kQuadraticText, std::vector{static_cast<float>(nx), static_cast<float>(nu)})};
 }
 
 PlanProblem::PlanProblem(const PlanCase& c, Precision precision, ThreadPool& pool)

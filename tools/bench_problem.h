@@ -28,14 +28,14 @@ const PlanCase& named_case(const std::string& name);
 
 /// Dynamics members and critic with PyTorch's default initialisation, from a fixed seed.
 struct BenchNets {
-  MlpWeights members, critic;
+  NetWeights members, critic;
 };
 BenchNets random_nets(const PlanCase& c);
 /// Writes them as a bundle, for other programs. Throws Error.
 void save_nets(const PlanCase& c, const std::string& path);
 
 /// 2 (in * w + w * w ... + w * out): multiplications and additions of one evaluation.
-double net_flops(const std::vector<int>& sizes);
+double net_flops(const NetSpec& spec);
 /// B K (H * dynamics + critic)
 double solve_flops(const PlanCase& c);
 /// B K (H + 1)

@@ -119,7 +119,7 @@ int run_scaling(const ScalingOptions& options) {
   ThreadPool pool(options.thread_count());
   const Precision precision = resolve_precision(
       read_precision(options.precision.empty() ? "float32" : options.precision, device),
-      random_nets(named_case("a")).members.sizes);
+      random_nets(named_case("a")).members.spec);
   Yardstick yardstick(pool, precision);
   Json sweeps = Json::object();
   for (const std::string& name : names) {

@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "matrix_rate.h"
 #include "softmpc/config.h"
-#include "softmpc/matrix_rate.h"
 #include "softmpc/thread_pool.h"
 
 namespace softmpc::tools {

@@ -42,9 +42,9 @@ NetWork net_work(const Config& c, const TaskSpec& spec) {
   // where the reward is learned it is one more output
   const bool reward = c.model.reward == Learned::always ||
                       (c.model.reward == Learned::automatic && !spec.analytic_reward);
-  return {net_flops(layer_sizes(inputs, c.model.width, c.model.layers, spec.nx + reward)),
-          net_flops(layer_sizes(inputs, c.critic.width, c.critic.layers, 1)),
-          net_flops(layer_sizes(spec.nx, c.policy.width, c.policy.layers, spec.nu))};
+  return {net_flops(NetSpec::mlp(inputs, c.model.width, c.model.layers, spec.nx + reward)),
+          net_flops(NetSpec::mlp(inputs, c.critic.width, c.critic.layers, 1)),
+          net_flops(NetSpec::mlp(spec.nx, c.policy.width, c.policy.layers, spec.nu))};
 }
 
 /// One environment step: online plan + target plans + updates (forward and twice that backward).

@@ -20,14 +20,17 @@ jobs() {
   echo "${SOFTMPC_JOBS:-$((cores < memory ? cores : memory))}"
 }
 
-# build PRESET: configures where needed, then builds.
+# build PRESET [TARGET...]: configures where needed, then builds everything or the targets.
 build() {
   cd "$root" || die "cannot enter $root"
-  note "building preset $1"
+  local preset="$1"
+  shift
+  note "building preset $preset${*:+: $*}"
   mkdir -p .deps
-  cmake --preset "$1" >"$root/.deps/configure-$1.log" 2>&1 || {
-    cat "$root/.deps/configure-$1.log" >&2
-    die "configuring preset $1 failed, see above"
+  cmake --preset "$preset" >"$root/.deps/configure-$preset.log" 2>&1 || {
+    cat "$root/.deps/configure-$preset.log" >&2
+    die "configuring preset $preset failed, see above"
   }
-  cmake --build --preset "$1" --parallel "$(jobs)" || die "building preset $1 failed, see above"
+  cmake --build --preset "$preset" --parallel "$(jobs)" ${1:+--target "$@"} ||
+    die "building preset $preset failed, see above"
 }

@@ -7,8 +7,8 @@
 
 #include "command.h"
 #include "console.h"
+#include "nearest.h"
 #include "softmpc/error.h"
-#include "softmpc/nearest.h"
 
 namespace softmpc::tools {
 namespace {

@@ -9,7 +9,7 @@
 #include "run_folder.h"
 #include "softmpc/error.h"
 #include "softmpc/task.h"
-#include "softmpc/train/matrix_rate.h"
+#include "torch_matrix_rate.h"
 
 namespace softmpc::tools {
 namespace {

@@ -11,7 +11,7 @@
 #include "softmpc/config.h"
 #include "softmpc/thread_pool.h"
 #include "softmpc/train/trainer.h"
-#include "softmpc/train/update_times.h"
+#include "update_times.h"
 
 namespace softmpc::tools {
 

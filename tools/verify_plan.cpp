@@ -86,7 +86,7 @@ PlannerConfig read_config(const JsonNode& document, std::size_t nu, std::size_t 
 }
 
 /// A stack of networks, each a list of layers {weight [out][in], bias [out]}.
-MlpWeights read_networks(const std::vector<JsonNode>& stack, std::size_t inputs,
+NetWeights read_networks(const std::vector<JsonNode>& stack, std::size_t inputs,
                          std::size_t outputs) {
   const std::size_t layers = stack.front().size();
   if (layers == 0) stack.front().fail("has no layers");
@@ -102,10 +102,9 @@ MlpWeights read_networks(const std::vector<JsonNode>& stack, std::size_t inputs,
         .fail("has " + std::to_string(sizes.back()) + " elements, must have " +
               std::to_string(outputs));
   }
-  MlpWeights weights = MlpWeights::zeros(static_cast<int>(stack.size()), sizes);
+  NetWeights weights = NetWeights::zeros(static_cast<int>(stack.size()), NetSpec::mlp(sizes));
+  weights.parameters.clear();
   for (std::size_t l = 0; l < layers; ++l) {
-    weights.weight[l].clear();
-    weights.bias[l].clear();
     const auto in = static_cast<std::size_t>(sizes[l]),
                out = static_cast<std::size_t>(sizes[l + 1]);
     for (const JsonNode& network : stack) {
@@ -113,9 +112,10 @@ MlpWeights read_networks(const std::vector<JsonNode>& stack, std::size_t inputs,
         network.fail("must have " + std::to_string(layers) +
                      " layers, like the first of the stack");
       }
-      append(weights.weight[l], network.at(l).at("weight").floats({out, in}));
-      append(weights.bias[l], network.at(l).at("bias").floats({out}));
+      append(weights.parameters, network.at(l).at("weight").floats({out, in}));
     }
+    for (const JsonNode& network : stack)
+      append(weights.parameters, network.at(l).at("bias").floats({out}));
   }
   return weights;
 }
@@ -151,8 +151,8 @@ Recording read_recording(const JsonNode& iterations, const Sizes& n, std::size_t
 /// Everything that planning borrows, built from the file.
 struct Parts {
   std::unique_ptr<RewardModel> reward;
-  MlpWeights members, critic;
-  std::optional<MlpWeights> policy;
+  NetWeights members, critic;
+  std::optional<NetWeights> policy;
   ProblemShape shape;
 };
 

@@ -17,7 +17,7 @@ std::vector<GroupedLayer> grouped(Work work) {
 cpu::PackedLayer view(const GroupedLayer& layer) {
   return {layer.weight.data(), layer.bias.data(),
           layer.pairs.data(),  layer.shape.in,
-          layer.shape.out,     layer.shape.silu ? cpu::Activation::silu : cpu::Activation::none};
+          layer.shape.out,     layer.shape.silu ? Activation::silu : Activation::none};
 }
 
 void run_float32(benchmark::State& state, const cpu::Kernels& kernels, Work work, int rows) {

@@ -24,10 +24,9 @@ namespace softmpc::cuda {
   X(handle_terminations)                                                          \
   X(learned_reward)                                                               \
   X(learned_termination)                                                          \
-  X(has_termination) /* the rules or the members know when an episode ends */     \
-  X(fixed_noise)     /* noise and members are given, for verification */          \
-  X(slots)           /* rollouts of a block of rollout_analytic, a power of two */ \
-  X(chunk)           /* its steps between barriers */
+  X(fixed_noise) /* noise and members are given, for verification */              \
+  X(slots)       /* rollouts of a block of rollout_analytic, a power of two */    \
+  X(chunk)       /* its steps between barriers */
 
 /// Values of one specialisation, on the host.
 struct KernelConstants {

@@ -42,9 +42,6 @@ SOFTMPC_DEVICE double shuffle_xor(double value, int mask) {
 SOFTMPC_DEVICE int shuffle_xor(int value, int mask) {
   return __shfl_xor_sync(0xffffffffu, value, mask);
 }
-SOFTMPC_DEVICE float shuffle(float value, int from) {
-  return __shfl_sync(0xffffffffu, value, from);
-}
 /// Bit l of the result: the predicate of lane l.
 SOFTMPC_DEVICE std::uint32_t ballot(bool predicate) {
   return __ballot_sync(0xffffffffu, predicate);

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "parameter_table.h"
+
 namespace softmpc::cuda {
 
 /// One stack of networks on the device, packed by kernels/pack.cuh.
@@ -80,10 +82,11 @@ struct ResidualJob {
 
 /// Of pack_weights: `count` networks from float32 parameters.
 struct PackJob {
-  const float* parameters;  ///< [stack, per network]: layer by layer weight [out, in], bias [out]
+  const float* parameters;  ///< [stack, table.size]
   std::uint32_t* words;     ///< DeviceNet::weights
   float* bias;              ///< DeviceNet::bias
-  int stack, per_network;
+  ParameterTable table;
+  int stack;
   int in, hidden, layers, out;  ///< true sizes; `out` of the parameters
   int width, planned;           ///< padded width, outputs to keep
   int operands;                 ///< Operands

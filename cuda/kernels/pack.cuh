@@ -7,14 +7,13 @@
 #include "layout.h"
 #include "mma_engine.cuh"
 #include "numbers.h"
-#include "pack_places.h"
+#include "parameter_table.h"
 
 namespace softmpc::cuda {
 
 class Packing {
  public:
-  SOFTMPC_DEVICE explicit Packing(const PackJob& job)
-      : job_(job), places_{job.in, job.hidden, job.layers, job.out} {}
+  SOFTMPC_DEVICE explicit Packing(const PackJob& job) : job_(job) {}
 
   // Threads of all blocks go through the words and biases of all networks.
   template <Number number>
@@ -53,14 +52,15 @@ class Packing {
 
  private:
   SOFTMPC_DEVICE const float* network(std::int64_t i, int size) const {
-    return job_.parameters + i / size * job_.per_network;
+    return job_.parameters + i / size * job_.table.size;
   }
 
   /// Weight from input k to output n of layer l, 0 in the padding.
   SOFTMPC_DEVICE float weight(const float* network, int l, int n, int k) const {
-    const int outputs = l == job_.layers ? job_.planned : places_.outputs(l);
-    if (n >= outputs || k < 0 || k >= places_.inputs(l)) return 0.0f;
-    return network[places_.weight(l) + n * places_.inputs(l) + k];
+    const int inputs = l == 0 ? job_.in : job_.hidden;
+    const int outputs = l == job_.layers ? job_.planned : job_.hidden;
+    if (n >= outputs || k < 0 || k >= inputs) return 0.0f;
+    return network[job_.table.weight[l] + n * inputs + k];
   }
 
   template <Number number>
@@ -87,12 +87,11 @@ class Packing {
       while (within < shape.first_bias(l)) --l;
       const int n = within - shape.first_bias(l);
       const bool real = n < (l == job_.layers ? job_.planned : job_.hidden);
-      job_.bias[i] = real ? network(i, shape.biases())[places_.bias(l) + n] : 0.0f;
+      job_.bias[i] = real ? network(i, shape.biases())[job_.table.bias[l] + n] : 0.0f;
     }
   }
 
   const PackJob& job_;
-  ParameterPlaces places_;
 };
 
 template <Number number>

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "job.h"
+#include "parameter_table.h"
 #include "softmpc/hd/adam.h"
 #include "softmpc/hd/macros.h"
 
@@ -45,7 +46,8 @@ struct TrainSums {
 struct TrainStack {
   int networks, in, width, hidden, out;
   int rows, stride;  ///< batch N, and R
-  // parameters and moments [networks, per_member()], target null where there is none
+  ParameterTable table;
+  // parameters and moments [networks, table.size], target null where there is none
   float *parameters, *mean, *variance, *target;
   const hd::AdamStep* step;
   const int* move_target;  ///< whether this step moves the targets
@@ -72,12 +74,9 @@ struct TrainStack {
 
   SOFTMPC_HD constexpr int inputs(int l) const { return l == 0 ? in : width; }
   SOFTMPC_HD constexpr int outputs(int l) const { return l == hidden ? out : width; }
-  SOFTMPC_HD constexpr std::size_t first(int l) const {
-    const std::size_t w = width;
-    return l == 0 ? 0 : w * (in + 1) + (l - 1) * w * (w + 1);
-  }
-  SOFTMPC_HD constexpr std::size_t per_member() const {
-    return first(hidden) + static_cast<std::size_t>(out) * (width + 1);
+  /// Where the parameters of a network start.
+  SOFTMPC_HD constexpr std::size_t base(int network) const {
+    return static_cast<std::size_t>(network) * table.size;
   }
   SOFTMPC_HD constexpr int chunks() const { return stride / kTrainRows; }
   /// Offset of a hidden block of one network.

@@ -30,18 +30,18 @@ SOFTMPC_KERNEL void train_forward(const TrainJob& job) {
   const int index = block() - job.first_block[which];
   const int chunk = index % s.chunks(), unit0 = index / s.chunks() % slices * kTrainSlice;
   const int network = index / s.chunks() / slices;
-  const float* parameters = s.parameters + network * s.per_member() + s.first(l);
+  const float* parameters = s.parameters + s.base(network);
   const float* from = l == 0 ? s.input : s.h + s.block_of(l - 1, network);
   float sum[4][4] = {};
   for (int k0 = 0; k0 < in; k0 += kTrainTile) {
     const int count = in - k0 < kTrainTile ? in - k0 : kTrainTile;
     if (k0 > 0) sync_block();
     load_columns(from + static_cast<std::size_t>(k0) * s.stride, s.stride, count, chunk, m.rows);
-    load_turned(parameters, in, out, unit0, k0, count, m.weight);
+    load_turned(parameters + s.table.weight[l], in, out, unit0, k0, count, m.weight);
     arrived();
     accumulate(m, count, sum);
   }
-  const float* bias = parameters + static_cast<std::size_t>(in) * out;
+  const float* bias = parameters + s.table.bias[l];
   const auto z_of = [&](int unit, int, float total) {
     return unit0 + unit < out ? total + bias[unit0 + unit] : 0.0f;
   };
@@ -140,7 +140,7 @@ class TrainBackward {
     return s.y + static_cast<std::size_t>(network) * s.out * s.stride;
   }
   SOFTMPC_DEVICE const float* weights(int layer) const {
-    return s.parameters + network * s.per_member() + s.first(layer);
+    return s.parameters + s.base(network) + s.table.weight[layer];
   }
 
   /// dL/dy of output o, row r.
@@ -249,8 +249,7 @@ class TrainBackward {
     return sum_rows((first ? m.slice : m.rows) + thread() * kRowStride);
   }
   SOFTMPC_DEVICE void step_biases(int layer, bool first, int o0, int tile, float g) {
-    const std::size_t matrix = static_cast<std::size_t>(s.inputs(layer)) * s.outputs(layer);
-    const std::size_t bias = s.first(layer) + matrix + (first ? unit0 : o0);
+    const std::size_t bias = s.table.bias[layer] + (first ? unit0 : o0);
     step(
         has_bias(first, o0, tile) ? kTrainThreads : 0, [&](int i) { return bias + i; },
         [&](int) { return g; });
@@ -272,7 +271,7 @@ class TrainBackward {
     step(
         tile * units,
         [&](int i) {
-          return s.first(layer) + static_cast<std::size_t>(o0 + component(i)) * o_stride +
+          return s.table.weight[layer] + static_cast<std::size_t>(o0 + component(i)) * o_stride +
                  static_cast<std::size_t>(unit0 + unit(i)) * t_stride;
         },
         [&](int i) { return m.weight[component(i) * kSliceStride + unit(i)]; });
@@ -286,7 +285,7 @@ class TrainBackward {
   SOFTMPC_DEVICE void step(int count, const At& place, const Gradient& g) {
     const hd::AdamStep adam = *s.step;
     const bool move = s.target && *s.move_target;
-    const std::size_t base = network * s.per_member();
+    const std::size_t base = s.base(network);
     each_batched<Parameter, 8>(
         count,
         [&](int i) {

@@ -21,11 +21,11 @@ struct Bundle {
   int nx = 0, nu = 0;
   std::vector<float> action_low, action_high;  ///< [nu]
   double dt = 0;                               ///< seconds per control step
-  MlpWeights members;                          ///< stack of E dynamics models; may be absent
+  NetWeights members;                          ///< stack of E dynamics models; may be absent
                                                ///< (stack 0) if model.source is environment
   MemberOutputs outputs;
-  MlpWeights critics;  ///< stack of critics
-  std::optional<MlpWeights> policy;
+  NetWeights critics;  ///< stack of critics
+  std::optional<NetWeights> policy;
   Config config;           ///< all settings of the run; the planner's are used
   std::string provenance;  ///< JSON object: version, seed, step, ...
 };

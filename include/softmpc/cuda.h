@@ -36,11 +36,11 @@ const char* to_string(Path path);
 /// Analytic `dynamics` and `value`, borrowed, take the place of members and critics; both and the
 /// reward then need device_rules(), and there is no policy.
 struct DeviceModels {
-  const MlpWeights* members = nullptr;
+  const NetWeights* members = nullptr;
   MemberOutputs outputs = {};
-  const MlpWeights* critics = nullptr;
+  const NetWeights* critics = nullptr;
   int critic = 0;  ///< which of the stack
-  const MlpWeights* policy = nullptr;
+  const NetWeights* policy = nullptr;
   const RewardModel* reward = nullptr;
   const DynamicsModel* dynamics = nullptr;
   const TerminalValue* value = nullptr;

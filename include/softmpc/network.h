@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Multi-layer perceptrons as plain arrays, and their fast batched evaluation.
+// Nets (net.h) as the parts of a planner: dynamics, terminal value, policy.
 #pragma once
 
 #include <memory>
@@ -9,32 +9,9 @@
 
 #include "softmpc/config.h"
 #include "softmpc/model.h"
+#include "softmpc/net.h"
 
 namespace softmpc {
-
-/// A stack of E equally shaped MLPs, SiLU between layers. Input is the observation, then the action
-/// (a policy: the observation alone). Normalisation is part of the network:
-///   z = (input - input_mean) / input_std,   output = output_mean + output_std * net(z).
-/// The identity is mean 0 and std 1; input_std = infinity masks an input.
-struct MlpWeights {
-  int stack = 0;                               ///< E
-  std::vector<int> sizes;                      ///< layer widths: in, hidden..., out
-  std::vector<std::vector<float>> weight;      ///< per layer [E, out, in]
-  std::vector<std::vector<float>> bias;        ///< per layer [E, out]
-  std::vector<float> input_mean, input_std;    ///< [in]
-  std::vector<float> output_mean, output_std;  ///< [out]
-
-  int layers() const { return static_cast<int>(sizes.size()) - 1; }
-  int inputs() const { return sizes.front(); }
-  int outputs() const { return sizes.back(); }
-
-  /// Zero weights and identity normalisation for the given widths (at least two, all positive).
-  static MlpWeights zeros(int stack, std::vector<int> sizes);
-  /// Throws Error naming `what` if an array has the wrong size.
-  void validate_shape(const std::string& what) const;
-  /// Throws Error naming `what` if an array has the wrong size or holds a non-finite weight.
-  void validate(const std::string& what) const;
-};
 
 /// What a member's outputs mean: state change [nx], then reward and termination logit where they
 /// are learned; anything behind (log-variances) serves training only.
@@ -44,12 +21,9 @@ struct MemberOutputs {
   bool operator==(const MemberOutputs&) const = default;
 };
 
-/// Widths of an MLP: in, `layers` hidden ones of `width`, out.
-std::vector<int> layer_sizes(int in, int width, int layers, int out);
-
-/// `wanted` itself or, of `automatic`, the precision in which this CPU evaluates a net of these
-/// widths faster, measured now (some milliseconds).
-Precision resolve_precision(Precision wanted, const std::vector<int>& sizes);
+/// `wanted` itself or, of `automatic`, the precision in which this CPU evaluates a net of this
+/// shape faster, measured now (some milliseconds).
+Precision resolve_precision(Precision wanted, const NetSpec& spec);
 /// The same for the members that `config` describes.
 Precision resolve_precision(const Config& config, int nx, int nu);
 /// As in the settings: "float32", "bfloat16", "auto".
@@ -61,13 +35,13 @@ class PackedMlp;  // weights in the order that the kernels read; private to src/
 class MlpDynamics final : public DynamicsModel {
  public:
   /// `precision` must be resolved.
-  MlpDynamics(const MlpWeights& weights, int nx, int nu, MemberOutputs outputs = {},
+  MlpDynamics(const NetWeights& weights, int nx, int nu, MemberOutputs outputs = {},
               Precision precision = Precision::float32);
   /// Evaluates weights that a trainer changes in place.
   MlpDynamics(std::shared_ptr<PackedMlp> net, int nx, int nu, MemberOutputs outputs);
   ~MlpDynamics() override;
   /// Copies new weights of the same shape; no allocation.
-  void update(const MlpWeights& weights);
+  void update(const NetWeights& weights);
   int members() const override;
   std::size_t scratch_bytes(int count) const override;
   bool predicts_reward() const override { return outputs_.reward; }
@@ -86,11 +60,11 @@ class MlpDynamics final : public DynamicsModel {
 /// Learned Q(x, a): critic `index` of a stack.
 class MlpValue final : public TerminalValue {
  public:
-  MlpValue(const MlpWeights& weights, int nx, int nu, int index = 0);
+  MlpValue(const NetWeights& weights, int nx, int nu, int index = 0);
   /// Evaluates weights that a trainer changes in place.
   MlpValue(std::shared_ptr<PackedMlp> net, int nx, int nu, int index);
   ~MlpValue() override;
-  void update(const MlpWeights& weights);
+  void update(const NetWeights& weights);
   std::size_t scratch_bytes(int count) const override;
   void evaluate(ConstColumns x, ConstColumns a, int count, float* out,
                 void* scratch) const override;
@@ -103,9 +77,9 @@ class MlpValue final : public TerminalValue {
 /// mu(x) = mid + half-range * tanh(net(x)), component by component.
 class MlpPolicy final : public Policy {
  public:
-  MlpPolicy(const MlpWeights& weights, std::span<const float> low, std::span<const float> high);
+  MlpPolicy(const NetWeights& weights, std::span<const float> low, std::span<const float> high);
   ~MlpPolicy() override;
-  void update(const MlpWeights& weights);
+  void update(const NetWeights& weights);
   std::size_t scratch_bytes(int count) const override;
   void evaluate(ConstColumns x, int count, Columns action, void* scratch) const override;
 

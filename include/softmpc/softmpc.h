@@ -9,5 +9,6 @@
 #include "softmpc/model.h"
 #include "softmpc/network.h"
 #include "softmpc/planner.h"
+#include "softmpc/rules.h"
 #include "softmpc/thread_pool.h"
 #include "softmpc/types.h"

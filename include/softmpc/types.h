@@ -18,6 +18,13 @@ struct ConstLane {
   float operator[](int i) const { return data[static_cast<std::ptrdiff_t>(i) * stride]; }
 };
 
+/// The same, writable.
+struct Lane {
+  float* data;
+  int stride;
+  float& operator[](int i) const { return data[static_cast<std::ptrdiff_t>(i) * stride]; }
+};
+
 /// Read-only column block [components, lanes]: component i of lane j is at data[i * stride + j].
 struct ConstColumns {
   const float* data = nullptr;
@@ -36,6 +43,7 @@ struct Columns {
   float* data = nullptr;
   int stride = 0;
   float* operator[](int i) const { return data + static_cast<std::ptrdiff_t>(i) * stride; }
+  Lane lane(int j) const { return {data + j, stride}; }
   operator ConstColumns() const { return {data, stride}; }
 };
 

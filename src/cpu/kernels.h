@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "softmpc/hd/activation.h"
 #include "softmpc/hd/adam.h"
 #include "softmpc/hd/philox.h"
 
@@ -23,8 +24,6 @@ constexpr int groups_of(int outputs) { return (outputs + kGroup - 1) / kGroup; }
 
 /// Two consecutive components of one lane as bfloat16, the first in the low half.
 using Bf16Pair = std::uint32_t;
-
-enum class Activation { none, silu, tanh };
 
 /// One layer of one network, packed: weight [groups, in, kGroup], bias [groups, kGroup]; entries
 /// beyond `out` are zero. `pairs` [groups, ceil(in / 2), kGroup] is the weight in bfloat16.

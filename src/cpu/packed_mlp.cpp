@@ -14,98 +14,82 @@ bool all_equal(const std::vector<float>& values, float to) {
   return std::all_of(values.begin(), values.end(), [to](float v) { return v == to; });
 }
 
-}  // namespace
-
-PackedShape::PackedShape(const std::vector<int>& sizes) {
-  for (std::size_t l = 1; l < sizes.size(); ++l) {
-    const std::size_t in = sizes[l - 1], rows = cpu::groups_of(sizes[l]) * cpu::kGroup;
-    layers.push_back({sizes[l - 1], sizes[l], floats, floats + rows * in, pairs});
-    floats += rows * (in + 1);
-    pairs += rows * ((in + 1) / 2);
-  }
+std::vector<int> hidden_widths(const NetSpec& spec) {
+  std::vector<int> widths;
+  for (int l = 0; l + 1 < spec.depth(); ++l) widths.push_back(spec.layers[l].width);
+  return widths;
 }
 
-PackedMlp::PackedMlp(const MlpWeights& weights, cpu::Activation output_activation, int outputs,
+}  // namespace
+
+PackedMlp::PackedMlp(const NetWeights& weights, Activation output_activation, int outputs,
                      Precision precision)
     : stack_(weights.stack),
       outputs_(outputs > 0 ? outputs : weights.outputs()),
-      sizes_(weights.sizes),
+      spec_(weights.spec),
       output_activation_(output_activation),
       precision_(precision),
-      shape_(weights.sizes) {
-  parameters_.resize(shape_.floats * stack_);
-  for (int size : sizes_) widest_ = std::max(widest_, cpu::pad_rows(size));
-  if (precision_ == Precision::bfloat16 && shape_.layers.size() > 2) {  // else nothing to round
+      layout_(weights.spec) {
+  parameters_.resize(layout_.floats() * stack_);
+  widest_ = cpu::pad_rows(spec_.inputs);
+  for (const LayerSpec& layer : spec_.layers)
+    widest_ = std::max(widest_, cpu::pad_rows(layer.width));
+  if (precision_ == Precision::bfloat16 && layout_.layers().size() > 2) {  // else nothing to round
     if (cpu::through_onednn())
-      onednn_ = std::make_unique<OneDnnMlp>(stack_,
-                                            std::vector<int>(sizes_.begin() + 1, sizes_.end() - 1));
+      onednn_ = std::make_unique<OneDnnMlp>(stack_, hidden_widths(spec_));
     else
-      pairs_.resize(shape_.pairs * stack_);
+      pairs_.resize(layout_.pairs() * stack_);
   }
   update(weights);
 }
 
 PackedMlp::~PackedMlp() = default;
 
-void PackedMlp::update(const MlpWeights& weights) {
-  if (weights.stack != stack_ || weights.sizes != sizes_)
+void PackedMlp::update(const NetWeights& weights) {
+  if (weights.stack != stack_ || weights.spec != spec_)
     throw Error("network update: the shape differs from the network's own");
   weights.validate_shape("network update");
-  for (std::size_t l = 0; l < shape_.layers.size(); ++l) {
-    const PackedShape::Layer& layer = shape_.layers[l];
-    // an activation of the outputs acts on the normalised ones: scale and shift join the last layer
-    const bool fold = l + 1 == shape_.layers.size() && output_activation_ != cpu::Activation::none;
-    for (int e = 0; e < stack_; ++e) {
-      const std::size_t first = static_cast<std::size_t>(e) * layer.out;
-      const float* from = weights.weight[l].data() + first * layer.in;
-      float* to = network(e);
-      for (int o = 0; o < layer.out; ++o) {
-        const float scale = fold ? weights.output_std[o] : 1;
-        const float shift = fold ? weights.output_mean[o] : 0;
-        for (int i = 0; i < layer.in; ++i) to[PackedShape::at(layer, o, i)] = scale * *from++;
-        to[layer.bias + o] = scale * weights.bias[l][first + o] + shift;
-      }
-    }
-  }
+  layout_.pack(stack_, weights.parameters, parameters_.data());
+  // an activation of the outputs acts on the normalised ones: scale and shift join the last layer
+  if (output_activation_ != Activation::none)
+    for (int e = 0; e < stack_; ++e) fold_outputs(network(e), weights.normalisation);
   for (int e = 0; e < stack_; ++e) refresh(e);
-  set_normalisation(weights);
+  set_normalisation(weights.normalisation);
 }
 
-void PackedMlp::set_normalisation(const MlpWeights& weights) {
-  input_mean_ = weights.input_mean;
-  input_scale_.resize(weights.input_std.size());
-  for (std::size_t i = 0; i < input_scale_.size(); ++i) input_scale_[i] = 1 / weights.input_std[i];
-  output_mean_ = weights.output_mean;
-  output_std_ = weights.output_std;
+void PackedMlp::fold_outputs(float* net, const NetNormalisation& normalisation) const {
+  const PackedLayout::Layer& layer = layout_.layers().back();
+  for (int o = 0; o < layer.out; ++o) {
+    const float scale = normalisation.output_std[o];
+    float* weight = net + layer.weight +
+                    static_cast<std::size_t>(o / cpu::kGroup) * layer.in * cpu::kGroup +
+                    o % cpu::kGroup;
+    for (int i = 0; i < layer.in; ++i) weight[static_cast<std::size_t>(i) * cpu::kGroup] *= scale;
+    net[layer.bias + o] = scale * net[layer.bias + o] + normalisation.output_mean[o];
+  }
+}
+
+void PackedMlp::set_normalisation(const NetNormalisation& normalisation) {
+  input_mean_ = normalisation.input_mean;
+  input_scale_.resize(normalisation.input_std.size());
+  for (std::size_t i = 0; i < input_scale_.size(); ++i)
+    input_scale_[i] = 1 / normalisation.input_std[i];
+  output_mean_ = normalisation.output_mean;
+  output_std_ = normalisation.output_std;
   normalise_input_ = !all_equal(input_mean_, 0) || !all_equal(input_scale_, 1);
-  normalise_output_ = output_activation_ == cpu::Activation::none &&
+  normalise_output_ = output_activation_ == Activation::none &&
                       (!all_equal(output_mean_, 0) || !all_equal(output_std_, 1));
 }
 
-void PackedMlp::read(MlpWeights& weights) const {
-  for (std::size_t l = 0; l < shape_.layers.size(); ++l) {
-    const PackedShape::Layer& layer = shape_.layers[l];
-    for (int e = 0; e < stack_; ++e) {
-      const std::size_t first = static_cast<std::size_t>(e) * layer.out;
-      const float* from = network(e);
-      for (int o = 0; o < layer.out; ++o) {
-        for (int i = 0; i < layer.in; ++i)
-          weights.weight[l][(first + o) * layer.in + i] = from[PackedShape::at(layer, o, i)];
-        weights.bias[l][first + o] = from[layer.bias + o];
-      }
-    }
-  }
-}
-
 void PackedMlp::refresh(int index) {
-  const std::size_t last = shape_.layers.size() - 1;
+  const std::size_t last = layout_.layers().size() - 1;
   if (onednn_)
     for (std::size_t l = 1; l < last; ++l) onednn_->load(index, l - 1, layer(index, l));
   if (pairs_.empty()) return;
   const float* from = network(index);
   for (std::size_t l = 1; l < last; ++l) {
-    const PackedShape::Layer& layer = shape_.layers[l];
-    cpu::Bf16Pair* to = pairs_.data() + index * shape_.pairs + layer.pairs;
+    const PackedLayout::Layer& layer = layout_.layers()[l];
+    cpu::Bf16Pair* to = pairs_.data() + index * layout_.pairs() + layer.pairs;
     for (int g = 0; g < cpu::groups_of(layer.out); ++g) {
       const float* w = from + layer.weight + static_cast<std::size_t>(g) * layer.in * cpu::kGroup;
       // rows of kGroup outputs, one an input: the same as lanes
@@ -116,14 +100,14 @@ void PackedMlp::refresh(int index) {
 }
 
 cpu::PackedLayer PackedMlp::layer(int index, std::size_t l) const {
-  const PackedShape::Layer& layer = shape_.layers[l];
-  const bool last = l + 1 == shape_.layers.size();
+  const PackedLayout::Layer& layer = layout_.layers()[l];
+  const bool last = l + 1 == layout_.layers().size();
   return {network(index) + layer.weight,
           network(index) + layer.bias,
-          pairs_.empty() ? nullptr : pairs_.data() + index * shape_.pairs + layer.pairs,
+          pairs_.empty() ? nullptr : pairs_.data() + index * layout_.pairs() + layer.pairs,
           layer.in,
           last ? outputs_ : layer.out,
-          last ? output_activation_ : cpu::Activation::silu};
+          last ? output_activation_ : spec_.layers[l].activation};
 }
 
 std::size_t PackedMlp::scratch_floats(int lanes) const {
@@ -163,7 +147,7 @@ cpu::PackedLayer PackedMlp::first_layer(int index, const float* x, float* sums, 
 
 const float* PackedMlp::run_float32(int index, const cpu::PackedLayer& first, float* x, float* y,
                                     int lanes) const {
-  for (std::size_t l = 0; l < shape_.layers.size(); ++l) {
+  for (std::size_t l = 0; l < layout_.layers().size(); ++l) {
     cpu::kernels().dense(l == 0 ? first : layer(index, l), x, lanes, y, lanes, lanes);
     std::swap(x, y);
   }
@@ -174,7 +158,7 @@ const float* PackedMlp::run_float32(int index, const cpu::PackedLayer& first, fl
 /// stays in float32: a tenth of the work, most of the error (tests/pipeline/precision_test.cpp).
 const float* PackedMlp::run_bfloat16(int index, const cpu::PackedLayer& first, float* x, float* y,
                                      int lanes) const {
-  const std::size_t last = shape_.layers.size() - 1;
+  const std::size_t last = layout_.layers().size() - 1;
   if (last < 2) return run_float32(index, first, x, y, lanes);
   const auto& kernels = cpu::kernels();
   if (onednn_) {

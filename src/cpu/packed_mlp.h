@@ -8,31 +8,12 @@
 #include <vector>
 
 #include "cpu/aligned.h"
-#include "cpu/kernels.h"
+#include "cpu/packed_layout.h"
 #include "softmpc/network.h"
 
 namespace softmpc {
 
 class OneDnnMlp;
-
-/// Where the parameters of one network lie: layer by layer weight [groups, in, kGroup], then bias
-/// [groups, kGroup].
-struct PackedShape {
-  struct Layer {
-    int in, out;
-    std::size_t weight, bias;  ///< offsets
-    std::size_t pairs;         ///< offset of the weight in bfloat16
-  };
-  explicit PackedShape(const std::vector<int>& sizes);
-  std::vector<Layer> layers;
-  std::size_t floats = 0, pairs = 0;  ///< of one network
-
-  /// Offset of weight (o, i) of a layer.
-  static std::size_t at(const Layer& layer, int o, int i) {
-    return layer.weight + (static_cast<std::size_t>(o / cpu::kGroup) * layer.in + i) * cpu::kGroup +
-           o % cpu::kGroup;
-  }
-};
 
 /// Lanes of a run have the same first `inputs` inputs; no runs: nothing is known.
 struct SharedInputs {
@@ -43,26 +24,24 @@ struct SharedInputs {
 class PackedMlp {
  public:
   /// `outputs`: how many of the last layer's outputs are wanted (the first ones); 0: all.
-  PackedMlp(const MlpWeights& weights, cpu::Activation output_activation, int outputs = 0,
+  PackedMlp(const NetWeights& weights, Activation output_activation, int outputs = 0,
             Precision precision = Precision::float32);
   ~PackedMlp();
 
   /// Packs weights of the same shape; no allocation. Throws Error if the shape differs.
-  void update(const MlpWeights& weights);
-  /// The mean and std fields of `weights`; no allocation.
-  void set_normalisation(const MlpWeights& weights);
-  /// Unpacks the weights, not the normalisation.
-  void read(MlpWeights& weights) const;
+  void update(const NetWeights& weights);
+  /// Of the same sizes; no allocation.
+  void set_normalisation(const NetNormalisation& normalisation);
 
   // for a trainer: parameters in place; refresh() after they changed
-  const PackedShape& shape() const { return shape_; }
-  float* network(int index) { return parameters_.data() + index * shape_.floats; }
-  const float* network(int index) const { return parameters_.data() + index * shape_.floats; }
+  const PackedLayout& layout() const { return layout_; }
+  float* network(int index) { return parameters_.data() + index * layout_.floats(); }
+  const float* network(int index) const { return parameters_.data() + index * layout_.floats(); }
   void refresh(int index);
   cpu::PackedLayer layer(int index, std::size_t l) const;
 
   int stack() const { return stack_; }
-  int inputs() const { return sizes_.front(); }
+  int inputs() const { return spec_.inputs; }
   int outputs() const { return outputs_; }
   Precision precision() const { return precision_; }
 
@@ -75,6 +54,7 @@ class PackedMlp {
   const float* run(int index, float* scratch, int lanes, const SharedInputs& shared = {}) const;
 
  private:
+  void fold_outputs(float* net, const NetNormalisation& normalisation) const;
   void normalise(float* x, int lanes) const;
   cpu::PackedLayer first_layer(int index, const float* x, float* sums, int lanes,
                                const SharedInputs& shared) const;
@@ -85,10 +65,10 @@ class PackedMlp {
 
   int stack_;
   int outputs_;
-  std::vector<int> sizes_;
-  cpu::Activation output_activation_;
+  NetSpec spec_;
+  Activation output_activation_;
   Precision precision_;
-  PackedShape shape_;
+  PackedLayout layout_;
   cpu::AlignedFloats parameters_;                                             // [stack, floats]
   std::vector<cpu::Bf16Pair, cpu::CacheLineAllocator<cpu::Bf16Pair>> pairs_;  // [stack, pairs]
   std::unique_ptr<OneDnnMlp> onednn_;  // between hidden layers, in place of the kernels

@@ -23,7 +23,10 @@ class AntTask final : public MujocoTask {
                     .position_option = true,
                     .has_termination = true,
                     .reset_noise = {.scale = 0.1, .normal_velocity = true},
-                    .best_return = 8509}) {}
+                    .best_return = 8509,
+                    .rules_header = embedded_text("ant/ant.h"),
+                    .rules = rewarded_by<Ant<>>(),
+                    .rules_without_positions = ended_by<Ant<false>>()}) {}
 
   // contact forces of the world body, the first, are not observed
   void observe(const mjModel& m, const mjData& d, bool positions,
@@ -45,16 +48,6 @@ class AntTask final : public MujocoTask {
     const double effort = squared_norm<Ant<>::action_size, double>(s.action);
     return {Ant<>::reward_terms(velocity, healthy, effort, s.positions ? 0.0 : contact_cost(s)),
             !healthy};
-  }
-
-  std::unique_ptr<RewardModel> make_reward(const TaskOptions& options) const override {
-    if (!options.positions) return nullptr;
-    return std::make_unique<TaskReward<Ant<>>>(embedded_rules("ant/ant.h"));
-  }
-
-  std::unique_ptr<RewardModel> make_termination(const TaskOptions& options) const override {
-    if (options.positions) return nullptr;
-    return std::make_unique<TaskTermination<Ant<false>>>(embedded_rules("ant/ant.h"));
   }
 
  private:

@@ -32,7 +32,10 @@ class HumanoidTask final : public MujocoTask {
              .has_termination = true,
              .reset_noise = {.scale = 0.01},
              .hidden_state = "the observation lacks the centre of mass, so the reward is unknown",
-             .best_return = 11704}) {}
+             .best_return = 11704,
+             .rules_header = embedded_text("humanoid/humanoid.h"),
+             .rules = ended_by<Humanoid<true>>(),
+             .rules_without_positions = ended_by<Humanoid<false>>()}) {}
 
   void observe(const mjModel& m, const mjData& d, bool positions,
                ObservationWriter& out) const override {
@@ -49,15 +52,6 @@ class HumanoidTask final : public MujocoTask {
     const double effort = squared_norm<Humanoid<>::action_size, double>(s.action);
     return {Humanoid<>::reward_terms(velocity, healthy, effort, contact_squared(s.model, s.data)),
             !healthy};
-  }
-
-  std::unique_ptr<RewardModel> make_reward(const TaskOptions&) const override { return nullptr; }
-
-  std::unique_ptr<RewardModel> make_termination(const TaskOptions& options) const override {
-    std::string rules = embedded_rules("humanoid/humanoid.h");
-    if (options.positions)
-      return std::make_unique<TaskTermination<Humanoid<true>>>(std::move(rules));
-    return std::make_unique<TaskTermination<Humanoid<false>>>(std::move(rules));
   }
 };
 

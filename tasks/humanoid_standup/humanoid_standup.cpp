@@ -18,7 +18,10 @@ class HumanoidStandupTask final : public MujocoTask {
                     .mjcf = embedded_text("humanoid_standup/humanoid_standup.xml"),
                     .frame_skip = 5,
                     .position_option = true,
-                    .reset_noise = {.scale = 0.01}}) {}
+                    .reset_noise = {.scale = 0.01},
+                    .rules_header = embedded_text("humanoid_standup/humanoid_standup.h"),
+                    .rules = rewarded_by<HumanoidStandup<true>>(),
+                    .rules_without_positions = rewarded_by<HumanoidStandup<false>>()}) {}
 
   void observe(const mjModel& m, const mjData& d, bool positions,
                ObservationWriter& out) const override {
@@ -29,13 +32,6 @@ class HumanoidStandupTask final : public MujocoTask {
     const double effort = squared_norm<HumanoidStandup<>::action_size, double>(s.action);
     return {
         HumanoidStandup<>::reward_terms(s.data.qpos[2], effort, contact_squared(s.model, s.data))};
-  }
-
-  std::unique_ptr<RewardModel> make_reward(const TaskOptions& options) const override {
-    std::string rules = embedded_rules("humanoid_standup/humanoid_standup.h");
-    if (options.positions)
-      return std::make_unique<TaskReward<HumanoidStandup<true>>>(std::move(rules));
-    return std::make_unique<TaskReward<HumanoidStandup<false>>>(std::move(rules));
   }
 };
 

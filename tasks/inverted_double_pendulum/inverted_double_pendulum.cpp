@@ -14,13 +14,16 @@ namespace {
 class InvertedDoublePendulumTask final : public MujocoTask {
  public:
   InvertedDoublePendulumTask()
-      : MujocoTask({.name = "InvertedDoublePendulum",
-                    .summary = "balance two linked poles on a cart",
-                    .mjcf = embedded_text("inverted_double_pendulum/inverted_double_pendulum.xml"),
-                    .frame_skip = 5,
-                    .has_termination = true,
-                    .reset_noise = {.scale = 0.1, .normal_velocity = true},
-                    .best_return = 9359.5}) {}
+      : MujocoTask(
+            {.name = "InvertedDoublePendulum",
+             .summary = "balance two linked poles on a cart",
+             .mjcf = embedded_text("inverted_double_pendulum/inverted_double_pendulum.xml"),
+             .frame_skip = 5,
+             .has_termination = true,
+             .reset_noise = {.scale = 0.1, .normal_velocity = true},
+             .best_return = 9359.5,
+             .rules_header = embedded_text("inverted_double_pendulum/inverted_double_pendulum.h"),
+             .rules = rewarded_by<InvertedDoublePendulum>()}) {}
 
   void observe(const mjModel&, const mjData& d, bool, ObservationWriter& out) const override {
     out.add(d.qpos[0]);
@@ -34,11 +37,6 @@ class InvertedDoublePendulumTask final : public MujocoTask {
     const mjtNum* tip = s.data.site_xpos;
     return {InvertedDoublePendulum::reward_terms(tip[0], tip[2], s.data.qvel[1], s.data.qvel[2]),
             !InvertedDoublePendulum::healthy(tip[2])};
-  }
-
-  std::unique_ptr<RewardModel> make_reward(const TaskOptions&) const override {
-    return std::make_unique<TaskReward<InvertedDoublePendulum>>(
-        embedded_rules("inverted_double_pendulum/inverted_double_pendulum.h"));
   }
 
   void recover_state(const mjModel&, ConstLane o, double* positions,

@@ -18,7 +18,9 @@ class InvertedPendulumTask final : public MujocoTask {
                     .frame_skip = 2,
                     .has_termination = true,
                     .reset_noise = {.scale = 0.01},
-                    .best_return = 1000}) {}
+                    .best_return = 1000,
+                    .rules_header = embedded_text("inverted_pendulum/inverted_pendulum.h"),
+                    .rules = rewarded_by<InvertedPendulum>()}) {}
 
   void observe(const mjModel& m, const mjData& d, bool, ObservationWriter& out) const override {
     out.add(d.qpos, static_cast<int>(m.nq));
@@ -28,11 +30,6 @@ class InvertedPendulumTask final : public MujocoTask {
   Transition judge(const StepView& s) const override {
     const bool healthy = InvertedPendulum::healthy(s.data.qpos[1]);
     return {InvertedPendulum::reward_terms<double>(healthy), !healthy};
-  }
-
-  std::unique_ptr<RewardModel> make_reward(const TaskOptions&) const override {
-    return std::make_unique<TaskReward<InvertedPendulum>>(
-        embedded_rules("inverted_pendulum/inverted_pendulum.h"));
   }
 };
 

@@ -21,7 +21,9 @@ class PusherTask final : public MujocoTask {
                     .mjcf = embedded_text("pusher/pusher.xml"),
                     .frame_skip = 5,
                     .time_limit = 100,
-                    .hidden_state = "the velocities of object and goal are not observed"}) {}
+                    .hidden_state = "the velocities of object and goal are not observed",
+                    .rules_header = embedded_text("pusher/pusher.h"),
+                    .rules = rewarded_by<Pusher>()}) {}
 
   void observe(const mjModel&, const mjData& d, bool, ObservationWriter& out) const override {
     out.add(d.qpos, 7);
@@ -44,10 +46,6 @@ class PusherTask final : public MujocoTask {
       positions[8] = random.uniform(-0.2, 0.2);
     } while (std::hypot(positions[7], positions[8]) <= 0.17);
     for (int i = 0; i < 7; ++i) velocities[i] += random.uniform(-0.005, 0.005);
-  }
-
-  std::unique_ptr<RewardModel> make_reward(const TaskOptions&) const override {
-    return std::make_unique<TaskReward<Pusher>>(embedded_rules("pusher/pusher.h"));
   }
 };
 

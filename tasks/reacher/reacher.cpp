@@ -21,7 +21,9 @@ class ReacherTask final : public MujocoTask {
                     .mjcf = embedded_text("reacher/reacher.xml"),
                     .frame_skip = 2,
                     .time_limit = 50,
-                    .best_return = -2.6}) {}
+                    .best_return = -2.6,
+                    .rules_header = embedded_text("reacher/reacher.h"),
+                    .rules = rewarded_by<Reacher>()}) {}
 
   void observe(const mjModel&, const mjData& d, bool, ObservationWriter& out) const override {
     for (int i : {0, 1}) out.add(std::cos(d.qpos[i]));
@@ -45,10 +47,6 @@ class ReacherTask final : public MujocoTask {
       positions[2] = random.uniform(-0.2, 0.2);
       positions[3] = random.uniform(-0.2, 0.2);
     } while (std::hypot(positions[2], positions[3]) >= 0.2);
-  }
-
-  std::unique_ptr<RewardModel> make_reward(const TaskOptions&) const override {
-    return std::make_unique<TaskReward<Reacher>>(embedded_rules("reacher/reacher.h"));
   }
 
   void recover_state(const mjModel&, ConstLane o, double* positions,

@@ -20,14 +20,10 @@ namespace {
 using test::error_of;
 using test::TempFolder;
 
-MlpWeights net(int stack, std::vector<int> sizes) {
-  MlpWeights w = MlpWeights::zeros(stack, std::move(sizes));
+NetWeights net(int stack, const std::vector<int>& widths) {
+  NetWeights w = NetWeights::zeros(stack, NetSpec::mlp(widths));
   float x = 0.1f;
-  for (auto* list : {&w.weight, &w.bias}) {
-    for (auto& values : *list) {
-      for (float& v : values) v = x = 3.9f * x * (1 - x);
-    }
-  }
+  for (float& v : w.parameters) v = x = 3.9f * x * (1 - x);
   return w;
 }
 
@@ -41,8 +37,8 @@ Bundle sample() {
   b.dt = 0.1;
   b.outputs.reward = true;
   b.members = net(2, {3, 4, 3});
-  b.members.input_std = {2.0f, INFINITY, 1.0f};
-  b.members.output_mean = {0.5f, -0.5f, 0.0f};
+  b.members.normalisation.input_std = {2.0f, INFINITY, 1.0f};
+  b.members.normalisation.output_mean = {0.5f, -0.5f, 0.0f};
   b.critics = net(2, {3, 4, 4, 1});
   b.policy = net(1, {2, 4, 1});
   b.config.planner.rollouts = 33;
@@ -52,15 +48,11 @@ Bundle sample() {
   return b;
 }
 
-void expect_equal(const MlpWeights& a, const MlpWeights& b) {
+void expect_equal(const NetWeights& a, const NetWeights& b) {
   EXPECT_EQ(a.stack, b.stack);
-  EXPECT_EQ(a.sizes, b.sizes);
-  EXPECT_EQ(a.weight, b.weight);
-  EXPECT_EQ(a.bias, b.bias);
-  EXPECT_EQ(a.input_mean, b.input_mean);
-  EXPECT_EQ(a.input_std, b.input_std);
-  EXPECT_EQ(a.output_mean, b.output_mean);
-  EXPECT_EQ(a.output_std, b.output_std);
+  EXPECT_EQ(a.spec, b.spec);
+  EXPECT_EQ(a.parameters, b.parameters);
+  EXPECT_EQ(a.normalisation, b.normalisation);
 }
 
 void expect_equal(const Bundle& a, const Bundle& b) {
@@ -307,10 +299,11 @@ TEST_F(BundleTest, WhatWouldNotLoadIsNotSaved) {
             "planner.variance: has 2 numbers, 1 or nu = 1 are needed");
   EXPECT_EQ(save_error([](Bundle& b) { b.provenance = "seven"; }),
             "metadata provenance: is not JSON");
-  EXPECT_NE(save_error([](Bundle& b) { b.members.weight[0][0] = NAN; }).find("NaN"),
+  EXPECT_NE(save_error([](Bundle& b) { b.members.weight(0)[0] = NAN; }).find("NaN"),
             std::string::npos);
-  EXPECT_NE(save_error([](Bundle& b) { b.members.input_std[0] = 0; }).find("input_std"),
-            std::string::npos);
+  EXPECT_NE(
+      save_error([](Bundle& b) { b.members.normalisation.input_std[0] = 0; }).find("input_std"),
+      std::string::npos);
 }
 
 }  // namespace

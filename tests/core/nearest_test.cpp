@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests for src/nearest.cpp.
-#include "softmpc/nearest.h"
+#include "nearest.h"
 
 #include <gtest/gtest.h>
 

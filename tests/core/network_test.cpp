@@ -64,12 +64,13 @@ void expect_near(double got, double expected, const std::string& what) {
   EXPECT_NEAR(got, expected, 1e-5 * (1 + std::abs(expected))) << what;
 }
 
-MlpWeights random_net(Random& random, int stack, int in, int out) {
+NetWeights random_net(Random& random, int stack, int in, int out) {
   std::vector<int> sizes = {in};
   for (int l = random.whole(0, 3); l > 0; --l) sizes.push_back(random.whole(1, 70));
   sizes.push_back(out);
-  MlpWeights w = testing::random_weights(random, stack, sizes, 1.5, random.coin());
-  if (random.coin()) w.input_std[static_cast<std::size_t>(random.whole(0, in - 1))] = kInf;
+  NetWeights w = testing::random_weights(random, stack, NetSpec::mlp(sizes), 1.5, random.coin());
+  if (random.coin())
+    w.normalisation.input_std[static_cast<std::size_t>(random.whole(0, in - 1))] = kInf;
   return w;
 }
 
@@ -79,7 +80,7 @@ void compare_dynamics(std::uint64_t seed) {
   const int nx = random.whole(1, 20), nu = random.whole(1, 9), count = random.whole(1, 100);
   const MemberOutputs outputs = {random.coin(), random.coin()};
   const int out = nx + outputs.reward + outputs.termination;
-  const MlpWeights w = random_net(random, random.whole(1, 4), nx + nu, out + random.whole(0, 12));
+  const NetWeights w = random_net(random, random.whole(1, 4), nx + nu, out + random.whole(0, 12));
   const MlpDynamics model(w, nx, nu, outputs);
   EXPECT_EQ(model.members(), w.stack);
   EXPECT_EQ(model.predicts_reward(), outputs.reward);
@@ -114,7 +115,7 @@ TEST(MlpValue, AgreesWithDoubleForEachOfAStack) {
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     Random random(seed);
     const int nx = random.whole(1, 20), nu = random.whole(1, 9), count = random.whole(1, 100);
-    const MlpWeights w = random_net(random, random.whole(1, 3), nx + nu, 1);
+    const NetWeights w = random_net(random, random.whole(1, 3), nx + nu, 1);
     const Block x = random_block(random, nx, count), a = random_block(random, nu, count);
     for (int m = 0; m < w.stack; ++m) {
       const MlpValue value(w, nx, nu, m);
@@ -132,7 +133,7 @@ TEST(MlpPolicy, AgreesWithDoubleAndStaysInTheBox) {
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     Random random(seed);
     const int nx = random.whole(1, 20), nu = random.whole(1, 9), count = random.whole(1, 100);
-    const MlpWeights w = random_net(random, 1, nx, nu);
+    const NetWeights w = random_net(random, 1, nx, nu);
     std::vector<float> low, high;
     for (int i = 0; i < nu; ++i) {
       low.push_back(static_cast<float>(random.real(-3, 0)));
@@ -159,8 +160,8 @@ TEST(MlpPolicy, AgreesWithDoubleAndStaysInTheBox) {
 // A masked input may hold anything.
 TEST(MlpValue, AMaskedInputDoesNotReachTheNetwork) {
   Random random(4);
-  MlpWeights w = testing::random_weights(random, 1, {3, 8, 1});
-  w.input_std[1] = kInf;
+  NetWeights w = testing::random_weights(random, 1, NetSpec::mlp({3, 8, 1}));
+  w.normalisation.input_std[1] = kInf;
   const MlpValue value(w, 2, 1);
   Block x = random_block(random, 2, 1), a = random_block(random, 1, 1);
   Scratch scratch(value.scratch_bytes(1));
@@ -184,7 +185,7 @@ TEST(MlpDynamics, TheFirstStepIsAStep) {
     std::vector<int> sizes = {nx + nu};
     sizes.insert(sizes.end(), hidden.begin(), hidden.end());
     sizes.push_back(nx);
-    const MlpWeights w = random_weights(random, 2, sizes, 1, round % 2 == 0);
+    const NetWeights w = random_weights(random, 2, NetSpec::mlp(sizes), 1, round % 2 == 0);
     const LaneRun runs[] = {{0, 5, 3}, {5, 29, 4}, {29, 48, 5}};
     std::vector<float> x(static_cast<std::size_t>(nx) * lanes);
     for (int i = 0; i < nx; ++i)
@@ -207,8 +208,8 @@ TEST(MlpDynamics, TheFirstStepIsAStep) {
 TEST(MlpWeightsUpdate, GivesTheSameAsANewNetwork) {
   Random random(6);
   const std::vector<int> sizes = {5, 16, 4};
-  MlpDynamics updated(testing::random_weights(random, 2, sizes, 1, true), 4, 1);
-  const MlpWeights w = testing::random_weights(random, 2, sizes, 1, true);
+  MlpDynamics updated(testing::random_weights(random, 2, NetSpec::mlp(sizes), 1, true), 4, 1);
+  const NetWeights w = testing::random_weights(random, 2, NetSpec::mlp(sizes), 1, true);
   updated.update(w);
   const MlpDynamics fresh(w, 4, 1);
   const Block x = random_block(random, 4, 20), a = random_block(random, 1, 20);
@@ -219,46 +220,46 @@ TEST(MlpWeightsUpdate, GivesTheSameAsANewNetwork) {
   EXPECT_EQ(one.data, other.data);
 }
 
-TEST(MlpWeights, WrongShapesAreRefused) {
-  EXPECT_THROW(MlpWeights::zeros(0, {2, 2}), Error);
-  EXPECT_THROW(MlpWeights::zeros(1, {2}), Error);
-  EXPECT_THROW(MlpWeights::zeros(1, {2, 0, 2}), Error);
-  const MlpWeights good = MlpWeights::zeros(2, {4, 8, 3});
+TEST(NetWeights, WrongShapesAreRefused) {
+  EXPECT_THROW(NetWeights::zeros(0, NetSpec::mlp({2, 2})), Error);
+  EXPECT_THROW(NetWeights::zeros(1, NetSpec::mlp({2})), Error);
+  EXPECT_THROW(NetWeights::zeros(1, NetSpec::mlp({2, 0, 2})), Error);
+  const NetWeights good = NetWeights::zeros(2, NetSpec::mlp({4, 8, 3}));
   EXPECT_NO_THROW(MlpDynamics(good, 3, 1));
   EXPECT_THROW(MlpDynamics(good, 2, 1), Error);
   EXPECT_THROW(MlpDynamics(good, 3, 1, {true, false}), Error);
   EXPECT_THROW(MlpValue(good, 3, 1), Error);
-  EXPECT_THROW(MlpValue(MlpWeights::zeros(2, {4, 1}), 3, 1, 2), Error);
+  EXPECT_THROW(MlpValue(NetWeights::zeros(2, NetSpec::mlp({4, 1})), 3, 1, 2), Error);
   const std::vector<float> low(3, -1), high(3, 1), short_high(2, 1);
   EXPECT_THROW(MlpPolicy(good, low, high), Error);  // a stack of two
-  EXPECT_THROW(MlpPolicy(MlpWeights::zeros(1, {4, 3}), low, short_high), Error);
+  EXPECT_THROW(MlpPolicy(NetWeights::zeros(1, NetSpec::mlp({4, 3})), low, short_high), Error);
   MlpDynamics model(good, 3, 1);
-  EXPECT_THROW(model.update(MlpWeights::zeros(3, {4, 8, 3})), Error);
-  EXPECT_THROW(model.update(MlpWeights::zeros(2, {4, 9, 3})), Error);
-  MlpWeights short_array = good;
-  short_array.weight[1].pop_back();
+  EXPECT_THROW(model.update(NetWeights::zeros(3, NetSpec::mlp({4, 8, 3}))), Error);
+  EXPECT_THROW(model.update(NetWeights::zeros(2, NetSpec::mlp({4, 9, 3}))), Error);
+  NetWeights short_array = good;
+  short_array.parameters.pop_back();
   EXPECT_THROW(model.update(short_array), Error);
   EXPECT_THROW(short_array.validate("w"), Error);
-  MlpWeights short_std = good;
-  short_std.input_std.pop_back();
+  NetWeights short_std = good;
+  short_std.normalisation.input_std.pop_back();
   EXPECT_THROW(model.update(short_std), Error);
 }
 
-TEST(MlpWeights, BadNumbersAreRefused) {
-  const MlpWeights good = MlpWeights::zeros(2, {4, 8, 3});
+TEST(NetWeights, BadNumbersAreRefused) {
+  const NetWeights good = NetWeights::zeros(2, NetSpec::mlp({4, 8, 3}));
   const auto refuse = [&](auto change) {
-    MlpWeights w = good;
+    NetWeights w = good;
     change(w);
     EXPECT_THROW(w.validate("w"), Error);
   };
-  refuse([](auto& w) { w.weight[0][1] = std::nanf(""); });
-  refuse([](auto& w) { w.bias[1][0] = kInf; });
-  refuse([](auto& w) { w.input_std[0] = 0; });
-  refuse([](auto& w) { w.input_std[0] = std::nanf(""); });
-  refuse([](auto& w) { w.output_std[0] = kInf; });
-  refuse([](auto& w) { w.input_mean[0] = kInf; });
-  MlpWeights masked = good;
-  masked.input_std[2] = kInf;
+  refuse([](auto& w) { w.weight(0)[1] = std::nanf(""); });
+  refuse([](auto& w) { w.bias(1)[0] = kInf; });
+  refuse([](auto& w) { w.normalisation.input_std[0] = 0; });
+  refuse([](auto& w) { w.normalisation.input_std[0] = std::nanf(""); });
+  refuse([](auto& w) { w.normalisation.output_std[0] = kInf; });
+  refuse([](auto& w) { w.normalisation.input_mean[0] = kInf; });
+  NetWeights masked = good;
+  masked.normalisation.input_std[2] = kInf;
   EXPECT_NO_THROW(masked.validate("w"));
 }
 

@@ -40,14 +40,20 @@ double bf16(double value) {  // float32, then 8 bits of mantissa, ties to even
   return rounded;
 }
 
+std::vector<int> widths_of(const NetSpec& spec) {
+  std::vector<int> widths = {spec.inputs};
+  for (const LayerSpec& layer : spec.layers) widths.push_back(layer.width);
+  return widths;
+}
+
 /// Hidden layers; and the same weights in the kernels' order, which OneDnnMlp reads.
 struct Net {
-  MlpWeights weights;
+  NetWeights weights;
   PackedMlp packed;
   OneDnnMlp net;
 
-  explicit Net(const MlpWeights& w)
-      : weights(w), packed(w, cpu::Activation::silu), net(w.stack, w.sizes) {
+  explicit Net(const NetWeights& w)
+      : weights(w), packed(w, Activation::silu), net(w.stack, widths_of(w.spec)) {
     for (int e = 0; e < weights.stack; ++e)
       for (int l = 0; l < weights.layers(); ++l) net.load(e, l, packed.layer(e, l));
   }
@@ -62,14 +68,14 @@ std::vector<int> random_widths(Random& random) {
 }
 
 /// One layer's z from x; operands rounded or not.
-std::vector<double> product(const MlpWeights& w, int index, int l, const std::vector<double>& x,
+std::vector<double> product(const NetWeights& w, int index, int l, const std::vector<double>& x,
                             bool narrow) {
-  const std::size_t in = w.sizes[l], out = w.sizes[l + 1];
+  const std::size_t in = w.spec.inputs_of(l), out = w.spec.layers[l].width;
   std::vector<double> z(out);
   for (std::size_t o = 0; o < out; ++o) {
-    z[o] = w.bias[l][index * out + o];
+    z[o] = w.bias(l)[index * out + o];
     for (std::size_t i = 0; i < in; ++i) {
-      const double weight = w.weight[l][(index * out + o) * in + i];
+      const double weight = w.weight(l)[(index * out + o) * in + i];
       z[o] += narrow ? bf16(weight) * bf16(x[i]) : weight * x[i];
     }
   }
@@ -119,7 +125,7 @@ struct Errors {
 };
 
 void compare(const std::vector<int>& widths, Random& random) {
-  const Net net(testing::random_weights(random, random.whole(1, 3), widths));
+  const Net net(testing::random_weights(random, random.whole(1, 3), NetSpec::mlp(widths)));
   const int lanes = cpu::kLanes * random.whole(1, 13);
   const cpu::AlignedFloats x = random_block(random, net.inputs(), lanes);
   Errors errors;
@@ -157,7 +163,7 @@ TEST(OneDnnMlp, BitsDoNotDependOnThePlace) {
   Random random(5);
   for (const std::vector<int>& sizes :
        std::vector<std::vector<int>>{{256, 256}, {37, 130, 21}, {33, 513, 64}}) {
-    const Net net(testing::random_weights(random, 1, sizes));
+    const Net net(testing::random_weights(random, 1, NetSpec::mlp(sizes)));
     const int wide = 13 * cpu::kLanes, in = net.inputs(), out = net.outputs();
     const cpu::AlignedFloats x = random_block(random, in, wide);
     const std::vector<float> y = run(net, 0, x, wide);
@@ -181,7 +187,7 @@ TEST(OneDnnMlp, BitsDoNotDependOnThePlace) {
 TEST(OneDnnMlp, ThreadsRunAtOnceWithTheSameBits) {
   SKIP_WITHOUT_ONEDNN();
   Random random(6);
-  const Net net(testing::random_weights(random, 3, {256, 256, 256}));
+  const Net net(testing::random_weights(random, 3, NetSpec::mlp({256, 256, 256})));
   const int lanes = 48;
   const cpu::AlignedFloats x = random_block(random, net.inputs(), lanes);
   std::vector<std::vector<float>> expected;
@@ -207,7 +213,7 @@ TEST(OneDnnMlp, StartsNoThread) {
   };
   Random random(7);
   const int before = threads();
-  const Net net(testing::random_weights(random, 1, {256, 256, 256}));
+  const Net net(testing::random_weights(random, 1, NetSpec::mlp({256, 256, 256})));
   run(net, 0, random_block(random, 256, 192), 192);
   EXPECT_EQ(threads(), before);
 }
@@ -215,8 +221,8 @@ TEST(OneDnnMlp, StartsNoThread) {
 TEST(OneDnnMlp, LoadsNewWeights) {
   SKIP_WITHOUT_ONEDNN();
   Random random(8);
-  const MlpWeights after = testing::random_weights(random, 2, {40, 33, 6});
-  Net net(testing::random_weights(random, 2, {40, 33, 6}));
+  const NetWeights after = testing::random_weights(random, 2, NetSpec::mlp({40, 33, 6}));
+  Net net(testing::random_weights(random, 2, NetSpec::mlp({40, 33, 6})));
   const Net fresh(after);
   net.packed.update(after);
   std::vector<std::thread> threads;  // as a trainer does
@@ -233,7 +239,7 @@ TEST(OneDnnMlp, LoadsNewWeights) {
 TEST(OneDnnMlp, ABadLaneStaysABadLane) {
   SKIP_WITHOUT_ONEDNN();
   Random random(9);
-  const Net net(testing::random_weights(random, 1, {3, 20, 2}));
+  const Net net(testing::random_weights(random, 1, NetSpec::mlp({3, 20, 2})));
   cpu::AlignedFloats x = random_block(random, 3, 16);
   const std::vector<float> y = run(net, 0, x, 16);
   x[5] = std::nanf("");
@@ -249,7 +255,7 @@ TEST(OneDnnMlp, ABadLaneStaysABadLane) {
 TEST(OneDnnMlp, PadsRowsWithZeros) {
   SKIP_WITHOUT_ONEDNN();
   Random random(10);
-  const Net net(testing::random_weights(random, 1, {33, 35}));
+  const Net net(testing::random_weights(random, 1, NetSpec::mlp({33, 35})));
   const int lanes = 80;
   const cpu::AlignedFloats x = random_block(random, 33, lanes);
   std::vector<float> y(static_cast<std::size_t>(41) * lanes, 7.0f);
@@ -260,12 +266,12 @@ TEST(OneDnnMlp, PadsRowsWithZeros) {
 
 /// PackedMlp in bfloat16, which rounds between hidden layers alone; normalisation and wanted
 /// outputs included.
-void compare_packed(const std::vector<int>& sizes, cpu::Activation activation, Random& random) {
+void compare_packed(const std::vector<int>& sizes, Activation activation, Random& random) {
   const int outputs = std::max(1, sizes.back() - 1), lanes = cpu::kLanes * random.whole(1, 9);
-  PackedMlp net(testing::random_weights(random, 2, sizes, 1.2, true), activation, outputs,
-                Precision::bfloat16);
-  MlpWeights w = testing::random_weights(random, 2, sizes, 1.2, true);
-  w.input_std[0] = std::numeric_limits<float>::infinity();
+  PackedMlp net(testing::random_weights(random, 2, NetSpec::mlp(sizes), 1.2, true), activation,
+                outputs, Precision::bfloat16);
+  NetWeights w = testing::random_weights(random, 2, NetSpec::mlp(sizes), 1.2, true);
+  w.normalisation.input_std[0] = std::numeric_limits<float>::infinity();
   net.update(w);
   Errors errors;
   for (int e = 0; e < 2; ++e) {
@@ -277,14 +283,14 @@ void compare_packed(const std::vector<int>& sizes, cpu::Activation activation, R
     for (int j = 0; j < lanes; j += 1 + lanes / 20) {
       std::vector<double> h = lane(x.data(), net.inputs(), lanes, j);
       for (int i = 0; i < net.inputs(); ++i)
-        h[i] = i == 0 ? 0 : (h[i] - w.input_mean[i]) / w.input_std[i];
+        h[i] = i == 0 ? 0 : (h[i] - w.normalisation.input_mean[i]) / w.normalisation.input_std[i];
       for (int l = 0; l < w.layers(); ++l) {
         h = product(w, e, l, h, l > 0 && l + 1 < w.layers());
         if (l + 1 < w.layers()) apply_silu(h);
       }
       for (int o = 0; o < w.outputs(); ++o) {
-        h[o] = w.output_mean[o] + w.output_std[o] * h[o];
-        if (activation == cpu::Activation::tanh) h[o] = std::tanh(h[o]);
+        h[o] = w.normalisation.output_mean[o] + w.normalisation.output_std[o] * h[o];
+        if (activation == Activation::tanh) h[o] = std::tanh(h[o]);
       }
       errors.add(y, lanes, j, h, outputs);
     }
@@ -302,7 +308,7 @@ TEST(OneDnnMlp, PackedMlpRoundsBetweenHiddenLayersAlone) {
                                                                      {40, 65, 129, 31, 3},
                                                                      {6, 50, 4},
                                                                      {6, 4}})
-    for (cpu::Activation a : {cpu::Activation::none, cpu::Activation::tanh}) {
+    for (Activation a : {Activation::none, Activation::tanh}) {
       SCOPED_TRACE("hidden " + std::to_string(sizes[1]));
       compare_packed(sizes, a, random);
     }

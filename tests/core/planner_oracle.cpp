@@ -203,24 +203,34 @@ Update update_problem(const Problem& p, const Input& in, int iteration, int b, c
 
 }  // namespace
 
-Vector evaluate_mlp(const MlpWeights& w, int member, const Vector& input) {
+Vector evaluate_mlp(const NetWeights& w, int member, const Vector& input) {
+  const NetNormalisation& n = w.normalisation;
   Vector h(w.inputs());
   for (int i = 0; i < w.inputs(); ++i)
-    h[i] = std::isinf(w.input_std[i]) ? 0 : (input[i] - w.input_mean[i]) / w.input_std[i];
+    h[i] = std::isinf(n.input_std[i]) ? 0 : (input[i] - n.input_mean[i]) / n.input_std[i];
   for (int l = 0; l < w.layers(); ++l) {
-    const int in = w.sizes[l], out = w.sizes[l + 1];
+    const LayerSpec& layer = w.spec.layers[l];
+    const int in = w.spec.inputs_of(l), out = layer.width;
+    const auto of_member = [&](Part part, int o) {
+      return double{w.slot(l, part)[static_cast<std::size_t>(member) * out + o]};
+    };
+    const auto weight = w.weight(l);
     Vector y(out);
     for (int o = 0; o < out; ++o) {
-      y[o] = w.bias[l][static_cast<std::size_t>(member) * out + o];
+      y[o] = of_member(Part::bias, o);
       for (int i = 0; i < in; ++i)
-        y[o] += static_cast<double>(
-                    w.weight[l][(static_cast<std::size_t>(member) * out + o) * in + i]) *
-                h[i];
-      if (l + 1 < w.layers()) y[o] = silu(y[o]);
+        y[o] += double{weight[(static_cast<std::size_t>(member) * out + o) * in + i]} * h[i];
     }
+    if (layer.normalise) {
+      const double mean = y.mean(), variance = (y.array() - mean).square().mean();
+      for (int o = 0; o < out; ++o)
+        y[o] = of_member(Part::norm_scale, o) * (y[o] - mean) / std::sqrt(variance + 1e-5) +
+               of_member(Part::norm_shift, o);
+    }
+    for (int o = 0; o < out && layer.activation == Activation::silu; ++o) y[o] = silu(y[o]);
     h = y;
   }
-  for (int o = 0; o < w.outputs(); ++o) h[o] = w.output_mean[o] + w.output_std[o] * h[o];
+  for (int o = 0; o < w.outputs(); ++o) h[o] = n.output_mean[o] + n.output_std[o] * h[o];
   return h;
 }
 

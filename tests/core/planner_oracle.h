@@ -17,16 +17,17 @@ namespace softmpc::oracle {
 
 using Vector = Eigen::VectorXd;
 
-/// output_mean + output_std * net((input - input_mean) / input_std), SiLU between layers.
-Vector evaluate_mlp(const MlpWeights& weights, int member, const Vector& input);
+/// output_mean + output_std * net((input - input_mean) / input_std), layer by layer as the spec
+/// says.
+Vector evaluate_mlp(const NetWeights& weights, int member, const Vector& input);
 
 /// Everything that defines a solve.
 struct Problem {
   PlannerConfig config;
   ProblemShape shape;
-  MlpWeights members, critic;
+  NetWeights members, critic;
   MemberOutputs outputs;
-  std::optional<MlpWeights> policy;
+  std::optional<NetWeights> policy;
   /// r(x, a, x'), unless learned; distance of x' from ending the episode (ended where <= 0).
   std::function<double(const Vector&, const Vector&, const Vector&)> reward;
   std::function<double(const Vector&)> distance_to_end;

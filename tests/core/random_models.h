@@ -10,9 +10,41 @@
 #include <string>
 #include <vector>
 
-#include "softmpc/hd/macros.h"
 #include "softmpc/network.h"
 #include "softmpc/planner.h"
+#include "softmpc/rules.h"
+
+// clang-format off
+SOFTMPC_RULES(kTestRule,
+namespace softmpc::testing {
+// Ends where x'_0 >= 0.8. Parameters: nx, nu.
+struct TestRule {
+  static constexpr bool has_termination = true;
+  static constexpr float kEnd = 0.8f;
+  SOFTMPC_HD explicit TestRule(const float* p)
+      : nx(static_cast<int>(p[0])), nu(static_cast<int>(p[1])) {}
+
+  // r = 1 - |x'|^2 / 10 - |a|^2 / 5 + x_0 a_0 / 4
+  template <class T, class X, class A, class N>
+  SOFTMPC_HD static T formula(int nx, int nu, const X& x, const A& a, const N& next) {
+    T squares = 0;
+    T effort = 0;
+    for (int i = 0; i < nx; ++i) squares += static_cast<T>(next[i]) * static_cast<T>(next[i]);
+    for (int i = 0; i < nu; ++i) effort += static_cast<T>(a[i]) * static_cast<T>(a[i]);
+    return 1 - squares / 10 - effort / 5 + static_cast<T>(x[0]) * static_cast<T>(a[0]) / 4;
+  }
+  template <class X, class A, class N>
+  SOFTMPC_HD float reward(const X& x, const A& a, const N& next) const {
+    return formula<float>(nx, nu, x, a, next);
+  }
+  template <class N>
+  SOFTMPC_HD bool terminated(const N& next) const { return next[0] >= kEnd; }
+
+  int nx;
+  int nu;
+};
+})
+// clang-format on
 
 namespace softmpc::testing {
 
@@ -38,82 +70,31 @@ class Random {
 };
 
 /// Weights of deviation `gain` / sqrt(inputs); `scaled` gives a normalisation other than identity.
-inline MlpWeights random_weights(Random& random, int stack, const std::vector<int>& sizes,
-                                 double gain = 1.2, bool scaled = false) {
-  MlpWeights w = MlpWeights::zeros(stack, sizes);
-  for (int l = 0; l < w.layers(); ++l) {
-    w.weight[l] = random.normals(w.weight[l].size(), gain / std::sqrt(sizes[l]));
-    w.bias[l] = random.normals(w.bias[l].size(), 0.2);
-  }
+inline NetWeights random_weights(Random& random, int stack, const NetSpec& spec, double gain = 1.2,
+                                 bool scaled = false) {
+  NetWeights w = NetWeights::zeros(stack, spec);
+  spec.for_each_slot([&](const ParameterSlot& slot) {
+    const double deviation =
+        slot.part == Part::weight ? gain / std::sqrt(spec.inputs_of(slot.layer)) : 0.2;
+    for (float& v : w.slot(slot.layer, slot.part)) v += random.normal(deviation);
+  });
   if (!scaled) return w;
-  w.input_mean = random.normals(w.input_mean.size(), 0.3);
-  w.output_mean = random.normals(w.output_mean.size(), 0.1);
-  for (float& s : w.input_std) s = static_cast<float>(random.real(0.5, 2));
-  for (float& s : w.output_std) s = static_cast<float>(random.real(0.5, 1.5));
+  NetNormalisation& n = w.normalisation;
+  n.input_mean = random.normals(n.input_mean.size(), 0.3);
+  n.output_mean = random.normals(n.output_mean.size(), 0.1);
+  for (float& s : n.input_std) s = static_cast<float>(random.real(0.5, 2));
+  for (float& s : n.output_std) s = static_cast<float>(random.real(0.5, 1.5));
   return w;
 }
 
-/// A formula, and its text for a device.
-#define SOFTMPC_TEST_RULE(...) \
-  __VA_ARGS__                  \
-  inline constexpr char kTestRule[] = #__VA_ARGS__;
-
-// clang-format off
-SOFTMPC_TEST_RULE(
-struct TestRule {
-  static constexpr float kEnd = 0.8f;
-  // r = 1 - |x'|^2 / 10 - |a|^2 / 5 + x_0 a_0 / 4
-  template <class T, class X, class A, class N>
-  SOFTMPC_HD static T formula(int nx, int nu, const X& x, const A& a, const N& next) {
-    T squares = 0;
-    T effort = 0;
-    for (int i = 0; i < nx; ++i) squares += static_cast<T>(next[i]) * static_cast<T>(next[i]);
-    for (int i = 0; i < nu; ++i) effort += static_cast<T>(a[i]) * static_cast<T>(a[i]);
-    return 1 - squares / 10 - effort / 5 + static_cast<T>(x[0]) * static_cast<T>(a[0]) / 4;
-  }
-};)
-// clang-format on
-
-/// r of TestRule; ends where x'_0 >= 0.8.
-class TestReward final : public RewardModel {
+/// TestRule with sizes and with an end that each reward may have or not.
+class TestReward final : public RuleReward<TestRule> {
  public:
-  TestReward(int nx, int nu, bool ends) : nx_(nx), nu_(nu), ends_(ends) {}
-
-  static constexpr double kEnd = 0.8;
-
-  void reward(ConstColumns x, ConstColumns a, ConstColumns next, int count,
-              float* out) const override {
-    for (int j = 0; j < count; ++j)
-      out[j] = TestRule::formula<float>(nx_, nu_, x.lane(j), a.lane(j), next.lane(j));
-  }
+  TestReward(int nx, int nu, bool ends)
+      : RuleReward(kTestRule, {static_cast<float>(nx), static_cast<float>(nu)}), ends_(ends) {}
   bool has_termination() const override { return ends_; }
-  DeviceRules device_rules() const override {
-    DeviceRules rules;
-    rules.type = "DeviceTestRule";
-    rules.source = std::string("#include \"softmpc/hd/macros.h\"\n") + kTestRule +
-                   R"(
-struct DeviceTestRule {
-  int nx, nu;
-  SOFTMPC_HD explicit DeviceTestRule(const float* p)
-      : nx(static_cast<int>(p[0])), nu(static_cast<int>(p[1])) {}
-  static constexpr bool has_termination = true;
-  template <class X, class A, class N>
-  SOFTMPC_HD float reward(const X& x, const A& a, const N& next) const {
-    return TestRule::formula<float>(nx, nu, x, a, next);
-  }
-  template <class N>
-  SOFTMPC_HD bool terminated(const N& next) const { return next[0] >= TestRule::kEnd; }
-};
-)";
-    rules.parameters = {static_cast<float>(nx_), static_cast<float>(nu_)};
-    return rules;
-  }
-  void terminated(ConstColumns next, int count, std::uint8_t* out) const override {
-    for (int j = 0; j < count; ++j) out[j] = next[0][j] >= static_cast<float>(kEnd);
-  }
 
  private:
-  int nx_, nu_;
   bool ends_;
 };
 
@@ -144,7 +125,7 @@ struct Buffers {
 /// Owned networks of a small planning problem.
 struct SmallModels {
   int nx, nu;
-  MlpWeights member_weights, critic_weights, policy_weights;
+  NetWeights member_weights, critic_weights, policy_weights;
   std::vector<float> low, high;
   MlpDynamics dynamics;
   MlpValue value;
@@ -154,9 +135,10 @@ struct SmallModels {
   SmallModels(Random& random, int nx_, int nu_, int members, int width, bool ends = false)
       : nx(nx_),
         nu(nu_),
-        member_weights(random_weights(random, members, {nx + nu, width, width, nx}, 0.7)),
-        critic_weights(random_weights(random, 1, {nx + nu, width, 1})),
-        policy_weights(random_weights(random, 1, {nx, width, nu})),
+        member_weights(
+            random_weights(random, members, NetSpec::mlp({nx + nu, width, width, nx}), 0.7)),
+        critic_weights(random_weights(random, 1, NetSpec::mlp({nx + nu, width, 1}))),
+        policy_weights(random_weights(random, 1, NetSpec::mlp({nx, width, nu}))),
         low(static_cast<std::size_t>(nu), -1.0f),
         high(static_cast<std::size_t>(nu), 1.5f),
         dynamics(member_weights, nx, nu),

@@ -33,15 +33,16 @@ inline oracle::Problem random_problem(Random& random, int narrowest = 3, int wid
   p.outputs = {random.coin(), random.coin()};
   const int width = random.whole(narrowest, widest);
   const int out = nx + p.outputs.reward + p.outputs.termination + random.whole(0, 2);
-  p.members =
-      random_weights(random, random.whole(1, 5), {nx + nu, width, width, out}, 0.8, random.coin());
-  p.critic = random_weights(random, 1, {nx + nu, width, 1}, 1.5, random.coin());
-  p.policy = random_weights(random, 1, {nx, width, nu}, 1, random.coin());
-  if (nx > 1 && random.coin()) p.members.input_std[1] = std::numeric_limits<float>::infinity();
+  p.members = random_weights(random, random.whole(1, 5), NetSpec::mlp({nx + nu, width, width, out}),
+                             0.8, random.coin());
+  p.critic = random_weights(random, 1, NetSpec::mlp({nx + nu, width, 1}), 1.5, random.coin());
+  p.policy = random_weights(random, 1, NetSpec::mlp({nx, width, nu}), 1, random.coin());
+  if (nx > 1 && random.coin())
+    p.members.normalisation.input_std[1] = std::numeric_limits<float>::infinity();
   p.reward = [nx, nu](const auto& x, const auto& a, const auto& next) {
     return TestRule::formula<double>(nx, nu, x, a, next);
   };
-  p.distance_to_end = [](const auto& next) { return TestReward::kEnd - next[0]; };
+  p.distance_to_end = [](const auto& next) { return TestRule::kEnd - next[0]; };
   return p;
 }
 

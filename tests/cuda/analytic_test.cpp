@@ -373,7 +373,7 @@ TEST_F(DriveTest, SaysWhatCannotBe) {
   m = c.on_device();
   m.value = nullptr;
   expect(failure(c, m), "must be given together");
-  const MlpWeights critic = MlpWeights::zeros(1, {5, 8, 1});
+  const NetWeights critic = NetWeights::zeros(1, NetSpec::mlp({5, 8, 1}));
   m = c.on_device();
   m.critics = &critic;
   expect(failure(c, m), "cannot be mixed");

@@ -75,7 +75,7 @@ SOFTMPC_KERNEL void body(const Job& job) {
   sync_warp();
   sync_some(1, 64);
   float v = job.out[thread()];
-  use(job, shuffle_xor(v, 1) + shuffle(v, 3));
+  use(job, shuffle_xor(v, 1));
   job.wide[thread()] = shuffle_xor(static_cast<double>(v), 2);
   use(job, static_cast<float>(shuffle_xor(thread(), 4)));
   use(job, static_cast<float>(ballot(v > 0)));

@@ -158,12 +158,7 @@ TEST(DeviceAgent, ItsBundleHoldsTheNetsOfTheDevice) {
   const Bundle bundle = run.agent->bundle();
   const TensorFile file = run.state();
   const auto flat = file.tensors.at("members.parameters").values<float>();
-  // layer by layer weight, bias
-  std::vector<float> expected;
-  for (int l = 0; l < bundle.members.layers(); ++l)
-    for (const auto* v : {&bundle.members.weight[l], &bundle.members.bias[l]})
-      expected.insert(expected.end(), v->begin(), v->end());
-  EXPECT_EQ(flat, expected);
+  EXPECT_EQ(flat, bundle.members.parameters);
   EXPECT_EQ(bundle.critics.stack, 1);
 }
 

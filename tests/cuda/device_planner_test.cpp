@@ -121,7 +121,8 @@ TEST_P(DevicePath, ABadStateLeavesItsPlanAndTheOthersAlone) {
 
 TEST_P(DevicePath, NothingFiniteLeavesThePlan) {
   // the sum of huge outputs is beyond float32 from the second step on
-  nets.member_weights.output_std.assign(nets.member_weights.output_std.size(), 3e38f);
+  nets.member_weights.normalisation.output_std.assign(
+      nets.member_weights.normalisation.output_std.size(), 3e38f);
   DevicePlanner p = planner(1);
   Buffers b = buffers(1);
   const std::vector<float> before = b.plan;
@@ -148,8 +149,8 @@ TEST_P(DevicePath, NewWeightsAreUsed) {
   DevicePlanner p = planner(1);
   Buffers first = buffers(1), second = first, third = first;
   p.solve({1, 1}, first.batch());
-  const MlpWeights before = nets.critic_weights;
-  for (float& w : nets.critic_weights.weight[1]) w = -w;
+  const NetWeights before = nets.critic_weights;
+  for (float& w : nets.critic_weights.weight(1)) w = -w;
   p.update(models());
   p.solve({1, 1}, second.batch());
   EXPECT_NE(first.value, second.value);
@@ -208,9 +209,9 @@ struct Refused : ::testing::Test {
 
 TEST_F(Refused, BadWeights) {
   config.precision = Precision::float16;
-  nets.member_weights.weight[1][7] = 1e5f;
+  nets.member_weights.weight(1)[7] = 1e5f;
   expect("65504");
-  nets.member_weights.weight[1][7] = std::nanf("");
+  nets.member_weights.weight(1)[7] = std::nanf("");
   expect("members, layer 2: holds a NaN or infinity");
 }
 
@@ -255,8 +256,8 @@ TEST_F(Refused, LeavesTheDeviceUsable) {
   config.rollouts = 4;
   config.horizon = 1;
   config.precision = Precision::float16;
-  const MlpWeights good = nets.member_weights;
-  nets.member_weights.weight[0][0] = std::nanf("");
+  const NetWeights good = nets.member_weights;
+  nets.member_weights.weight(0)[0] = std::nanf("");
   EXPECT_THROW(DevicePlanner(config, nets.shape(1), models(), {}, device), Error);
   nets.member_weights = good;
   DevicePlanner planner(config, nets.shape(1), models(), {}, device);

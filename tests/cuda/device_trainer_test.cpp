@@ -48,25 +48,21 @@ struct Experiment {
   }
   int envs() const { return config.trainer.envs; }
 
-  MlpWeights members() const {
+  NetWeights members() const {
     const int regressed = nx + task.outputs.reward;
     return start(config.model.members,
-                 layer_sizes(nx + nu, config.model.width, config.model.layers,
-                             regressed + task.outputs.termination +
-                                 (config.model.loss == Loss::gaussian_nll ? regressed : 0)),
+                 NetSpec::mlp(nx + nu, config.model.width, config.model.layers,
+                              regressed + task.outputs.termination +
+                                  (config.model.loss == Loss::gaussian_nll ? regressed : 0)),
                  kMembers);
   }
-  MlpWeights critics() const {
+  NetWeights critics() const {
     return start(config.critic.count,
-                 layer_sizes(nx + nu, config.critic.width, config.critic.layers, 1), kCritics);
+                 NetSpec::mlp(nx + nu, config.critic.width, config.critic.layers, 1), kCritics);
   }
-  MlpWeights start(int stack, const std::vector<int>& sizes, std::uint32_t network) const {
-    MlpWeights w = MlpWeights::zeros(stack, sizes);
-    const auto values = initial_parameters(stack, sizes, config.trainer.seed, network);
-    auto from = values.begin();
-    for (int l = 0; l < w.layers(); ++l)
-      for (auto* v : {&w.weight[l], &w.bias[l]})
-        for (float& x : *v) x = *from++;
+  NetWeights start(int stack, const NetSpec& spec, std::uint32_t network) const {
+    NetWeights w = NetWeights::zeros(stack, spec);
+    w.parameters = initial_parameters(stack, spec, config.trainer.seed, network);
     return w;
   }
   std::unique_ptr<DeviceTrainer> trainer(std::shared_ptr<Device> device = test_device()) const {
@@ -165,8 +161,8 @@ class CpuTrainer {
       ++sums.model_updates;
     }
   }
-  MlpWeights members() const { return ensemble_.weights(); }
-  MlpWeights critics() const { return critics_.weights(); }
+  NetWeights members() const { return ensemble_.weights(); }
+  NetWeights critics() const { return critics_.weights(); }
 
  private:
   Models models(const MlpValue& v) const {
@@ -205,11 +201,11 @@ double difference(std::span<const float> a, std::span<const float> b) {
   return std::sqrt(sum / (size + 1e-12));
 }
 
-double difference(const MlpWeights& a, const MlpWeights& b) {
+double difference(const NetWeights& a, const NetWeights& b) {
   double worst = 0;
   for (int l = 0; l < b.layers(); ++l)
     worst =
-        std::max({worst, difference(a.weight[l], b.weight[l]), difference(a.bias[l], b.bias[l])});
+        std::max({worst, difference(a.weight(l), b.weight(l)), difference(a.bias(l), b.bias(l))});
   return worst;
 }
 
@@ -300,7 +296,7 @@ void train(const Experiment& run, DeviceTrainer& device, CpuTrainer* cpu, int st
 }
 
 void expect_equal(const Experiment& run, DeviceTrainer& device, CpuTrainer& cpu, double tolerance) {
-  MlpWeights members = run.members(), critics = run.critics();
+  NetWeights members = run.members(), critics = run.critics();
   device.read_weights(members, critics);
   EXPECT_LT(difference(members, cpu.members()), tolerance);
   EXPECT_LT(difference(critics, cpu.critics()), tolerance);
@@ -360,7 +356,7 @@ TEST(DeviceTrainer, Float16StaysCloseToTheCpu) {
   CpuTrainer cpu(reference);
   Worlds worlds(run);
   train(run, *device, &cpu, 8, worlds, 1e-2);
-  MlpWeights members = run.members(), critics = run.critics();
+  NetWeights members = run.members(), critics = run.critics();
   device->read_weights(members, critics);
   // Adam's first steps are as long as the rate, whatever the gradient: differences are its sign's
   EXPECT_LT(difference(members, cpu.members()), 5e-3);

@@ -72,16 +72,15 @@ TEST(Driver, IsSharedAndClosed) {
 
 TEST(Driver, RecordsAndReplays) {
   const std::shared_ptr<Device> device = open_device();
-  auto first = device->allocate(4), second = device->allocate(4);
+  auto memory = device->allocate(4);
   auto host = device->allocate_host(8);
   int* value = host->as<int>();
   EXPECT_EQ(value[0], 0);
-  device->download(value, first->data(), 4);
+  device->download(value, memory->data(), 4);
   EXPECT_EQ(value[0], 0);  // zeroed
   const auto graph = device->record([&] {
-    device->upload(first->data(), value, 4);
-    device->copy(second->data(), first->data(), 4);
-    device->download(value + 1, second->data(), 4);
+    device->upload(memory->data(), value, 4);
+    device->download(value + 1, memory->data(), 4);
   });
   value[0] = 7;
   EXPECT_EQ(value[1], 0);
@@ -90,7 +89,7 @@ TEST(Driver, RecordsAndReplays) {
   EXPECT_DOUBLE_EQ(device->time([&] { device->replay(*graph); }), 2e-3);
   EXPECT_EQ(error_of<Error>([&] { device->record([] { throw Error("in between"); }); }),
             "in between");
-  device->upload(first->data(), value, 4);  // no longer recorded
+  device->upload(memory->data(), value, 4);  // no longer recorded
   device->synchronise();
 }
 
@@ -157,9 +156,10 @@ TEST(Driver, PlansWithFixedKernelsWithoutACompiler) {
   setenv("SOFTMPC_NVRTC", "/does/not/exist.so", 1);
   const KernelConstants& c = fixed_kernels().back().source.constants;
   const int inputs = c.nx + c.nu;
-  const MlpWeights members =
-      MlpWeights::zeros(c.members, {inputs, c.dynamics_width, c.dynamics_width, c.nx + 2});
-  const MlpWeights critic = MlpWeights::zeros(1, {inputs, c.critic_width, c.critic_width, 1});
+  const NetWeights members = NetWeights::zeros(
+      c.members, NetSpec::mlp({inputs, c.dynamics_width, c.dynamics_width, c.nx + 2}));
+  const NetWeights critic =
+      NetWeights::zeros(1, NetSpec::mlp({inputs, c.critic_width, c.critic_width, 1}));
   PlannerConfig config;
   config.rollouts = c.rollouts;
   config.horizon = c.horizon;

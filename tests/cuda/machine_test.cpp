@@ -103,7 +103,6 @@ TEST(Machine, MeetingsExchange) {
       EXPECT_EQ(shuffle_xor(static_cast<float>(lane()), 5), static_cast<float>(lane() ^ 5));
       EXPECT_EQ(shuffle_xor(lane() + 0.25, 16), (lane() ^ 16) + 0.25);
       EXPECT_EQ(shuffle_xor(lane() * 3, 1), (lane() ^ 1) * 3);
-      EXPECT_EQ(shuffle(static_cast<float>(thread()), 7), static_cast<float>(warp() * 32 + 7));
       EXPECT_EQ(ballot(lane() % 3 == 0), 0x49249249u);
       int sum = lane();
       for (int step = 16; step > 0; step /= 2) sum += shuffle_xor(sum, step);

@@ -102,7 +102,8 @@ struct Case {
     device_parameters = device.allocate(parameters.size() * sizeof(float));
     target = device.allocate(parameters.size() * sizeof(float));
     device.upload(device_parameters->data(), parameters.data(), device_parameters->size());
-    net = std::make_unique<TrainNet>(device, networks, sizes, rows, device_parameters->as<float>(),
+    net = std::make_unique<TrainNet>(device, networks, NetSpec::mlp(sizes), rows,
+                                     device_parameters->as<float>(),
                                      critics ? target->as<float>() : nullptr);
     goals = TrainNet::columns(device, regressed, rows);
     rewards = TrainNet::columns(device, 1, rows);

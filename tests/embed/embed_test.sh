@@ -25,6 +25,28 @@ cmake --install "$build_dir" --prefix "$work/installed" >/dev/null
 cmake -S "$source_dir/tests/embed" -B "$work/build" -DCMAKE_PREFIX_PATH="$work/installed" \
   -DCMAKE_BUILD_TYPE=Release >/dev/null
 cmake --build "$work/build" >/dev/null
+
+# what else the package promises
+[[ -n $(find "$work/installed/share/doc" -name LICENSE) ]] || { echo "the package has no licence"; exit 1; }
+if nm -DC --defined-only "$work/build/libplugin.so" | grep -E ' T .*softmpc::|nlohmann::'; then
+  echo "a shared library that plans exports the functions above, which are not its own"
+  exit 1
+fi
+sed 's/COMPONENTS core/COMPONENTS core planer/' "$source_dir/tests/embed/CMakeLists.txt" >"$work/CMakeLists.txt"
+if cmake -S "$work" -B "$work/wrong" -DCMAKE_PREFIX_PATH="$work/installed" >"$work/wrong.log" 2>&1 ||
+  ! grep -q "no component 'planer', only core, cuda, tasks, train" <(tr -s '\n ' ' ' <"$work/wrong.log"); then
+  echo "a wrong component is not named:"
+  cat "$work/wrong.log"
+  exit 1
+fi
+if command -v pkg-config >/dev/null && pkg-config --exists eigen3; then
+  flags=$(PKG_CONFIG_PATH=$(dirname "$(find "$work/installed" -name softmpc.pc)") \
+    pkg-config --cflags --libs softmpc eigen3)
+  # shellcheck disable=SC2086 # several flags
+  "${CXX:-c++}" "$source_dir/tests/embed/main.cpp" -o "$work/by_pkg_config" $flags
+fi
+"$work/installed/bin/softmpc" tasks >/dev/null || { echo "the installed program does not start"; exit 1; }
+
 "$work/build/embed" "$work/run/model.safetensors" | tee "$work/printed"
 
 # numbers differ between instruction sets; the form, and that it works, do not

@@ -1,3 +1,4 @@
+#include <softmpc/eigen.h>  // lanes as Eigen arrays; all else needs no Eigen
 #include <softmpc/softmpc.h>
 #include <cstdio>
 
@@ -5,8 +6,8 @@
 struct Rest final : softmpc::RewardModel {
   void reward(softmpc::ConstColumns x, softmpc::ConstColumns a, softmpc::ConstColumns, int count,
               float* out) const override {
-    for (int j = 0; j < count; ++j)
-      out[j] = -x[0][j] * x[0][j] - 0.1f * x[1][j] * x[1][j] - 0.1f * a[0][j] * a[0][j];
+    softmpc::row(out, count) = -row(x, 0, count).square() - 0.1f * row(x, 1, count).square() -
+                               0.1f * row(a, 0, count).square();
   }
 };
 

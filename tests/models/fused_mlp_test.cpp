@@ -22,7 +22,7 @@ double relative_error(const at::Tensor& a, const at::Tensor& b) {
   return ((a - b).norm() / (b.norm() + 1e-30)).item<double>();
 }
 
-torch::Tensor in_double(const std::vector<float>& values, at::IntArrayRef shape) {
+torch::Tensor in_double(std::span<const float> values, at::IntArrayRef shape) {
   return torch::tensor(std::vector<double>(values.begin(), values.end()), torch::kDouble)
       .reshape(shape);
 }
@@ -39,12 +39,11 @@ torch::Tensor rows_of(const float* data, int rows, int count, int lanes) {
 struct Reference {
   std::vector<torch::Tensor> weight, bias;
   Reference(const FusedMlp& net, int e) {
-    MlpWeights w = MlpWeights::zeros(net.stack(), net.sizes());
-    net.net(net.active())->read(w);
+    const NetWeights w = net.weights(NetNormalisation::identity(net.spec()));
     for (int l = 0; l < w.layers(); ++l) {
-      const int in = w.sizes[l], out = w.sizes[l + 1];
-      weight.push_back(in_double(w.weight[l], {w.stack, out, in})[e].clone().requires_grad_());
-      bias.push_back(in_double(w.bias[l], {w.stack, out})[e].clone().requires_grad_());
+      const int in = w.spec.inputs_of(l), out = w.spec.layers[l].width;
+      weight.push_back(in_double(w.weight(l), {w.stack, out, in})[e].clone().requires_grad_());
+      bias.push_back(in_double(w.bias(l), {w.stack, out})[e].clone().requires_grad_());
     }
   }
   std::vector<torch::Tensor> parameters() const {
@@ -93,7 +92,7 @@ TEST(FusedMlp, ForwardAndInputGradientAgreeWithAutograd) {
   TrainScratch scratch;  // one for all shapes: what an earlier one left must not matter
   for (int round = 0; round < 30; ++round) {
     const Case c(random);
-    FusedMlp net(c.stack, c.sizes, 1e-3);
+    FusedMlp net(c.stack, NetSpec::mlp(c.sizes), 1e-3);
     net.initialise(random.whole(0, 1000), 0);
     const int e = random.whole(0, c.stack - 1);
     const Reference reference(net, e);
@@ -116,7 +115,7 @@ TEST(FusedMlp, GradientsAgreeWithAutograd) {
   TrainScratch scratch;
   for (int round = 0; round < 30; ++round) {
     const Case c(random);
-    FusedMlp net(c.stack, c.sizes, 1e-3, round % 2 == 0);
+    FusedMlp net(c.stack, NetSpec::mlp(c.sizes), 1e-3, round % 2 == 0);
     net.initialise(random.whole(0, 1000), 0);
     net.begin_step();
     std::vector<torch::Tensor> per_layer(2 * (c.sizes.size() - 1));
@@ -145,7 +144,7 @@ TEST(FusedMlp, GradientsAgreeWithAutograd) {
 TEST(FusedMlp, AdamFollowsLibTorch) {
   Random random(33);
   const int n = 32;
-  FusedMlp net(1, {6, 40, 3}, 3e-4);
+  FusedMlp net(1, NetSpec::mlp({6, 40, 3}), 3e-4);
   net.initialise(5, 0);
   const Reference reference(net, 0);
   torch::optim::Adam adam(reference.parameters(), torch::optim::AdamOptions(3e-4));
@@ -172,7 +171,8 @@ TEST(FusedMlp, AdamFollowsLibTorch) {
 }
 
 TEST(FusedMlp, InitialisesLikePyTorch) {
-  FusedMlp net(4, {15, 64, 12}, 1e-3), other(4, {15, 64, 12}, 1e-3);
+  const NetSpec spec = NetSpec::mlp({15, 64, 12});
+  FusedMlp net(4, spec, 1e-3), other(4, spec, 1e-3);
   net.initialise(1, 0);
   other.initialise(2, 0);
   for (int l = 0; l < 2; ++l) {
@@ -189,14 +189,15 @@ TEST(FusedMlp, InitialisesLikePyTorch) {
 
 TEST(FusedMlp, ACheckpointRestoresEveryBit) {
   Random random(34);
-  FusedMlp net(2, {5, 20, 3}, 1e-2, true), copy(2, {5, 20, 3}, 1e-2, true);
+  const NetSpec spec = NetSpec::mlp({5, 20, 3});
+  FusedMlp net(2, spec, 1e-2, true), copy(2, spec, 1e-2, true);
   net.initialise(1, 0);
   TrainScratch scratch;
   TrainBlock input;
   input.resize(5, 7);
   for (int i = 0; i < 5; ++i)
     for (int j = 0; j < 7; ++j) input.row(i)[j] = random.normal();
-  const MlpWeights normalisation = MlpWeights::zeros(2, {5, 20, 3});
+  const NetNormalisation normalisation = NetNormalisation::identity(spec);
   const auto step = [&](FusedMlp& n) {
     n.begin_step();
     for (int e = 0; e < 2; ++e) {

@@ -20,7 +20,7 @@ namespace {
 struct Reference {
   std::vector<torch::Tensor> weight, bias;
   explicit Reference(const StackedMlp& net) {
-    for (std::size_t l = 0; l + 1 < net.sizes().size(); ++l) {
+    for (std::size_t l = 0; l < net.spec().layers.size(); ++l) {
       weight.push_back(net.weight(static_cast<int>(l)).clone().requires_grad_());
       bias.push_back(net.bias(static_cast<int>(l)).clone().requires_grad_());
     }
@@ -44,7 +44,7 @@ TEST(StackedMlp, BackwardAgreesWithAutogradInDouble) {
       {15, 32, 32, 12}, {4, 8, 1}, {3, 5}, {6, 7, 9, 11, 2}};
   for (const auto& sizes : shapes)
     for (int stack : {1, 4}) {
-      StackedMlp net(stack, sizes, at::kDouble);
+      StackedMlp net(stack, NetSpec::mlp(sizes), at::kDouble);
       net.initialise(3, 0);
       const Reference reference(net);
       torch::Tensor x = torch::randn({1, 10, sizes.front()}, torch::kDouble);
@@ -67,7 +67,7 @@ TEST(StackedMlp, BackwardAgreesWithAutogradInDouble) {
 }
 
 TEST(StackedMlp, InitialisesLikePyTorch) {
-  StackedMlp net(4, {15, 64, 12});
+  StackedMlp net(4, NetSpec::mlp({15, 64, 12}));
   net.initialise(1, 0);
   for (int l = 0; l < 2; ++l) {
     const double bound = 1 / std::sqrt(l == 0 ? 15.0 : 64.0);
@@ -78,7 +78,7 @@ TEST(StackedMlp, InitialisesLikePyTorch) {
     EXPECT_NEAR(w.std().item<double>(), bound / std::sqrt(3.0), 0.03 * bound);
     EXPECT_LE(net.bias(l).abs().max().item<double>(), bound);
   }
-  StackedMlp other(4, {15, 64, 12});
+  StackedMlp other(4, NetSpec::mlp({15, 64, 12}));
   other.initialise(2, 0);
   EXPECT_FALSE(torch::equal(net.parameters(), other.parameters()));
   EXPECT_FALSE(torch::equal(net.weight(0)[0], net.weight(0)[1])) << "members must differ";
@@ -102,9 +102,10 @@ TEST(Adam, AgreesWithLibTorch) {
 /// Random nets of the preset's size, with a normalisation that is not the identity.
 struct Nets {
   static constexpr int nx = 12, nu = 3, lanes = 37;
-  StackedMlp members{4, {nx + nu, 256, 256, nx}}, critics{2, {nx + nu, 256, 256, 1}};
-  MlpWeights member_weights = MlpWeights::zeros(4, members.sizes());
-  MlpWeights critic_weights = MlpWeights::zeros(2, critics.sizes());
+  StackedMlp members{4, NetSpec::mlp({nx + nu, 256, 256, nx})},
+      critics{2, NetSpec::mlp({nx + nu, 256, 256, 1})};
+  NetWeights member_weights = NetWeights::zeros(4, members.spec());
+  NetWeights critic_weights = NetWeights::zeros(2, critics.spec());
   std::vector<float> x, a;  // columns [nx, lanes], [nu, lanes]
 
   Nets() {
@@ -115,26 +116,27 @@ struct Nets {
     members.export_to(member_weights);
     critics.export_to(critic_weights);
     for (auto* w : {&member_weights, &critic_weights}) {
-      for (auto& v : w->input_mean) v = normal(random);
-      for (auto& v : w->input_std) v = 0.5f + std::abs(normal(random));
-      for (auto& v : w->output_mean) v = normal(random);
-      for (auto& v : w->output_std) v = 0.5f + std::abs(normal(random));
+      for (auto& v : w->normalisation.input_mean) v = normal(random);
+      for (auto& v : w->normalisation.input_std) v = 0.5f + std::abs(normal(random));
+      for (auto& v : w->normalisation.output_mean) v = normal(random);
+      for (auto& v : w->normalisation.output_std) v = 0.5f + std::abs(normal(random));
     }
     for (int i = 0; i < nx * lanes; ++i) x.push_back(normal(random));
     for (int i = 0; i < nu * lanes; ++i) a.push_back(normal(random));
   }
   /// Denormalised output of stack entry e by LibTorch: [lanes, out].
-  torch::Tensor expected(StackedMlp& net, const MlpWeights& w, int e) {
+  torch::Tensor expected(StackedMlp& net, const NetWeights& w, int e) {
     std::vector<float> rows_x(x.size()), rows_a(a.size());
     for (int j = 0; j < lanes; ++j) {
       for (int i = 0; i < nx; ++i) rows_x[j * nx + i] = x[i * lanes + j];
       for (int i = 0; i < nu; ++i) rows_a[j * nu + i] = a[i * lanes + j];
     }
     const at::Tensor rows = at::cat({borrow(rows_x, {lanes, nx}), borrow(rows_a, {lanes, nu})}, 1);
-    const at::Tensor input =
-        (rows - borrow(w.input_mean, {nx + nu})) / borrow(w.input_std, {nx + nu});
+    const at::Tensor input = (rows - borrow(w.normalisation.input_mean, {nx + nu})) /
+                             borrow(w.normalisation.input_std, {nx + nu});
     const at::Tensor y = net.forward(input.unsqueeze(0))[e];
-    return y * borrow(w.output_std, {w.outputs()}) + borrow(w.output_mean, {w.outputs()});
+    return y * borrow(w.normalisation.output_std, {w.outputs()}) +
+           borrow(w.normalisation.output_mean, {w.outputs()});
   }
 };
 

@@ -86,7 +86,7 @@ TEST(Allocation, SolveAllocatesNothingAfterTheFirstCall) {
 
 TEST(Allocation, UpdatingNetworksAllocatesNothing) {
   Random random(2);
-  const MlpWeights w = testing::random_weights(random, 2, {5, 16, 4}, 1, true);
+  const NetWeights w = testing::random_weights(random, 2, NetSpec::mlp({5, 16, 4}), 1, true);
   MlpDynamics model(w, 4, 1);
   const long before = allocations;
   model.update(w);

@@ -138,7 +138,7 @@ TEST_F(ControllerTest, ABundleThatDoesNotFitItselfIsRefused) {
   bad.action_low.pop_back();
   EXPECT_THROW(Controller(bad, &nets.reward), Error);
   bad = bundle;  // a policy for another state
-  bad.policy = testing::random_weights(random, 1, {7, 8, 2});
+  bad.policy = testing::random_weights(random, 1, NetSpec::mlp({7, 8, 2}));
   EXPECT_THROW(Controller(bad, &nets.reward), Error);
   bad = bundle;  // found when created, not in the control loop
   bad.config.planner.control_mode = ControlMode::policy_residual;

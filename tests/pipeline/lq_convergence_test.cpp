@@ -20,8 +20,8 @@
 #include <Eigen/Dense>
 
 #include "softmpc/planner.h"
+#include "softmpc/rules.h"
 #include "tasks/lq/lq.h"
-#include "tasks/rollout.h"
 
 namespace softmpc {
 namespace {
@@ -139,7 +139,7 @@ Rms errors(Case c, int rollouts, int seeds) {
   c.config.rollouts = rollouts;
   const ClosedForm exact = closed_form(c.config, c.plan);
   const LqDynamics dynamics;
-  const tasks::TaskReward<Lq> reward;
+  const RuleReward<Lq> reward;
   const LqValue value(c.config.gamma);
   Planner planner(c.config, {Lq::nx, Lq::nu, {-Lq::bound}, {Lq::bound}, 1});
   Rms sum{};

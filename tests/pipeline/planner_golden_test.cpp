@@ -38,18 +38,15 @@ std::vector<T> numbers(const Json& json) {
 }
 
 /// A stack of networks, each a list of layers {weight [out][in], bias [out]}.
-MlpWeights read_stack(const Json& nets) {
+NetWeights read_stack(const Json& nets) {
   std::vector<int> sizes = {static_cast<int>(nets[0][0].at("weight")[0].size())};
   for (const Json& layer : nets[0]) sizes.push_back(static_cast<int>(layer.at("bias").size()));
-  MlpWeights w = MlpWeights::zeros(static_cast<int>(nets.size()), sizes);
-  for (int l = 0; l < w.layers(); ++l) {
-    w.weight[l].clear();
-    w.bias[l].clear();
-    for (const Json& net : nets) {
-      flatten(net[l].at("weight"), w.weight[l]);
-      flatten(net[l].at("bias"), w.bias[l]);
-    }
-  }
+  NetWeights w = NetWeights::zeros(static_cast<int>(nets.size()), NetSpec::mlp(sizes));
+  w.parameters.clear();
+  w.spec.for_each_slot([&](const ParameterSlot& slot) {
+    const char* name = slot.part == Part::weight ? "weight" : "bias";
+    for (const Json& net : nets) flatten(net[slot.layer].at(name), w.parameters);
+  });
   return w;
 }
 

@@ -22,7 +22,7 @@ Variant variant(const char* name, const PrecisionPlay& play, Precision members, 
   const Bundle& b = play.bundle;
   auto dynamics = std::make_shared<MlpDynamics>(b.members, b.nx, b.nu, b.outputs, members);
   auto value = std::make_shared<MlpValue>(
-      std::make_shared<PackedMlp>(b.critics, cpu::Activation::none, 0, critic), b.nx, b.nu, 0);
+      std::make_shared<PackedMlp>(b.critics, Activation::none, 0, critic), b.nx, b.nu, 0);
   auto planner = std::make_shared<Planner>(play.config, play.shape);
   const RewardModel* reward = play.reward.get();
   return {name,

@@ -64,6 +64,24 @@ TEST(Presets, AreSettingsThatTheLibraryKnows) {
   }
 }
 
+// handle_terminations is refused where nothing terminates, and needed where something does.
+TEST(Presets, DefaultFitsWhatTheTaskHas) {
+  for (const std::string& name : task_names()) {
+    Config config;
+    apply_settings(config, preset_text("default", name), "default");
+    const TaskSpec spec =
+        find_task(name).spec({config.environment.positions, config.environment.time_limit});
+    EXPECT_EQ(config.planner.handle_terminations, spec.has_termination) << name;
+  }
+}
+
+TEST(Presets, DefaultFitsModelsHarderThanThePaper) {
+  const nlohmann::json ours = settings("default"), paper = settings("paper-gaussian");
+  for (const char* key : {"updates_per_step", "batch_size", "learning_rate"})
+    EXPECT_GT(ours["model"][key].get<double>(), paper["model"][key].get<double>()) << key;
+  EXPECT_EQ(ours["model"]["normalisation"], "running");
+}
+
 TEST(Presets, NameTheNearest) {
   EXPECT_EQ(message_of([] { preset_text("paper-gausian", "Hopper"); }),
             "unknown preset 'paper-gausian', nearest is 'paper-gaussian'");

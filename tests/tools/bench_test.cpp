@@ -85,13 +85,13 @@ TEST(BenchPlan, SizesPrecisionAndNets) {
   expect_times(c, 4);
   const Bundle nets = load_bundle(folder.file("nets"));
   EXPECT_EQ(nets.members.stack, 3);
-  EXPECT_EQ(nets.members.sizes, (std::vector<int>{6, 16, 4}));
-  EXPECT_EQ(nets.critics.sizes, (std::vector<int>{6, 16, 1}));
-  EXPECT_NE(nets.members.weight[0][0], 0);
+  EXPECT_EQ(nets.members.spec, NetSpec::mlp({6, 16, 4}));
+  EXPECT_EQ(nets.critics.spec, NetSpec::mlp({6, 16, 1}));
+  EXPECT_NE(nets.members.weight(0)[0], 0);
   // the same weights every time
   bench({"plan", "--nx", "4", "--nu", "2", "--width", "16", "--layers", "1", "--members", "3",
          "--plans", "1", "--nets", folder.file("again")});
-  EXPECT_EQ(load_bundle(folder.file("again")).members.weight, nets.members.weight);
+  EXPECT_EQ(load_bundle(folder.file("again")).members.parameters, nets.members.parameters);
 }
 
 TEST(BenchPlan, TableForPeople) {

@@ -127,11 +127,11 @@ TEST(DeviceBench, DiffDrivePlansAsOnTheCpu) {
 
 /// Networks of a pendulum with all weights different and no training.
 Bundle pendulum() {
-  const auto networks = [](int stack, std::vector<int> sizes) {
-    MlpWeights weights = MlpWeights::zeros(stack, std::move(sizes));
+  const auto networks = [](int stack, const std::vector<int>& widths) {
+    NetWeights weights = NetWeights::zeros(stack, NetSpec::mlp(widths));
     std::uint32_t state = 1;
-    for (std::vector<float>& layer : weights.weight) {
-      for (float& weight : layer) {
+    for (int l = 0; l < weights.layers(); ++l) {
+      for (float& weight : weights.weight(l)) {
         state = 1664525u * state + 1013904223u;
         weight = 0.4f * (static_cast<float>(state >> 8) / 8388608.0f - 1);
       }

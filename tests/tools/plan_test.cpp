@@ -14,12 +14,11 @@ namespace {
 using Json = nlohmann::json;
 
 /// Small networks with all weights different and no training.
-MlpWeights networks(int stack, std::vector<int> sizes) {
-  MlpWeights weights = MlpWeights::zeros(stack, std::move(sizes));
+NetWeights networks(int stack, const std::vector<int>& widths) {
+  NetWeights weights = NetWeights::zeros(stack, NetSpec::mlp(widths));
   int count = 0;
-  for (std::vector<float>& layer : weights.weight) {
-    for (float& weight : layer) weight = 0.02F * static_cast<float>(++count % 17 - 8);
-  }
+  for (int l = 0; l < weights.layers(); ++l)
+    for (float& weight : weights.weight(l)) weight = 0.02F * static_cast<float>(++count % 17 - 8);
   return weights;
 }
 

@@ -10,6 +10,13 @@ if(CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
   endif()
 endif()
 
+# A project that adds this folder may have no build type, which means -O0: a planner ten times slower.
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES AND NOT CMAKE_CXX_FLAGS MATCHES "(^| )-O")
+  message(STATUS "softmpc: CMAKE_BUILD_TYPE is empty; softmpc's own files are compiled with -O3")
+  target_compile_options(softmpc_options INTERFACE -O3)
+  target_compile_definitions(softmpc_options INTERFACE NDEBUG)
+endif()
+
 if(SOFTMPC_SANITIZE)
   target_compile_options(softmpc_options INTERFACE
     -fsanitize=${SOFTMPC_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)

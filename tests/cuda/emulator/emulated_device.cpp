@@ -207,14 +207,6 @@ void EmulatedDevice::download(void* to_host, const void* from, std::size_t bytes
   });
 }
 
-void EmulatedDevice::copy(void* to, const void* from, std::size_t bytes) {
-  require_device(to, bytes, "copy to");
-  require_device(from, bytes, "copy from");
-  perform([=] {
-    if (bytes > 0) std::memmove(to, from, bytes);
-  });
-}
-
 void EmulatedDevice::launch(const Kernel& kernel, const LaunchShape& shape, const void* job,
                             std::size_t job_bytes) {
   const auto* loaded = dynamic_cast<const LoadedKernel*>(&kernel);

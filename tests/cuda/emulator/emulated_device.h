@@ -169,7 +169,6 @@ class EmulatedDevice : public Device {
   std::shared_ptr<Kernel> load(const KernelSource& source) override;
   void upload(void* to, const void* from_host, std::size_t bytes) override;
   void download(void* to_host, const void* from, std::size_t bytes) override;
-  void copy(void* to, const void* from, std::size_t bytes) override;
   using Device::launch;
   void launch(const Kernel& kernel, const LaunchShape& shape, const void* job,
               std::size_t job_bytes) override;

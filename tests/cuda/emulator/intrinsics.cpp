@@ -96,7 +96,6 @@ double shuffle_xor(double value, int mask) {
 int shuffle_xor(int value, int mask) {
   return exchange(Meeting::shuffle_xor_int, value, current->lane ^ mask);
 }
-float shuffle(float value, int from) { return exchange(Meeting::shuffle, value, from); }
 
 std::uint32_t ballot(bool predicate) {
   emulator::Warp& warp = *current->warp;

@@ -36,7 +36,6 @@ void sync_some(int id, int count);
 float shuffle_xor(float value, int mask);
 double shuffle_xor(double value, int mask);
 int shuffle_xor(int value, int mask);
-float shuffle(float value, int from);
 std::uint32_t ballot(bool predicate);
 std::uint32_t take_ticket(std::uint32_t* counter);
 inline void fence_device() {}

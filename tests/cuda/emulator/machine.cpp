@@ -64,7 +64,6 @@ const char* name_of(Meeting meeting) {
                                       "shuffle_xor(float)",
                                       "shuffle_xor(double)",
                                       "shuffle_xor(int)",
-                                      "shuffle",
                                       "ballot",
                                       "load_matrix",
                                       "mma_f16",

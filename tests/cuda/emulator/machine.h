@@ -48,7 +48,6 @@ enum class Meeting : std::uint8_t {
   shuffle_xor_float,
   shuffle_xor_double,
   shuffle_xor_int,
-  shuffle,
   ballot,
   load_matrix,
   mma_f16,

@@ -189,10 +189,6 @@ FAKE(cuMemcpyHtoDAsync, CUdeviceptr to, const void* from, std::size_t bytes, CUs
 FAKE(cuMemcpyDtoHAsync, void* to, CUdeviceptr from, std::size_t bytes, CUstream) {
   return perform([=] { std::memcpy(to, reinterpret_cast<void*>(from), bytes); });
 }
-FAKE(cuMemcpyDtoDAsync, CUdeviceptr to, CUdeviceptr from, std::size_t bytes, CUstream) {
-  return perform(
-      [=] { std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes); });
-}
 FAKE(cuModuleLoadData, CUmodule* module, const void*) {
   some(*module);
   return mode("image") ? CUDA_ERROR_INVALID_IMAGE : result();

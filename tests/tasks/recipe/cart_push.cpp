@@ -3,7 +3,6 @@
 #include "cart_push.h"
 
 #include "cart_push_files.h"
-#include "tasks/embedded.h"
 #include "tasks/mujoco_task.h"
 
 namespace softmpc::tasks {
@@ -18,7 +17,9 @@ class CartPushTask final : public MujocoTask {
                     .frame_skip = 2,
                     .time_limit = 100,
                     .has_termination = true,
-                    .reset_noise = {.scale = 0.05}}) {}
+                    .reset_noise = {.scale = 0.05},
+                    .rules_header = cart_push_files()[1].text,
+                    .rules = rewarded_by<CartPush>()}) {}
 
   void observe(const mjModel& m, const mjData& d, bool, ObservationWriter& out) const override {
     out.add(d.qpos, static_cast<int>(m.nq));
@@ -29,10 +30,6 @@ class CartPushTask final : public MujocoTask {
     const double x = s.data.qpos[0];
     const double effort = squared_norm<CartPush::action_size, double>(s.action);
     return {CartPush::reward_terms(x, effort), !CartPush::healthy(x)};
-  }
-
-  std::unique_ptr<RewardModel> make_reward(const TaskOptions&) const override {
-    return std::make_unique<TaskReward<CartPush>>(rules_text(cart_push_files()[1].text));
   }
 };
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "softmpc/train/matrix_rate.h"
+#include "torch_matrix_rate.h"
 
 #include <ATen/ATen.h>
 

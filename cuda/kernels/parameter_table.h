@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+namespace softmpc::cuda {
+
+inline constexpr int kMostLayers = 16;  // the head included
+
+/// Where the parameters of one net lie: the offsets of NetSpec::for_each_slot, which the host
+/// copies here (parameter_table() of net.h).
+struct ParameterTable {
+  int weight[kMostLayers];  ///< of layer l [out, in]
+  int bias[kMostLayers];    ///< [out]
+  int size;                 ///< parameters of one net
+};
+
+}  // namespace softmpc::cuda

@@ -1,0 +1,40 @@
+# Installation: one export set per component, so that core can be used where MuJoCo and LibTorch are not.
+include(CMakePackageConfigHelpers)
+set(softmpc_package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/softmpc")
+
+foreach(component core cuda tasks train)
+  if(TARGET softmpc_${component})
+    set_target_properties(softmpc_${component} PROPERTIES EXPORT_NAME ${component})
+    install(TARGETS softmpc_${component} EXPORT softmpc_${component}
+      ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
+      LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+    install(EXPORT softmpc_${component} NAMESPACE softmpc:: DESTINATION ${softmpc_package_dir}
+      FILE softmpc_${component}Targets.cmake)
+  endif()
+endforeach()
+install(DIRECTORY include/softmpc DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
+install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+if(TARGET softmpc)
+  install(TARGETS softmpc RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  softmpc_install_run_path(softmpc)
+endif()
+
+configure_package_config_file(tools/cmake/softmpcConfig.cmake.in
+  ${PROJECT_BINARY_DIR}/softmpcConfig.cmake INSTALL_DESTINATION ${softmpc_package_dir})
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/softmpcConfigVersion.cmake
+  COMPATIBILITY SameMinorVersion)
+install(FILES
+  ${PROJECT_BINARY_DIR}/softmpcConfig.cmake
+  ${PROJECT_BINARY_DIR}/softmpcConfigVersion.cmake
+  tools/cmake/softmpc_torch.cmake
+  tools/cmake/softmpc_mujoco.cmake
+  tools/cmake/softmpc_onednn.cmake
+  DESTINATION ${softmpc_package_dir})
+
+# The core for those who do not use CMake. Its folders follow the file, so the tree can be moved.
+file(RELATIVE_PATH softmpc_prefix "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
+if(SOFTMPC_WITH_ONEDNN)
+  set(softmpc_pkg_libraries "-ldnnl -fopenmp")
+endif()
+configure_file(tools/cmake/softmpc.pc.in ${PROJECT_BINARY_DIR}/softmpc.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/softmpc.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
