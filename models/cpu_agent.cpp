@@ -60,13 +60,15 @@ void grow(cpu::AlignedFloats& scratch, std::size_t bytes) {
 CpuAgent::CpuAgent(const Config& config, const Task& task, ThreadPool& pool)
     : Agent(config, task, pool),
       outputs_(learned_outputs(config, spec_)),
-      learner_(make_learner(config.trainer.learner, learner_setup(config, spec_))),
-      planner_(config.planner, shape_for(spec_, config.trainer.envs), &pool),
-      planner_targets_(config, shape_for(spec_, config.critic.batch_size), pool) {
+      learner_(make_learner(config.trainer.learner, learner_setup(config, spec_))) {
   if (config.model.source == ModelSource::environment)
     simulator_ = task.make_dynamics({config.environment.positions, config.environment.time_limit});
+  planner_ = make_planner(config.planner, shape_for(spec_, config.trainer.envs), models(false, 0),
+                          {.pool = &pool});
+  planner_targets_.emplace(config, shape_for(spec_, config.critic.batch_size), models(true, 0),
+                           pool);
   const std::size_t environments = config.trainer.envs;
-  plan_.resize(environments * planner_.plan_size());
+  plan_.resize(environments * planner_->plan_size());
   action_.resize(environments * spec_.nu);
   for (auto* v : {&value_, &samples_}) v->resize(environments);
   status_.resize(environments);
@@ -109,16 +111,16 @@ double CpuAgent::value() const { return mean_of(value_); }
 double CpuAgent::effective_samples() const { return mean_of(samples_); }
 
 void CpuAgent::start_episode(int environment, std::uint32_t episode) {
-  const std::size_t size = planner_.plan_size();
-  planner_.draw({config_.trainer.seed, episode}, kEpisodePlan,
+  const std::size_t size = planner_->plan_size();
+  planner_->draw({config_.trainer.seed, episode}, kEpisodePlan,
                 std::span(plan_).subspan(environment * size, size));
 }
 
 std::span<const float> CpuAgent::act(std::span<const float> x, std::int64_t step) {
   const int environments = config_.trainer.envs, nu = spec_.nu;
   if (config_.trainer.acting == Acting::planner) {
-    const std::size_t size = planner_.plan_size();
-    for (int e = 0; e < environments; ++e) planner_.shift(std::span(plan_).subspan(e * size, size));
+    const std::size_t size = planner_->plan_size();
+    for (int e = 0; e < environments; ++e) planner_->shift(std::span(plan_).subspan(e * size, size));
     PlanBatch batch;
     batch.problems = environments;
     batch.observation = x;
@@ -127,7 +129,8 @@ std::span<const float> CpuAgent::act(std::span<const float> x, std::int64_t step
     batch.value = value_;
     batch.effective_samples = samples_;
     batch.status = status_;
-    planner_.solve(models(false, 0), {config_.trainer.seed, solves_++}, batch);
+    planner_->update(models(false, 0));
+    planner_->solve({config_.trainer.seed, solves_++}, batch);
     check_plans(status_);
     return action_;
   }
@@ -153,7 +156,7 @@ std::span<const float> CpuAgent::act(std::span<const float> x, std::int64_t step
 
 void CpuAgent::store(int environment, std::span<const float> x, std::span<const float> next,
                      float reward, bool terminated) {
-  const std::size_t size = planner_.plan_size(), nu = spec_.nu;
+  const std::size_t size = planner_->plan_size(), nu = spec_.nu;
   const std::span<const float> action = std::span(action_).subspan(environment * nu, nu);
   replay_.add(x, action, next, reward, terminated,
               std::span(plan_).subspan(environment * size, size));
@@ -168,7 +171,7 @@ void CpuAgent::refresh_normalisation() {
 void CpuAgent::compute_targets(const ReplayBatch& batch) {
   if (config_.targets.source == TargetSource::planner) {
     const auto with_target = [this](int critic) { return models(true, critic); };
-    return planner_targets_.compute(batch, with_target, solves_, replay_, targets_);
+    return planner_targets_->compute(batch, with_target, solves_, replay_, targets_);
   }
   // y = r + gamma (1 - terminated) Q_target(x', mu_target(x'))
   const std::vector<float> a = policy_actions(batch.next, batch.size, true);

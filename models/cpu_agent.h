@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "agent.h"
@@ -41,8 +42,8 @@ class CpuAgent final : public Agent {
   std::unique_ptr<DynamicsModel> simulator_;  // model.source = environment
   MemberOutputs outputs_;
   std::unique_ptr<Learner> learner_;
-  Planner planner_;
-  PlannerTargets planner_targets_;
+  std::unique_ptr<Planner> planner_;
+  std::optional<PlannerTargets> planner_targets_;
 
   std::vector<float> plan_, action_;     // of the last act(): [N, H+1, nu], [N, nu]
   std::vector<double> value_, samples_;  // [N]

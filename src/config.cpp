@@ -230,6 +230,7 @@ bool is_section(const std::string& name) {
   if (key.find('.') == std::string::npos) {
     // Without its section, "rollout" is meant for "rollouts" and not for "model.loss".
     std::vector<std::string> short_keys;
+    short_keys.reserve(known.size());
     for (const std::string& name : known) short_keys.push_back(name.substr(name.find('.') + 1));
     const std::string last = nearest_name(key, short_keys);
     const auto at = std::find(short_keys.begin(), short_keys.end(), last) - short_keys.begin();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Ctrl-C and SIGTERM as a flag: the first asks to stop, the one after `patience` kills.
+// Ctrl-C, SIGTERM and a closed terminal as a flag: the first asks to stop, Ctrl-C or SIGTERM after
+// `patience` kills.
 #include "stop_signal.h"
 
 #include <csignal>
@@ -13,6 +14,8 @@ std::atomic<int> count{0}, first{0}, allowed{1};
 static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<int>::is_always_lock_free);
 
 void on_signal(int number) {
+  // a closing terminal hangs up twice, by the kernel and by the shell: that is one request
+  if (number == SIGHUP && count > 0) return;
   if (count.fetch_add(1) == 0) first = number;
   requested = true;
   if (count >= allowed) {
@@ -31,6 +34,9 @@ void catch_stop_signals(int patience) {
   action.sa_flags = SA_RESTART;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  struct sigaction hangup {};
+  sigaction(SIGHUP, nullptr, &hangup);
+  if (hangup.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);  // nohup stays nohup
 }
 
 const std::atomic<bool>& stop_requested() { return requested; }

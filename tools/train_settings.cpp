@@ -41,7 +41,7 @@ void apply_command_line(const TrainOptions& options, Config& config) {
     trainer.envs = static_cast<int>(whole_number("--envs", options.envs, 1, 4096));
   }
   if (!options.device.empty()) trainer.device = options.device;
-  trainer.device = resolve_train_device(trainer.device);
+  trainer.device = to_string(resolve_train_device(trainer.device));
 }
 
 /// {"planner.rollouts": 200, ...}

@@ -113,8 +113,8 @@ class AnalyticRollout {
           const int i = 4 * b + j;
           if (i >= Sizes::nu) break;
           const hd::Acted acted =
-              hd::act(Sizes::uniform_prior != 0, job_.neutral[i], u[j], cost_u[j], eps[j], job_.low[i],
-                      job_.high[i], job_.discount[t], job_.inverse_variance[i]);
+              hd::act(Sizes::uniform_prior != 0, job_.neutral[i], u[j], cost_u[j], eps[j],
+                      job_.low[i], job_.high[i], job_.discount[t], job_.inverse_variance[i]);
           m_.action[i * m_.items + item] = acted.action;
           prior += acted.prior_term;
           inside &= acted.inside;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "softmpc/config.h"
@@ -13,6 +14,9 @@
 namespace softmpc {
 
 class ThreadPool;
+namespace cuda {
+struct DeviceOptions;
+}
 
 /// Sizes and bounds that a planner is created for.
 struct ProblemShape {
@@ -63,35 +67,56 @@ struct PlanTrace {
   std::vector<double> effective_samples;  ///< out [iterations, B]
 };
 
-/// Batched MPPI. Creation allocates; solve() does not, once it has been called with these models.
+struct PlannerConstants;  // private to src/
+
+/// Batched MPPI on some device; make_planner() makes one. Not for use by several threads at once.
 class Planner {
  public:
-  /// `pool` is borrowed and may be null (one thread). Throws UsageError on a bad config or shape.
-  Planner(const PlannerConfig& config, const ProblemShape& shape, ThreadPool* pool = nullptr);
-  ~Planner();
-  Planner(Planner&&) noexcept;
-  Planner& operator=(Planner&&) noexcept;
+  virtual ~Planner();
+  Planner(const Planner&) = delete;
+  Planner& operator=(const Planner&) = delete;
 
-  const PlannerConfig& config() const;
-  const ProblemShape& shape() const;
+  const PlannerConfig& config() const { return config_; }
+  const ProblemShape& shape() const { return shape_; }
+  std::size_t plan_size() const;  ///< (H+1) * nu
 
-  /// Throws Error if a model that this configuration needs is missing. solve() checks it too.
-  void check(const Models& models) const;
-  /// Runs config.iterations plan updates for every problem. Throws Error on wrong sizes; numeric
-  /// trouble is a status. `trace` may be null.
-  void solve(const Models& models, SolveKey key, const PlanBatch& batch,
-             PlanTrace* trace = nullptr);
+  /// From now on plans with these, of the same kinds and sizes as those of the creation. The CPU
+  /// borrows them (cheap), a device copies weights and parameters. Throws Error if one that this
+  /// configuration needs is missing.
+  virtual void update(const Models& models) = 0;
+  /// Runs config.iterations plan updates for every problem; allocates nothing. Throws Error on
+  /// wrong sizes; numeric trouble is a status. `trace` may be null.
+  virtual void solve(SolveKey key, const PlanBatch& batch, PlanTrace* trace = nullptr) = 0;
+  /// "cpu", or "cuda (NAME)".
+  virtual std::string device() const = 0;
 
   /// u <- (u_1, ..., u_H, 0) for one plan [H+1, nu]; the appended action is n.
   void shift(std::span<float> plan) const;
   /// u ~ N(0, Sigma) for one plan [H+1, nu], a function of key and problem id. For the plan at an
   /// episode's start the key's `solve` counts episodes and the problem is kEpisodePlan.
   void draw(SolveKey key, std::uint32_t problem, std::span<float> plan) const;
-  std::size_t plan_size() const;  ///< (H+1) * nu
+
+ protected:
+  /// Throws UsageError on a bad config or shape.
+  Planner(const PlannerConfig& config, const ProblemShape& shape);
+  const PlannerConstants& constants() const { return *constants_; }
 
  private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+  PlannerConfig config_;
+  ProblemShape shape_;
+  std::unique_ptr<const PlannerConstants> constants_;
 };
+
+struct PlannerOptions {
+  Device device = Device::cpu;
+  ThreadPool* pool = nullptr;                 ///< borrowed, for the CPU; null: one thread
+  const cuda::DeviceOptions* cuda = nullptr;  ///< cuda.h; null: the defaults
+};
+
+/// A planner with everything allocated. `models` are as for Planner::update. Device::automatic is
+/// cuda where one can be used and all models have a form for it, else the CPU. Throws UsageError on
+/// a bad config or shape, Error where a model is missing or the device cannot be used.
+std::unique_ptr<Planner> make_planner(const PlannerConfig& config, const ProblemShape& shape,
+                                      const Models& models, const PlannerOptions& options = {});
 
 }  // namespace softmpc

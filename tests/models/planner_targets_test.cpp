@@ -10,6 +10,7 @@
 
 #include "core/random_models.h"
 #include "softmpc/error.h"
+#include "softmpc/thread_pool.h"
 
 namespace softmpc {
 namespace {
@@ -87,7 +88,7 @@ struct Case {
   }
   std::vector<float> compute() {
     std::vector<float> y(batch.size);
-    PlannerTargets targets(config, shape, pool);
+    PlannerTargets targets(config, shape, models(0), pool);
     targets.compute(
         batch, [this](int c) { return models(c); }, solves, replay, y);
     return y;
@@ -107,13 +108,13 @@ struct Refined {
 Refined oracle(const Case& c, int row, std::uint32_t first_solve) {
   PlannerConfig config = c.config.planner;
   config.rollouts = c.config.targets.rollouts;
-  Planner planner(config, c.shape);
+  const auto planner = make_planner(config, c.shape, c.models(0));
   std::vector<float> start(kPlan, 0.0f);
   if (c.config.targets.warm_start)
     std::copy(c.batch.plan.begin() + row * kPlan + kNu, c.batch.plan.begin() + (row + 1) * kPlan,
               start.begin());
   else
-    planner.draw({c.config.trainer.seed, first_solve}, static_cast<std::uint32_t>(row), start);
+    planner->draw({c.config.trainer.seed, first_solve}, static_cast<std::uint32_t>(row), start);
   Refined best;
   for (int critic = 0; critic < c.config.critic.count; ++critic) {
     std::vector<float> plan = start;
@@ -125,7 +126,8 @@ Refined oracle(const Case& c, int row, std::uint32_t first_solve) {
     problem.observation = std::span(c.batch.next).subspan(row * kNx, kNx);
     problem.plan = plan;
     problem.value = {&value, 1};
-    planner.solve(c.models(critic), {c.config.trainer.seed, first_solve + critic}, problem);
+    planner->update(c.models(critic));
+    planner->solve({c.config.trainer.seed, first_solve + critic}, problem);
     if (value < best.value) best = {value, plan};
   }
   return best;
@@ -199,7 +201,7 @@ TEST(PlannerTargets, ADivergedNetIsAnError) {
   } broken;
   Case c(true, 1, 20);
   std::vector<float> y(c.batch.size);
-  PlannerTargets targets(c.config, c.shape, c.pool);
+  PlannerTargets targets(c.config, c.shape, c.models(0), c.pool);
   const auto models = [&](int) { return Models{&c.dynamics, &c.reward, &broken, nullptr}; };
   const std::vector<float> before = c.stored(4);
   EXPECT_THROW(targets.compute(c.batch, models, c.solves, c.replay, y), Error);

@@ -48,8 +48,8 @@ SOFTMPC_HD Philox4 philox(Philox4 counter, std::uint64_t seed) {
   return counter;
 }
 
-// What a draw is for: the one list of purposes. Streams of different purposes never share a counter;
-// a number once given stays, since recorded runs draw by it. There are kMaxStreams.
+// What a draw is for: the one list of purposes. Streams of different purposes never share a
+// counter; a number once given stays, since recorded runs draw by it. There are kMaxStreams.
 enum class Stream : std::uint32_t {
   noise = 0,    // eps of the rollouts
   member = 1,   // ensemble member draws

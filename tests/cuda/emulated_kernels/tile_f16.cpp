@@ -5,9 +5,10 @@
 
 namespace softmpc::cuda {
 
-#define SOFTMPC_EMULATE_TILE(slots)      \
-  SOFTMPC_EMULATE(RolloutJob, MmaWidths, \
-                  rollout_tile<Sizes, Rules, slots, Number::f16, Operands::edges, Operands::split>)
+#define SOFTMPC_EMULATE_TILE(slots) \
+  SOFTMPC_EMULATE(                  \
+      RolloutJob, MmaWidths,        \
+      rollout_tile<Sizes, Rules, slots, Number::f16, Operands::edges, Operands::split>)
 SOFTMPC_EMULATE_TILE(16);
 SOFTMPC_EMULATE_TILE(32);
 SOFTMPC_EMULATE_TILE(64);
