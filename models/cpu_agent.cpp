@@ -244,7 +244,8 @@ void CpuAgent::load(const TensorFile& file) {
   replay_.restore(counters[2]);
   plan_ = get<float>(file, "agent.plan", plan_.size());
   load_statistics(file);
-  refresh_normalisation();
+  // before the first update the nets know nothing of the statistics
+  if (draws_ > 0) refresh_normalisation();
   learner_->load(file);
 }
 
