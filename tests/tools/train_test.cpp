@@ -45,8 +45,8 @@ void expect_same_run(const std::string& a, const std::string& b) {
   EXPECT_EQ(metrics(a), metrics(b));
   Bundle first = load_bundle(a + "/model.safetensors");
   Bundle second = load_bundle(b + "/model.safetensors");
-  EXPECT_EQ(first.members.weight, second.members.weight);
-  EXPECT_EQ(first.critics.weight, second.critics.weight);
+  EXPECT_EQ(first.members.parameters, second.members.parameters);
+  EXPECT_EQ(first.critics.parameters, second.critics.parameters);
 }
 
 /// No file with another name than a run folder's own.
