@@ -148,6 +148,7 @@ std::string Compiler::compile(const std::string& text, std::string_view what,
   const std::unique_ptr<void, decltype(destroy)> owner(&program, destroy);
 
   std::vector<const char*> arguments;
+  arguments.reserve(options.size());
   for (const std::string& option : options) arguments.push_back(option.c_str());
   const nvrtcResult result =
       nvrtc.nvrtcCompileProgram(program, static_cast<int>(arguments.size()), arguments.data());

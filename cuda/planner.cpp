@@ -8,7 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "backend.h"
 #include "device.h"
+#include "device_planner.h"
 #include "net.h"
 #include "planner_inputs.h"
 #include "softmpc/cuda.h"
@@ -126,8 +128,7 @@ struct DevicePlanner::Impl {
 DevicePlanner::DevicePlanner(const PlannerConfig& config, const ProblemShape& shape,
                              const DeviceModels& models, DeviceOptions options,
                              std::shared_ptr<Device> device)
-    : impl_(std::make_unique<Impl>()) {
-  check_shape(config, shape);
+    : Planner(config, shape), impl_(std::make_unique<Impl>()) {
   if (analytic(models)) {
     check_analytic(config, models);
   } else {
@@ -142,6 +143,7 @@ DevicePlanner::DevicePlanner(const PlannerConfig& config, const ProblemShape& sh
                 .termination = models.outputs.termination ||
                                (models.reward != nullptr && models.reward->has_termination())});
   Impl& p = *impl_;
+  if (!device) device = options.device;
   p.device = device ? std::move(device) : open_device();
   p.config = config;
   p.shape = shape;
@@ -174,8 +176,6 @@ void DevicePlanner::Impl::make_stacks(const DeviceModels& given, const DeviceOpt
 }
 
 DevicePlanner::~DevicePlanner() = default;
-const PlannerConfig& DevicePlanner::config() const { return impl_->config; }
-const ProblemShape& DevicePlanner::shape() const { return impl_->shape; }
 DeviceDiagnostics DevicePlanner::diagnostics() const { return impl_->solver->diagnostics(); }
 
 void DevicePlanner::update(const DeviceModels& models) {

@@ -145,7 +145,7 @@ struct Solver::Impl {
   KernelConstants constants;
   RolloutChoice choice;
   std::shared_ptr<Kernel> rollout, update, residual;
-  std::unique_ptr<Memory> sigma, inverse_variance, low, high, discount;
+  std::unique_ptr<Memory> sigma, inverse_variance, neutral, low, high, discount;
   std::unique_ptr<RuleMemory> reward_rules, dynamics_rules, value_rules;
   std::unique_ptr<Memory> cost, valid, mu, cost_plan, between, segments, tickets;
   double uniform_constant = 0;
@@ -199,6 +199,7 @@ void Solver::Impl::allocate() {
   const PlannerConstants values(config, shape);
   sigma = constant_array(device, values.sigma);
   inverse_variance = constant_array(device, values.inverse_variance);
+  neutral = constant_array(device, values.neutral);
   low = constant_array(device, shape.action_low);
   high = constant_array(device, shape.action_high);
   discount = constant_array(device, values.discount);
@@ -263,6 +264,7 @@ void Solver::launch_iteration(const SolveArrays& arrays, int problems, int criti
   job.iteration = iteration;
   job.sigma = s.sigma->as<float>();
   job.inverse_variance = s.inverse_variance->as<float>();
+  job.neutral = s.neutral->as<float>();
   job.low = s.low->as<float>();
   job.high = s.high->as<float>();
   job.discount = s.discount->as<float>();

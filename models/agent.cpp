@@ -30,8 +30,10 @@ MemberOutputs learned_outputs(const Config& c, const TaskSpec& spec) {
   return outputs;
 }
 
-std::unique_ptr<Agent> make_agent(const Config& config, const Task& task, ThreadPool& pool) {
-  if (config.trainer.device == "cuda") return std::make_unique<DeviceAgent>(config, task, pool);
+std::unique_ptr<Agent> make_agent(const Config& config, const Task& task, ThreadPool& pool,
+                                  std::shared_ptr<cuda::Device> device) {
+  if (config.trainer.device == "cuda")
+    return std::make_unique<DeviceAgent>(config, task, pool, std::move(device));
   return std::make_unique<CpuAgent>(config, task, pool);
 }
 
@@ -155,7 +157,10 @@ Bundle Agent::empty_bundle() const {
   b.action_low = spec_.action_low;
   b.action_high = spec_.action_high;
   b.dt = spec_.dt;
-  b.config = config_;
+  b.environment = config_.environment;
+  b.acting = config_.trainer.acting;
+  b.planner = config_.planner;
+  b.provenance = "{\"settings\":" + to_json(config_, -1) + "}";
   return b;
 }
 

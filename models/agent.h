@@ -20,6 +20,10 @@
 
 namespace softmpc {
 
+namespace cuda {
+class Device;
+}
+
 /// Sums over updates, for the "train" lines.
 struct UpdateSums {
   double critic_loss = 0, model_loss = 0, q = 0, target = 0;
@@ -125,8 +129,9 @@ class Agent {
 /// not fit the task.
 MemberOutputs learned_outputs(const Config& config, const TaskSpec& spec);
 
-/// The agent of config.trainer.device, "cpu" or "cuda"; `config.planner.precision` must be
-/// resolved.
-std::unique_ptr<Agent> make_agent(const Config& config, const Task& task, ThreadPool& pool);
+/// The agent of config.trainer.device, "cpu" or "cuda" (on `device`; null: the first one);
+/// `config.planner.precision` must be resolved.
+std::unique_ptr<Agent> make_agent(const Config& config, const Task& task, ThreadPool& pool,
+                                  std::shared_ptr<cuda::Device> device = nullptr);
 
 }  // namespace softmpc

@@ -2,6 +2,7 @@
 #include "cpu_agent.h"
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 #include "softmpc/error.h"
@@ -25,63 +26,101 @@ double mean_of(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
+LearnerSetup learner_setup(const Config& c, const TaskSpec& spec) {
+  LearnerSetup s;
+  s.model = c.model;
+  s.critic = c.critic;
+  s.policy = c.policy;
+  s.has_policy = needs_policy(c);
+  s.nx = spec.nx;
+  s.nu = spec.nu;
+  s.action_low = spec.action_low;
+  s.action_high = spec.action_high;
+  s.outputs = learned_outputs(c, spec);
+  s.precision = c.planner.precision;
+  s.seed = c.trainer.seed;
+  return s;
+}
+
+/// Rows [n, width] as columns [width, n].
+std::vector<float> turned(std::span<const float> rows, int n) {
+  const std::size_t width = rows.size() / n;
+  std::vector<float> columns(rows.size());
+  for (int j = 0; j < n; ++j)
+    for (std::size_t i = 0; i < width; ++i) columns[i * n + j] = rows[j * width + i];
+  return columns;
+}
+
+void grow(cpu::AlignedFloats& scratch, std::size_t bytes) {
+  if (scratch.size() * sizeof(float) < bytes) scratch.resize(bytes / sizeof(float) + 1);
+}
+
 }  // namespace
 
 CpuAgent::CpuAgent(const Config& config, const Task& task, ThreadPool& pool)
     : Agent(config, task, pool),
-      ensemble_(config.model, spec_.nx, spec_.nu, learned_outputs(config, spec_),
-                config.planner.precision, config.trainer.seed),
-      critics_(config.critic, spec_.nx, spec_.nu, config.trainer.seed),
-      planner_(config.planner, shape_for(spec_, config.trainer.envs), &pool),
-      planner_targets_(config, shape_for(spec_, config.critic.batch_size), pool) {
+      outputs_(learned_outputs(config, spec_)),
+      learner_(make_learner(config.trainer.learner, learner_setup(config, spec_))) {
   if (config.model.source == ModelSource::environment)
     simulator_ = task.make_dynamics({config.environment.positions, config.environment.time_limit});
-  if (needs_policy(config))
-    policy_.emplace(config.policy, spec_.nx, spec_.action_low, spec_.action_high,
-                    config.trainer.seed);
-  for (int copy = 0; copy < 2; ++copy)
-    dynamics_[copy] =
-        std::make_unique<MlpDynamics>(ensemble_.net(copy), spec_.nx, spec_.nu, ensemble_.outputs());
-  for (int c = 0; c < config.critic.count; ++c) {
-    online_value_.push_back(std::make_unique<MlpValue>(critics_.net(), spec_.nx, spec_.nu, c));
-    target_value_.push_back(std::make_unique<MlpValue>(critics_.target(), spec_.nx, spec_.nu, c));
-  }
-  if (policy_) {
-    online_policy_ =
-        std::make_unique<MlpPolicy>(policy_->exported(), spec_.action_low, spec_.action_high);
-    target_policy_ = std::make_unique<MlpPolicy>(policy_->exported_target(), spec_.action_low,
-                                                 spec_.action_high);
-  }
+  planner_ = make_planner(config.planner, shape_for(spec_, config.trainer.envs), models(false, 0),
+                          {.pool = &pool});
+  planner_targets_.emplace(config, shape_for(spec_, config.critic.batch_size), models(true, 0),
+                           pool);
   const std::size_t environments = config.trainer.envs;
-  plan_.resize(environments * planner_.plan_size());
+  plan_.resize(environments * planner_->plan_size());
   action_.resize(environments * spec_.nu);
   for (auto* v : {&value_, &samples_}) v->resize(environments);
   status_.resize(environments);
   targets_.resize(config.critic.batch_size);
-  scratch_.resize(pool.threads());
 }
 
 Models CpuAgent::models(bool target, int critic) const {
-  const DynamicsModel* learned = dynamics_[ensemble_.active()].get();
-  return {simulator_ ? simulator_.get() : learned, reward_.get(),
-          (target ? target_value_ : online_value_)[critic].get(),
-          (target ? target_policy_ : online_policy_).get()};
+  return {simulator_ ? simulator_.get() : &learner_->dynamics(), reward_.get(),
+          &learner_->value(critic, target), learner_->policy(target)};
+}
+
+/// mu(x) or mu_target(x) of rows x: [rows, nu].
+std::vector<float> CpuAgent::policy_actions(std::span<const float> x, int rows, bool target) {
+  const Policy& policy = *learner_->policy(target);
+  grow(net_scratch_, policy.scratch_bytes(rows));
+  const std::vector<float> columns = turned(x, rows);
+  std::vector<float> actions(static_cast<std::size_t>(spec_.nu) * rows), out(actions.size());
+  policy.evaluate({columns.data(), rows}, rows, {actions.data(), rows}, net_scratch_.data());
+  for (int j = 0; j < rows; ++j)
+    for (int i = 0; i < spec_.nu; ++i) out[j * spec_.nu + i] = actions[i * rows + j];
+  return out;
+}
+
+/// min over target critics of Q_target(x, a) [rows].
+std::vector<float> CpuAgent::least_target_values(std::span<const float> x, std::span<const float> a,
+                                                 int rows) {
+  const std::vector<float> state = turned(x, rows), action = turned(a, rows);
+  std::vector<float> least(rows, std::numeric_limits<float>::infinity()), q(rows);
+  for (int c = 0; c < config_.critic.count; ++c) {
+    const TerminalValue& value = learner_->value(c, true);
+    grow(net_scratch_, value.scratch_bytes(rows));
+    value.evaluate({state.data(), rows}, {action.data(), rows}, rows, q.data(),
+                   net_scratch_.data());
+    for (int j = 0; j < rows; ++j) least[j] = std::min(least[j], q[j]);
+  }
+  return least;
 }
 
 double CpuAgent::value() const { return mean_of(value_); }
 double CpuAgent::effective_samples() const { return mean_of(samples_); }
 
 void CpuAgent::start_episode(int environment, std::uint32_t episode) {
-  const std::size_t size = planner_.plan_size();
-  planner_.draw({config_.trainer.seed, episode}, kEpisodePlan,
+  const std::size_t size = planner_->plan_size();
+  planner_->draw({config_.trainer.seed, episode}, kEpisodePlan,
                 std::span(plan_).subspan(environment * size, size));
 }
 
 std::span<const float> CpuAgent::act(std::span<const float> x, std::int64_t step) {
   const int environments = config_.trainer.envs, nu = spec_.nu;
   if (config_.trainer.acting == Acting::planner) {
-    const std::size_t size = planner_.plan_size();
-    for (int e = 0; e < environments; ++e) planner_.shift(std::span(plan_).subspan(e * size, size));
+    const std::size_t size = planner_->plan_size();
+    for (int e = 0; e < environments; ++e) planner_->shift(std::span(plan_).subspan(e * size, size));
     PlanBatch batch;
     batch.problems = environments;
     batch.observation = x;
@@ -90,13 +129,14 @@ std::span<const float> CpuAgent::act(std::span<const float> x, std::int64_t step
     batch.value = value_;
     batch.effective_samples = samples_;
     batch.status = status_;
-    planner_.solve(models(false, 0), {config_.trainer.seed, solves_++}, batch);
+    planner_->update(models(false, 0));
+    planner_->solve({config_.trainer.seed, solves_++}, batch);
     check_plans(status_);
     return action_;
   }
   // a = clip(mu(x) + N(0, (exploration half-range)^2))
   std::fill(plan_.begin(), plan_.end(), 0.0f);
-  action_ = policy_->act({x.begin(), x.end()}, environments, false);
+  action_ = policy_actions(x, environments, false);
   for (int e = 0; e < environments; ++e)
     for (int i = 0; i < nu; ++i) {
       const std::uint64_t at = static_cast<std::uint64_t>(step) + e;
@@ -116,7 +156,7 @@ std::span<const float> CpuAgent::act(std::span<const float> x, std::int64_t step
 
 void CpuAgent::store(int environment, std::span<const float> x, std::span<const float> next,
                      float reward, bool terminated) {
-  const std::size_t size = planner_.plan_size(), nu = spec_.nu;
+  const std::size_t size = planner_->plan_size(), nu = spec_.nu;
   const std::span<const float> action = std::span(action_).subspan(environment * nu, nu);
   replay_.add(x, action, next, reward, terminated,
               std::span(plan_).subspan(environment * size, size));
@@ -124,25 +164,18 @@ void CpuAgent::store(int environment, std::span<const float> x, std::span<const 
 }
 
 void CpuAgent::refresh_normalisation() {
-  refresh_members(ensemble_.normalisation(), ensemble_.outputs());
-  NetNormalisation& critic = critics_.normalisation();
-  refresh_critics(critic);
-  const std::size_t nx = spec_.nx;
-  if (config_.critic.normalisation == Normalisation::none || !policy_) return;
-  for (NetWeights* w : {&policy_->exported(), &policy_->exported_target()}) {
-    std::copy_n(critic.input_mean.begin(), nx, w->normalisation.input_mean.begin());
-    std::copy_n(critic.input_std.begin(), nx, w->normalisation.input_std.begin());
-  }
+  refresh_members(learner_->member_normalisation(), outputs_);
+  refresh_critics(learner_->critic_normalisation());
 }
 
 void CpuAgent::compute_targets(const ReplayBatch& batch) {
   if (config_.targets.source == TargetSource::planner) {
     const auto with_target = [this](int critic) { return models(true, critic); };
-    return planner_targets_.compute(batch, with_target, solves_, replay_, targets_);
+    return planner_targets_->compute(batch, with_target, solves_, replay_, targets_);
   }
   // y = r + gamma (1 - terminated) Q_target(x', mu_target(x'))
-  const std::vector<float> a = policy_->act(batch.next, batch.size, true);
-  const std::vector<float> q = critics_.target_value(batch.next, a, batch.size);
+  const std::vector<float> a = policy_actions(batch.next, batch.size, true);
+  const std::vector<float> q = least_target_values(batch.next, a, batch.size);
   for (int i = 0; i < batch.size; ++i)
     targets_[i] = batch.reward[i] +
                   static_cast<float>(config_.planner.gamma) * (1 - batch.terminated[i]) * q[i];
@@ -151,42 +184,25 @@ void CpuAgent::compute_targets(const ReplayBatch& batch) {
 void CpuAgent::critic_update(UpdateSums& sums) {
   const ReplayBatch& batch = critic_batch_;
   compute_targets(batch);
-  double q = 0;
-  sums.critic_loss += critics_.update(batch, targets_, q);
-  sums.q += q;
+  const CriticStep step = learner_->update_critics(batch, targets_);
+  sums.critic_loss += step.loss;
+  sums.q += step.mean_value;
   double mean = 0;
   for (float y : targets_) mean += y / static_cast<double>(batch.size);
   sums.target += mean;
   ++sums.critic_updates;
-  if (policy_ && critics_.updates() % config_.policy.update_interval == 0)
-    policy_->update(batch, critics_);
-}
-
-void CpuAgent::publish_critics() {
-  critics_.publish();
-  if (!policy_) return;
-  policy_->export_weights();
-  online_policy_->update(policy_->exported());
-  target_policy_->update(policy_->exported_target());
-}
-
-/// The members are updated beside the target plans, which still use them as they were.
-void CpuAgent::start_model_update() {
-  ensemble_.prepare(model_batch_);
-  for (int member = 0; member < ensemble_.members(); ++member)
-    pool_.start([this, member](int worker) { ensemble_.update_member(member, scratch_[worker]); });
 }
 
 void CpuAgent::learn(Round round, const Simulation* beside, UpdateSums& sums) {
   if (beside)
     for (int e = 0; e < beside->environments; ++e)
       pool_.start([beside, e](int) { beside->step(e); });
-  use_one_thread();
   refresh_normalisation();
   if (round.critic) replay_.gather(critic_batch_);
   if (round.model) {
     replay_.gather(model_batch_);
-    start_model_update();
+    // beside the target plans, which still use the members as they were
+    learner_->start_members(model_batch_, pool_);
   }
   try {
     if (round.critic) critic_update(sums);
@@ -196,25 +212,23 @@ void CpuAgent::learn(Round round, const Simulation* beside, UpdateSums& sums) {
   }
   pool_.finish();
   if (round.model) {
-    sums.model_loss += ensemble_.finish();
+    sums.model_loss += learner_->finish_members();
     ++sums.model_updates;
   }
-  if (round.critic) publish_critics();
+  if (round.critic) learner_->publish();
 }
 
 Bundle CpuAgent::bundle() const {
   Bundle b = empty_bundle();
-  b.members = ensemble_.weights();
-  b.outputs = ensemble_.outputs();
-  b.critics = critics_.weights();
-  if (policy_) b.policy = policy_->exported();
+  if (config_.model.source == ModelSource::learned) b.members = learner_->member_weights();
+  b.outputs = outputs_;
+  b.critics = learner_->critic_weights();
+  if (needs_policy(config_)) b.policy = learner_->policy_weights();
   return b;
 }
 
 void CpuAgent::save(TensorFile& file) {
-  ensemble_.save(file);
-  critics_.save(file);
-  if (policy_) policy_->save(file);
+  learner_->save(file);
   put<std::int64_t>(
       file, "agent.counters",
       {static_cast<std::int64_t>(solves_), static_cast<std::int64_t>(draws_), replay_.added()});
@@ -230,10 +244,7 @@ void CpuAgent::load(const TensorFile& file) {
   plan_ = get<float>(file, "agent.plan", plan_.size());
   load_statistics(file);
   refresh_normalisation();
-  ensemble_.load(file);
-  critics_.load(file);
-  if (policy_) policy_->load(file);
-  publish_critics();
+  learner_->load(file);
 }
 
 }  // namespace softmpc

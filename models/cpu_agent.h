@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The agent that learns and plans on the CPU: everything that a setting offers.
+// The agent that plans on the CPU and learns through a Learner: everything that a setting offers.
 #pragma once
 
 #include <memory>
@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "agent.h"
-#include "learners.h"
+#include "cpu/aligned.h"
+#include "learner.h"
 #include "planner_targets.h"
-#include "policy_learner.h"
 #include "softmpc/planner.h"
 
 namespace softmpc {
@@ -32,31 +32,25 @@ class CpuAgent final : public Agent {
   void learn(Round round, const Simulation* beside, UpdateSums& sums) override;
   bool learns_model() const override { return !simulator_; }
   void critic_update(UpdateSums& sums);
-  void start_model_update();
   void compute_targets(const ReplayBatch& batch);
   void refresh_normalisation();
-  void publish_critics();
   Models models(bool target, int critic) const;
+  std::vector<float> policy_actions(std::span<const float> x, int rows, bool target);
+  std::vector<float> least_target_values(std::span<const float> x, std::span<const float> a,
+                                         int rows);
 
   std::unique_ptr<DynamicsModel> simulator_;  // model.source = environment
-  EnsembleLearner ensemble_;
-  CriticLearner critics_;
-  std::optional<PolicyLearner> policy_;
-
-  // planners' views of the networks above
-  std::unique_ptr<MlpDynamics> dynamics_[2];  // of the ensemble's two copies
-  std::vector<std::unique_ptr<MlpValue>> online_value_, target_value_;
-  std::unique_ptr<MlpPolicy> online_policy_, target_policy_;
-  Planner planner_;
-  PlannerTargets planner_targets_;
+  MemberOutputs outputs_;
+  std::unique_ptr<Learner> learner_;
+  std::unique_ptr<Planner> planner_;
+  std::optional<PlannerTargets> planner_targets_;
 
   std::vector<float> plan_, action_;     // of the last act(): [N, H+1, nu], [N, nu]
   std::vector<double> value_, samples_;  // [N]
   std::vector<PlanStatus> status_;       // [N]
 
-  // scratch of an update
-  std::vector<float> targets_;
-  std::vector<TrainScratch> scratch_;  // per worker
+  std::vector<float> targets_;      // y of an update [N]
+  cpu::AlignedFloats net_scratch_;  // of a net's evaluation
 };
 
 }  // namespace softmpc

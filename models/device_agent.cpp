@@ -5,7 +5,7 @@
 #include <numeric>
 
 #include "initialisation.h"
-#include "learners.h"
+#include "net_specs.h"
 #include "planner_targets.h"
 #include "tensor_state.h"
 
@@ -126,8 +126,7 @@ Bundle DeviceAgent::bundle() const {
   b.outputs = outputs_;
   b.critics = critics_;
   trainer_->read_weights(b.members, b.critics);
-  if (b.config.planner.precision == Precision::float16)
-    b.config.planner.precision = Precision::float32;
+  if (b.planner.precision == Precision::float16) b.planner.precision = Precision::float32;
   return b;
 }
 

@@ -2,12 +2,11 @@
 #include "learners.h"
 
 #include <algorithm>
-#include <limits>
 #include <numeric>
 
 #include "initialisation.h"
 #include "losses.h"
-#include "softmpc/hd/adam.h"
+#include "net_specs.h"
 #include "tensor_state.h"
 
 namespace softmpc {
@@ -32,16 +31,6 @@ void network_input(const NetNormalisation& normalisation, const std::vector<floa
     normalised_row(state ? x : a, state ? nx : nu, state ? i : i - nx, count,
                    normalisation.input_mean[i], normalisation.input_std[i], block.row(i));
   }
-}
-
-NetSpec member_spec(const ModelConfig& config, int nx, int nu, MemberOutputs outputs) {
-  const int variances = config.loss == Loss::gaussian_nll ? nx + outputs.reward : 0;
-  return NetSpec::mlp(nx + nu, config.width, config.layers,
-                      nx + outputs.reward + outputs.termination + variances);
-}
-
-NetSpec critic_spec(const CriticConfig& config, int nx, int nu) {
-  return NetSpec::mlp(nx + nu, config.width, config.layers, 1);
 }
 
 EnsembleLearner::EnsembleLearner(const ModelConfig& config, int nx, int nu, MemberOutputs outputs,
@@ -121,32 +110,27 @@ CriticLearner::CriticLearner(const CriticConfig& config, int nx, int nu, std::ui
   target_.initialise(seed, kCritics);
 }
 
-double CriticLearner::update(const ReplayBatch& batch, const std::vector<float>& y,
-                             double& mean_value) {
+CriticStep CriticLearner::update(const ReplayBatch& batch, std::span<const float> y) {
   const int n = batch.size, critics = net_.stack();
   network_input(normalisation_, batch.x, batch.a, n, input_);
   y_.resize(1, n);
-  std::copy(y.begin(), y.end(), y_.row(0));
+  std::ranges::copy(y, y_.row(0));
+  errors_.assign(n, 0.0f);
   net_.begin_step();
   ++updates_;
   double loss = 0, value = 0;
   for (int c = 0; c < critics; ++c) {
     const float* q = net_.forward(c, input_, scratch_);
     value += std::accumulate(q, q + n, 0.0);
+    for (int j = 0; j < n; ++j) errors_[j] += (q[j] - y[j]) / static_cast<float>(critics);
     // each critic's own mean, so that their number does not change a step
     loss += regression_loss({1, n, input_.lanes}, q, y_.row(0), config_.loss, config_.huber_delta,
                             1.0 / n, net_.output_gradient(input_, scratch_));
     net_.descend(c, input_, scratch_);
   }
-  if (updates_ % config_.target_interval == 0) {
-    const std::size_t count = net_.net()->layout().floats() * critics;
-    const float* online = net_.net()->network(0);
-    float* target = target_.net()->network(0);
-    const float tau = static_cast<float>(config_.tau);
-    for (std::size_t i = 0; i < count; ++i) target[i] = hd::polyak(target[i], online[i], tau);
-  }
-  mean_value = value / (static_cast<double>(n) * critics);
-  return loss / (static_cast<double>(n) * critics);
+  if (updates_ % config_.target_interval == 0) target_.follow(net_, config_.tau);
+  const double count = static_cast<double>(n) * critics;
+  return {loss / count, value / count, errors_};
 }
 
 std::vector<float> CriticLearner::action_gradient(const std::vector<float>& x,
@@ -162,17 +146,6 @@ std::vector<float> CriticLearner::action_gradient(const std::vector<float>& x,
           dinput[static_cast<std::ptrdiff_t>(nx_ + i) * input_.lanes + j] /
           normalisation_.input_std[nx_ + i];
   return da;
-}
-
-std::vector<float> CriticLearner::target_value(const std::vector<float>& x,
-                                               const std::vector<float>& a, int count) {
-  network_input(normalisation_, x, a, count, input_);
-  std::vector<float> least(count, std::numeric_limits<float>::infinity());
-  for (int c = 0; c < target_.stack(); ++c) {
-    const float* q = target_.forward(c, input_, scratch_);
-    for (int j = 0; j < count; ++j) least[j] = std::min(least[j], q[j]);
-  }
-  return least;
 }
 
 void CriticLearner::publish() {

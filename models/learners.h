@@ -4,9 +4,11 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "fused_mlp.h"
+#include "learner.h"
 #include "replay.h"
 #include "softmpc/config.h"
 #include "softmpc/network.h"
@@ -16,10 +18,6 @@ namespace softmpc {
 /// Rows of [x, a] as columns, normalised.
 void network_input(const NetNormalisation& normalisation, const std::vector<float>& x,
                    const std::vector<float>& a, int count, TrainBlock& block);
-
-/// A member's net: the state change, then what `outputs` and the loss add.
-NetSpec member_spec(const ModelConfig& config, int nx, int nu, MemberOutputs outputs);
-NetSpec critic_spec(const CriticConfig& config, int nx, int nu);
 
 /// E models of the state change, and of reward and termination where they are learned. One update
 /// is prepare(), then update_member() for every member in any order and on any thread, then
@@ -59,15 +57,11 @@ class CriticLearner {
  public:
   CriticLearner(const CriticConfig& config, int nx, int nu, std::uint64_t seed);
   /// One step towards targets y [N]; every target_interval-th also moves the target critics.
-  /// Returns the loss before it; `mean_value` receives the mean of Q.
-  double update(const ReplayBatch& batch, const std::vector<float>& y, double& mean_value);
+  CriticStep update(const ReplayBatch& batch, std::span<const float> y);
 
   /// dQ/da [N, nu] of the first critic at actions a, for the policy.
   std::vector<float> action_gradient(const std::vector<float>& x, const std::vector<float>& a,
                                      int count);
-  /// min over target critics of Q_target(x, a) [N].
-  std::vector<float> target_value(const std::vector<float>& x, const std::vector<float>& a,
-                                  int count);
 
   std::int64_t updates() const { return updates_; }
   const std::shared_ptr<PackedMlp>& net() const { return net_.net(); }
@@ -87,6 +81,7 @@ class CriticLearner {
   FusedMlp net_, target_;
   NetNormalisation normalisation_;
   std::int64_t updates_ = 0;
+  std::vector<float> errors_;  // [N]
   TrainBlock input_, y_;
   TrainScratch scratch_;
 };

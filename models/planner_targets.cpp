@@ -27,15 +27,16 @@ void check_plans(std::span<const PlanStatus> status) {
                   "; a smaller learning rate or a larger planner.temperature may help");
 }
 
-PlannerTargets::PlannerTargets(const Config& config, const ProblemShape& shape, ThreadPool& pool)
+PlannerTargets::PlannerTargets(const Config& config, const ProblemShape& shape,
+                               const Models& models, ThreadPool& pool)
     : config_(config.targets),
       critics_(config.critic.count),
       gamma_(config.planner.gamma),
       seed_(config.trainer.seed),
       nu_(shape.nu),
-      planner_(planner_config(config), shape, &pool) {
+      planner_(make_planner(planner_config(config), shape, models, {.pool = &pool})) {
   const std::size_t n = shape.max_problems;
-  for (auto* v : {&start_, &plan_, &refined_}) v->resize(n * planner_.plan_size());
+  for (auto* v : {&start_, &plan_, &refined_}) v->resize(n * planner_->plan_size());
   for (auto* v : {&value_, &least_}) v->resize(n);
   status_.resize(n);
 }
@@ -45,9 +46,9 @@ void PlannerTargets::start_plans(const ReplayBatch& batch, std::uint32_t solve) 
   if (config_.warm_start) start_ = batch.plan;
   for (int i = 0; i < batch.size; ++i) {
     if (config_.warm_start)
-      planner_.shift(plan_of(start_, i));
+      planner_->shift(plan_of(start_, i));
     else
-      planner_.draw({seed_, solve}, static_cast<std::uint32_t>(i), plan_of(start_, i));
+      planner_->draw({seed_, solve}, static_cast<std::uint32_t>(i), plan_of(start_, i));
   }
 }
 
@@ -85,7 +86,8 @@ void PlannerTargets::compute(const ReplayBatch& batch,
     problem.plan = plan_;
     problem.value = value_;
     problem.status = status_;
-    planner_.solve(models(c), {seed_, solves++}, problem);
+    planner_->update(models(c));
+    planner_->solve({seed_, solves++}, problem);
     check_plans(status_);
     keep_least(batch.size);
   }

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -19,7 +20,9 @@ void check_plans(std::span<const PlanStatus> status);
 
 class PlannerTargets {
  public:
-  PlannerTargets(const Config& config, const ProblemShape& shape, ThreadPool& pool);
+  /// `models` as for make_planner; compute() gives those that plan.
+  PlannerTargets(const Config& config, const ProblemShape& shape, const Models& models,
+                 ThreadPool& pool);
 
   /// y [N] = r + gamma (1 - terminated) min over critics V(x'). `models(c)` are those with target
   /// critic c, `solves` the counter of solve keys. The plan of the least value goes back to the
@@ -32,8 +35,8 @@ class PlannerTargets {
   void keep_least(int rows);
   void write_back(const ReplayBatch& batch, Replay& replay);
   std::span<float> plan_of(std::vector<float>& plans, int row) const {
-    return std::span(plans).subspan(static_cast<std::size_t>(row) * planner_.plan_size(),
-                                    planner_.plan_size());
+    return std::span(plans).subspan(static_cast<std::size_t>(row) * planner_->plan_size(),
+                                    planner_->plan_size());
   }
 
   TargetsConfig config_;
@@ -41,7 +44,7 @@ class PlannerTargets {
   double gamma_;
   std::uint64_t seed_;
   std::size_t nu_;
-  Planner planner_;
+  std::unique_ptr<Planner> planner_;
   std::vector<float> start_, plan_, refined_;  // [N, H+1, nu]
   std::vector<double> value_, least_;          // [N]
   std::vector<PlanStatus> status_;

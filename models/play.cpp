@@ -17,9 +17,8 @@ class Actor {
   Actor(const Bundle& bundle, const Task& task, const TaskOptions& variant,
         const PlayOptions& options)
       : reward_(make_rollout_reward(task, variant)) {
-    if (bundle.config.model.source == ModelSource::environment)
-      dynamics_ = task.make_dynamics(variant);
-    if (bundle.config.trainer.acting == Acting::policy && bundle.policy) {
+    if (bundle.members.stack == 0) dynamics_ = task.make_dynamics(variant);
+    if (bundle.acting == Acting::policy && bundle.policy) {
       policy_ = std::make_unique<MlpPolicy>(*bundle.policy, bundle.action_low, bundle.action_high);
       action_.resize(bundle.nu);
       scratch_.resize(policy_->scratch_bytes(1) / sizeof(float));
@@ -53,8 +52,7 @@ class Actor {
 
 std::vector<double> play(const Bundle& bundle, const Task& task, const PlayOptions& options,
                          std::vector<int>* lengths) {
-  const TaskOptions variant = {bundle.config.environment.positions,
-                               bundle.config.environment.time_limit};
+  const TaskOptions variant = {bundle.environment.positions, bundle.environment.time_limit};
   const TaskSpec spec = task.spec(variant);
   if (spec.nx != bundle.nx || spec.nu != bundle.nu)
     throw Error("bundle: nx " + std::to_string(bundle.nx) + ", nu " + std::to_string(bundle.nu) +

@@ -69,11 +69,11 @@ struct Trainer::Impl {
   Clock::time_point report_time = Clock::now();
   std::int64_t report_step = 0;
 
-  Impl(const Config& c, const Task& t)
+  Impl(const Config& c, const Task& t, std::shared_ptr<cuda::Device> device)
       : config(c),
         task(t),
         pool(c.trainer.threads),
-        agent(make_agent(c, t, pool)),
+        agent(make_agent(c, t, pool, std::move(device))),
         episodes(c, t) {}
 
   /// One step of every environment, and of its updates those that go beside it.
@@ -218,7 +218,7 @@ struct Trainer::Impl {
   }
 };
 
-Trainer::Trainer(const Config& config, const Task& task) {
+Trainer::Trainer(const Config& config, const Task& task, std::shared_ptr<cuda::Device> device) {
   validate(config);
   Config resolved = config;
   const TaskSpec spec = task.spec({config.environment.positions, config.environment.time_limit});
@@ -226,7 +226,7 @@ Trainer::Trainer(const Config& config, const Task& task) {
     resolved.planner.precision = resolve_precision(config, spec.nx, spec.nu);
   else if (config.planner.precision == Precision::automatic)
     resolved.planner.precision = Precision::float16;
-  impl_ = std::make_unique<Impl>(resolved, task);
+  impl_ = std::make_unique<Impl>(resolved, task, std::move(device));
 }
 Trainer::~Trainer() = default;
 

@@ -2,11 +2,13 @@
 #include "update_times.h"
 
 #include <chrono>
+#include <memory>
+#include <optional>
+#include <span>
 
-#include "initialisation.h"
-#include "learners.h"
+#include "learner.h"
 #include "softmpc/hd/philox.h"
-#include "stacked_mlp.h"
+#include "torch_backend.h"
 
 namespace softmpc {
 namespace {
@@ -37,53 +39,50 @@ ReplayBatch random_batch(int size, int nx, int nu) {
   return batch;
 }
 
-/// A stack of networks with a mean squared error, by LibTorch: stacked matrix products, backward
-/// pass written out, fused Adam over flat storage.
-struct TorchUpdate {
-  StackedMlp net;
-  Adam adam;
-  at::Tensor input, target;
+/// One learner with what it is timed on.
+struct Timed {
+  std::unique_ptr<Learner> learner;
+  const ReplayBatch &members, &critics;
+  std::span<const float> y;
+  std::vector<double>&member_times, &critic_times;
 
-  TorchUpdate(int stack, const NetSpec& spec, double rate, int rows)
-      : net(stack, spec), adam(net.parameters(), rate) {
-    net.initialise(1, kMembers);
-    input = at::arange(rows * spec.inputs, at::kFloat).sin_().view({1, rows, spec.inputs});
-    target = at::arange(rows * spec.outputs(), at::kFloat).cos_().view({1, rows, spec.outputs()});
-  }
-  void operator()() {
-    const at::Tensor e = net.forward(input) - target;
-    net.backward(e * (2.0 / static_cast<double>(e.numel())));
-    adam.step(net.parameters(), net.gradient());
+  void operator()(ThreadPool& pool) const {
+    member_times.push_back(microseconds([&] {
+      learner->start_members(members, pool);
+      pool.finish();
+      learner->finish_members();
+    }));
+    critic_times.push_back(microseconds([&] {
+      learner->update_critics(critics, y);
+      learner->publish();
+    }));
   }
 };
 
 }  // namespace
 
 UpdateTimes time_updates(const Config& config, int nx, int nu, int rounds) {
-  use_one_thread();
-  const ModelConfig& m = config.model;
-  const CriticConfig& c = config.critic;
-  EnsembleLearner ensemble(m, nx, nu, {}, Precision::float32, 1);
-  CriticLearner critics(c, nx, nu, 1);
-  const ReplayBatch model_batch = random_batch(m.batch_size, nx, nu);
-  const ReplayBatch critic_batch = random_batch(c.batch_size, nx, nu);
-  const std::vector<float> y = random_values(c.batch_size, 4);
-  TorchUpdate torch_model(m.members, NetSpec::mlp(nx + nu, m.width, m.layers, nx), m.learning_rate,
-                          m.batch_size);
-  TorchUpdate torch_critic(c.count, NetSpec::mlp(nx + nu, c.width, c.layers, 1), c.learning_rate,
-                           c.batch_size);
-  TrainScratch scratch;
-  double q = 0;
+  LearnerSetup setup;
+  setup.model = config.model;
+  setup.critic = config.critic;
+  setup.nx = nx;
+  setup.nu = nu;
+  setup.action_low.assign(nu, -1.0f);
+  setup.action_high.assign(nu, 1.0f);
+  const ReplayBatch members = random_batch(config.model.batch_size, nx, nu);
+  const ReplayBatch critics = random_batch(config.critic.batch_size, nx, nu);
+  const std::vector<float> y = random_values(config.critic.batch_size, 4);
+  ThreadPool pool(1);
   UpdateTimes times;
+  const Timed fused = {
+      make_learner(LearnerKind::fused, setup), members, critics, y, times.model, times.critic};
+  std::optional<Timed> torch;
+  if (has_torch())
+    torch.emplace(Timed{make_learner(LearnerKind::torch, setup), members, critics, y,
+                        times.torch_model, times.torch_critic});
   for (int round = 0; round < rounds; ++round) {
-    times.model.push_back(microseconds([&] {
-      ensemble.prepare(model_batch);
-      for (int e = 0; e < ensemble.members(); ++e) ensemble.update_member(e, scratch);
-      ensemble.finish();
-    }));
-    times.critic.push_back(microseconds([&] { critics.update(critic_batch, y, q); }));
-    times.torch_model.push_back(microseconds(torch_model));
-    times.torch_critic.push_back(microseconds(torch_critic));
+    fused(pool);
+    if (torch) (*torch)(pool);
   }
   return times;
 }

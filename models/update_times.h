@@ -8,10 +8,11 @@
 
 namespace softmpc {
 
-/// Microseconds of single updates on one thread, one after the other in rounds.
+/// Microseconds of single updates on one thread, one after the other in rounds. Each ends with nets
+/// that planners can read.
 struct UpdateTimes {
-  std::vector<double> model, critic;              ///< by the trainer's kernels
-  std::vector<double> torch_model, torch_critic;  ///< the same mathematics by LibTorch's operators
+  std::vector<double> model, critic;              ///< by the fused learner
+  std::vector<double> torch_model, torch_critic;  ///< by LibTorch's; empty without it
 };
 
 /// Random batches of config's sizes for nx states and nu actions.

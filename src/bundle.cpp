@@ -2,6 +2,7 @@
 // Bundles to and from safetensors. What is saved and what is loaded pass the same checks.
 #include "softmpc/bundle.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
@@ -10,6 +11,7 @@
 #include <utility>
 
 #include "crc32c.h"
+#include "planner_inputs.h"
 #include "safetensors.h"
 #include "softmpc/error.h"
 
@@ -18,7 +20,10 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int kFormatVersion = 1;
+constexpr int kFormatVersion = 2;
+/// Planner settings that are written only where they are not at their default: without them a
+/// softmpc that does not know them reads the bundle. New settings belong here.
+constexpr const char* kWrittenIfUsed[] = {"neutral"};
 constexpr int kWidest = 1 << 24;  // larger layers than memory holds are refused before arithmetic
 
 void require(bool holds, const std::string& what) {
@@ -48,6 +53,15 @@ void check_net(const NetWeights& net, const std::string& what, int inputs, int o
               std::to_string(outputs_least) + " are needed (" + sizes_text(b) + ")");
 }
 
+/// The settings that a bundle holds, among all.
+Config settings_of(const Bundle& b) {
+  Config settings;
+  settings.planner = b.planner;
+  settings.environment = b.environment;
+  settings.trainer.acting = b.acting;
+  return settings;
+}
+
 void check_bundle(const Bundle& b) {
   require(b.nx > 0 && b.nu > 0 && b.nx <= kWidest && b.nu <= kWidest,
           "sizes: " + sizes_text(b) + " are not positive");
@@ -56,30 +70,20 @@ void check_bundle(const Bundle& b) {
   require(b.action_low.size() == nu && b.action_high.size() == nu,
           "bounds: have " + std::to_string(b.action_low.size()) + " and " +
               std::to_string(b.action_high.size()) + " numbers, nu is " + std::to_string(b.nu));
-  for (std::size_t i = 0; i < nu; ++i) {
-    require(std::isfinite(b.action_low[i]) && std::isfinite(b.action_high[i]) &&
-                b.action_low[i] < b.action_high[i],
-            "bounds: low must be below high, and both finite, in component " + std::to_string(i));
-  }
-  validate(b.config);
-  const std::size_t variances = b.config.planner.variance.size();
-  require(variances == 1 || variances == nu, "planner.variance: has " + std::to_string(variances) +
-                                                 " numbers, 1 or nu = " + std::to_string(b.nu) +
-                                                 " are needed");
+  validate(settings_of(b));
+  check_shape(b.planner, {b.nx, b.nu, b.action_low, b.action_high, 1});
 
   const int wanted = b.nx + b.outputs.reward + b.outputs.termination;
-  // A run with the environment as its model has no members to keep.
-  if (b.members.stack != 0 || b.config.model.source == ModelSource::learned) {
-    check_net(b.members, "members", b.nx + b.nu, wanted, kWidest, b);
-  }
+  if (b.members.stack != 0) check_net(b.members, "members", b.nx + b.nu, wanted, kWidest, b);
   check_net(b.critics, "critics", b.nx + b.nu, 1, 1, b);
   if (b.policy) {
     check_net(*b.policy, "policy", b.nx, b.nu, b.nu, b);
     require(b.policy->stack == 1,
             "policy: is a stack of " + std::to_string(b.policy->stack) + " networks, and not of 1");
   }
-  require(b.policy || b.config.planner.control_mode != ControlMode::policy_residual,
+  require(b.policy || b.planner.control_mode != ControlMode::policy_residual,
           "policy: is missing, and planner.control_mode policy_residual needs it");
+  require(b.policy || b.acting != Acting::policy, "policy: is missing, and acting needs it");
 }
 
 // ---- checksum ----
@@ -131,10 +135,14 @@ void put_net(TensorFile& file, const std::string& name, const NetWeights& net) {
   put_vector(file, name + ".output_std", net.normalisation.output_std);
 }
 
-/// The floats by their shortest names: 0.4, and not 0.4000000059604645.
+/// The floats by their shortest names: 0.4, and not 0.4000000059604645; null for infinite ones.
 Json float_list(const std::vector<float>& values) {
   Json list = Json::array();
   for (const float x : values) {
+    if (std::isinf(x)) {
+      list.push_back(nullptr);
+      continue;
+    }
     char text[64];
     const auto end = std::to_chars(text, text + sizeof(text), x).ptr;
     double shortest = 0;
@@ -144,12 +152,27 @@ Json float_list(const std::vector<float>& values) {
   return list;
 }
 
-/// The normalisation, by net: a part of the settings that readers in other languages look for.
-std::string normalisation_text(const Config& config) {
-  const Json settings = Json::parse(to_json(config));
-  return Json{{"model", settings["model"]["normalisation"]},
-              {"critic", settings["critic"]["normalisation"]}}
-      .dump();
+/// Whether a net scales its inputs or outputs, for readers in other languages. A masked input
+/// (std infinite) is no scaling.
+const char* normalisation_of(const NetWeights& net) {
+  const NetNormalisation& n = net.normalisation;
+  const auto plain_mean = [](float m) { return m == 0; };
+  const auto plain_std = [](float s) { return s == 1 || std::isinf(s); };
+  return std::ranges::all_of(n.input_mean, plain_mean) &&
+                 std::ranges::all_of(n.input_std, plain_std) &&
+                 std::ranges::all_of(n.output_mean, plain_mean) &&
+                 std::ranges::all_of(n.output_std, plain_std)
+             ? "none"
+             : "running";
+}
+
+/// The planner's settings.
+Json planner_json(const Json& settings) {
+  Json planner = settings["planner"];
+  const Json defaults = Json::parse(to_json(Config{}))["planner"];
+  for (const char* name : kWrittenIfUsed)
+    if (planner[name] == defaults[name]) planner.erase(name);
+  return planner;
 }
 
 void put_metadata(TensorFile& file, const Bundle& b) {
@@ -162,8 +185,12 @@ void put_metadata(TensorFile& file, const Bundle& b) {
   meta["dt"] = Json(b.dt).dump();
   meta["outputs"] =
       Json{{"reward", b.outputs.reward}, {"termination", b.outputs.termination}}.dump();
-  meta["normalisation"] = normalisation_text(b.config);
-  meta["config"] = to_json(b.config, -1);
+  meta["normalisation"] =
+      Json{{"model", normalisation_of(b.members)}, {"critic", normalisation_of(b.critics)}}.dump();
+  const Json settings = Json::parse(to_json(settings_of(b)));
+  meta["planner"] = planner_json(settings).dump();
+  meta["environment"] = settings["environment"].dump();
+  meta["acting"] = settings["trainer"]["acting"].get<std::string>();
   meta["provenance"] = b.provenance.empty() ? "{}" : b.provenance;
   meta["checksum"] = checksum(file);
 }
@@ -200,7 +227,10 @@ class NetReader {
  public:
   explicit NetReader(TensorFile& file) : tensors_(file.tensors) {}
 
-  bool has(const std::string& name) const { return tensors_.count(name + ".weight1") != 0; }
+  bool has(const std::string& name) const {
+    const auto first = tensors_.lower_bound(name + ".");
+    return first != tensors_.end() && first->first.starts_with(name + ".");
+  }
 
   NetWeights take_net(const std::string& name) {
     NetWeights net = read_shape(name);
@@ -286,12 +316,52 @@ void check_checksum(const TensorFile& file) {
           "is corrupt: its content has the checksum " + computed + " and not the stored one");
 }
 
-std::vector<float> float_member(const Json& object, const char* key) {
+/// Bounds; `endless` is what null stands for.
+std::vector<float> bounds_member(const Json& object, const char* key, float endless) {
   std::vector<float> values;
-  for (const double x : member<std::vector<double>>(object, "bounds", key)) {
-    values.push_back(static_cast<float>(x));
+  for (const Json& x : member<std::vector<Json>>(object, "bounds", key)) {
+    require(x.is_null() || x.is_number(), std::string("metadata bounds: ") + key + " has " +
+                                              x.dump() + ", which is neither a number nor null");
+    values.push_back(x.is_null() ? endless : x.get<float>());
   }
   return values;
+}
+
+/// Format 2: settings by what they are for.
+void read_settings(const TensorFile& file, Bundle& b) {
+  Config settings;
+  for (const char* section : {"planner", "environment"})
+    apply_settings(settings, Json{{section, parsed(file, section)}}.dump(),
+                   std::string("its metadata ") + section);
+  const auto acting = file.metadata.find("acting");
+  require(acting != file.metadata.end(), "metadata acting: is missing");
+  apply_settings(settings, Json{{"trainer", {{"acting", acting->second}}}}.dump(),
+                 "its metadata acting");
+  b.planner = settings.planner;
+  b.environment = settings.environment;
+  b.acting = settings.trainer.acting;
+}
+
+/// Format 1: all settings of the run in one; what the bundle does not need becomes provenance.
+void read_settings_of_run(const TensorFile& file, Bundle& b) {
+  const Json run = parsed(file, "config");
+  require(run.is_object(), "metadata config: is not an object");
+  Json wanted = Json::object();
+  for (const char* section : {"planner", "environment"})
+    if (run.contains(section)) wanted[section] = run[section];
+  for (const auto& [section, key] : {std::pair{"trainer", "acting"}, std::pair{"model", "source"}})
+    if (run.contains(section) && run[section].contains(key))
+      wanted[section][key] = run[section][key];
+  Config settings;
+  apply_settings(settings, wanted.dump(), "its metadata config");
+  b.planner = settings.planner;
+  b.environment = settings.environment;
+  b.acting = settings.trainer.acting;
+  // such a run stored members that were never trained
+  if (settings.model.source == ModelSource::environment) b.members = {};
+  Json provenance = parsed(file, "provenance");
+  provenance["settings"] = run;
+  b.provenance = provenance.dump();
 }
 
 Bundle from_file(TensorFile file) {
@@ -303,25 +373,25 @@ Bundle from_file(TensorFile file) {
   b.nx = size_member(sizes, "sizes", "nx");
   b.nu = size_member(sizes, "sizes", "nu");
   const Json bounds = parsed(file, "bounds");
-  b.action_low = float_member(bounds, "low");
-  b.action_high = float_member(bounds, "high");
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  b.action_low = bounds_member(bounds, "low", -kInfinity);
+  b.action_high = bounds_member(bounds, "high", kInfinity);
   const Json dt = parsed(file, "dt");
   require(dt.is_number(), "metadata dt: is not a number");
   b.dt = dt.get<double>();
   const Json outputs = parsed(file, "outputs");
   b.outputs.reward = member<bool>(outputs, "outputs", "reward");
   b.outputs.termination = member<bool>(outputs, "outputs", "termination");
-  apply_settings(b.config, parsed(file, "config").dump(), "its metadata config");
   require(parsed(file, "provenance").is_object(), "metadata provenance: is not an object");
   b.provenance = file.metadata["provenance"];
+  const bool of_run = file.metadata["format_version"] == "1";
 
   NetReader reader(file);
-  if (reader.has("members") || b.config.model.source == ModelSource::learned) {
-    b.members = reader.take_net("members");
-  }
+  if (reader.has("members")) b.members = reader.take_net("members");
   b.critics = reader.take_net("critics");
   if (reader.has("policy")) b.policy = reader.take_net("policy");
   reader.expect_empty();
+  of_run ? read_settings_of_run(file, b) : read_settings(file, b);
   check_bundle(b);
   return b;
 }

@@ -127,9 +127,9 @@ std::string read(const Json& value, const fields::Real& rule, double& field) {
 
 std::string read(const Json& value, const fields::RealList& rule, std::vector<double>& field) {
   const Json list = value.is_array() ? value : Json::array({value});
-  if (list.empty() || list.size() > rule.longest) {
-    return "a list of " + std::to_string(list.size()) + " numbers, and not of 1.." +
-           std::to_string(rule.longest);
+  if (list.size() < rule.shortest || list.size() > rule.longest) {
+    return "a list of " + std::to_string(list.size()) + " numbers, and not of " +
+           range_text(rule.shortest, rule.longest);
   }
   std::vector<double> numbers;
   for (const Json& item : list) {
@@ -230,6 +230,7 @@ bool is_section(const std::string& name) {
   if (key.find('.') == std::string::npos) {
     // Without its section, "rollout" is meant for "rollouts" and not for "model.loss".
     std::vector<std::string> short_keys;
+    short_keys.reserve(known.size());
     for (const std::string& name : known) short_keys.push_back(name.substr(name.find('.') + 1));
     const std::string last = nearest_name(key, short_keys);
     const auto at = std::find(short_keys.begin(), short_keys.end(), last) - short_keys.begin();

@@ -8,6 +8,7 @@
 #include <span>
 
 #include "softmpc/config.h"
+#include "softmpc/hd/philox.h"
 
 namespace softmpc::fields {
 
@@ -20,10 +21,11 @@ struct Whole {
 struct Real {
   double low, high;
 };
-/// One number or a non-empty list of numbers, each in low..high.
+/// One number or a list of numbers, each in low..high.
 struct RealList {
   double low, high;
   std::size_t longest;
+  std::size_t shortest = 1;
 };
 struct Flag {};
 
@@ -68,6 +70,8 @@ inline constexpr Choice<Pattern> kPattern[] = {{"online", Pattern::online},
                                                {"episodic", Pattern::episodic}};
 inline constexpr Choice<Acting> kActing[] = {{"planner", Acting::planner},
                                              {"policy", Acting::policy}};
+inline constexpr Choice<LearnerKind> kLearner[] = {
+    {"auto", LearnerKind::automatic}, {"fused", LearnerKind::fused}, {"torch", LearnerKind::torch}};
 inline constexpr Choice<const char*> kDevice[] = {
     {"cpu", "cpu"}, {"cuda", "cuda"}, {"auto", "auto"}};
 
@@ -87,11 +91,14 @@ template <class C, class Visit>
 void visit_planner(C& c, const Visit& visit) {
   visit("rollouts", c.rollouts, Whole<int>{1, 1048576}, "K, sampled action sequences per solve");
   visit("horizon", c.horizon, Whole<int>{1, 1024}, "H, model steps before the critic closes");
-  visit("iterations", c.iterations, Whole<int>{1, 128}, "plan updates per solve");
+  visit("iterations", c.iterations, Whole<int>{1, hd::kMaxIterations}, "plan updates per solve");
   visit("temperature", c.temperature, Real{1e-9, 1e9},
         "lambda, weighs rollouts: lower is greedier");
-  visit("variance", c.variance, RealList{1e-9, 1e9, 4096},
+  visit("variance", c.variance, RealList{1e-9, 1e9, hd::kMaxActionSize},
         "diagonal of Sigma, one value for all actions or one for each");
+  visit("neutral", c.neutral, RealList{-1e9, 1e9, hd::kMaxActionSize, 0},
+        "n, the action that plans are relative to, one value for all actions or one for each; "
+        "[]: 0 where it lies inside the bounds, else their middle or the finite one");
   visit("gamma", c.gamma, Real{1e-3, 1}, "discount, of the planner and of the critic's target");
   visit("prior", c.prior, OneOf<Prior>{kPrior}, "prior of the soft policy");
   visit("control_mode", c.control_mode, OneOf<ControlMode>{kControlMode},
@@ -108,7 +115,7 @@ void visit_planner(C& c, const Visit& visit) {
 template <class C, class Visit>
 void visit_targets(C& c, const Visit& visit) {
   visit("rollouts", c.rollouts, Whole<int>{1, 1048576}, "rollouts of the planner for targets");
-  visit("iterations", c.iterations, Whole<int>{1, 128}, "plan updates per target");
+  visit("iterations", c.iterations, Whole<int>{1, hd::kMaxIterations}, "plan updates per target");
   visit("warm_start", c.warm_start, Flag{},
         "start from the plan stored with the transition, and write the refined plan back");
   visit("source", c.source, OneOf<TargetSource>{kTargetSource},
@@ -122,6 +129,8 @@ void visit_model(C& c, const Visit& visit) {
   visit("members", c.members, Whole<int>{1, 1024}, "E, models in the ensemble");
   visit("width", c.width, kWidth, "units of a hidden layer");
   visit("layers", c.layers, kLayers, "hidden layers");
+  visit("layer_norm", c.layer_norm, Flag{},
+        "LayerNorm of hidden layers before their activation; CPU only");
   visit("learning_rate", c.learning_rate, kRate, "step size of Adam");
   visit("batch_size", c.batch_size, kBatch, "transitions per update");
   visit("updates_per_step", c.updates_per_step, kUpdates, "updates per environment step");
@@ -142,6 +151,8 @@ void visit_critic(C& c, const Visit& visit) {
         "critics; with several the target is the minimum of their values");
   visit("width", c.width, kWidth, "units of a hidden layer");
   visit("layers", c.layers, kLayers, "hidden layers");
+  visit("layer_norm", c.layer_norm, Flag{},
+        "LayerNorm of hidden layers before their activation; CPU only");
   visit("learning_rate", c.learning_rate, kRate, "step size of Adam");
   visit("batch_size", c.batch_size, kBatch, "transitions per update");
   visit("updates_per_step", c.updates_per_step, kUpdates, "updates per environment step");
@@ -190,6 +201,10 @@ void visit_trainer(C& c, const Visit& visit) {
         "steps between checkpoints; 0: at the end only");
   visit("threads", c.threads, Whole<int>{0, 4096}, "worker threads; 0: all cores");
   visit("device", c.device, OneOf<const char*>{kDevice}, "where networks are evaluated");
+  visit(
+      "learner", c.learner, OneOf<LearnerKind>{kLearner},
+      "who computes gradients: fused kernels, fast for plain nets, or LibTorch, for any net; auto "
+      "is fused on the CPU");
 }
 
 template <class C, class Visit>

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "softmpc/controller.h"
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "planner_inputs.h"
 #include "softmpc/error.h"
 #include "softmpc/thread_pool.h"
 
@@ -16,88 +16,86 @@ ProblemShape shape_of(const Bundle& bundle) {
   return {bundle.nx, bundle.nu, bundle.action_low, bundle.action_high, 1};
 }
 
-class CpuSolver final : public PlanSolver {
- public:
-  CpuSolver(const Bundle& bundle, const RewardModel* reward, const ControllerOptions& options)
-      : pool_(options.threads),
-        dynamics_(bundle.members, bundle.nx, bundle.nu, bundle.outputs,
-                  resolve_precision(bundle.config.planner.precision, bundle.members.spec)),
-        value_(bundle.critics, bundle.nx, bundle.nu),
-        planner_(bundle.config.planner, shape_of(bundle), &pool_) {
-    if (bundle.policy)
-      policy_ = std::make_unique<MlpPolicy>(*bundle.policy, bundle.action_low, bundle.action_high);
-    if (bundle.policy && bundle.policy->inputs() != bundle.nx)
-      throw Error("policy: inputs do not fit nx " + std::to_string(bundle.nx));
-    models_ = {options.dynamics ? options.dynamics : &dynamics_, reward, &value_, policy_.get()};
-    planner_.check(models_);
-  }
-  void solve(SolveKey key, const PlanBatch& batch) override { planner_.solve(models_, key, batch); }
-  std::string device() const override { return "cpu"; }
+/// A device's operands come from the planner's settings; the CPU measures what `auto` means.
+Precision member_precision(const Bundle& bundle, Device device) {
+  const Precision wanted = bundle.planner.precision;
+  const bool for_a_device = device != Device::cpu && wanted == Precision::float16;
+  if (device == Device::cuda || for_a_device) return Precision::float32;
+  return resolve_precision(wanted, bundle.members.spec);
+}
 
- private:
-  ThreadPool pool_;
-  MlpDynamics dynamics_;
-  MlpValue value_;  // of several critics the first plans, as in training
-  std::unique_ptr<MlpPolicy> policy_;
-  Planner planner_;
-  Models models_;
-};
+std::unique_ptr<MlpDynamics> learned_dynamics(const Bundle& bundle,
+                                              const ControllerOptions& options) {
+  if (options.dynamics) return nullptr;
+  if (bundle.members.stack == 0)
+    throw Error(
+        "controller: this bundle has no members, it was trained with dynamics of its own "
+        "(model.source=environment); ControllerOptions::dynamics must give them");
+  return std::make_unique<MlpDynamics>(bundle.members, bundle.nx, bundle.nu, bundle.outputs,
+                                       member_precision(bundle, options.device));
+}
 
-std::unique_ptr<PlanSolver> cpu_solver(const Bundle& bundle, const RewardModel* reward,
-                                       const ControllerOptions& options) {
-  if (options.device != "cpu")
-    throw UsageError("controller: device '" + options.device +
-                     "' is not for Controller, which computes on the cpu; "
-                     "softmpc::cuda::make_controller takes cpu, cuda and auto");
-  return std::make_unique<CpuSolver>(bundle, reward, options);
+std::unique_ptr<MlpPolicy> policy_of(const Bundle& bundle) {
+  if (!bundle.policy) return nullptr;
+  if (bundle.policy->inputs() != bundle.nx)
+    throw Error("policy: inputs do not fit nx " + std::to_string(bundle.nx));
+  return std::make_unique<MlpPolicy>(*bundle.policy, bundle.action_low, bundle.action_high);
 }
 
 }  // namespace
 
 struct Controller::Impl {
-  Impl(const Bundle& bundle, std::unique_ptr<PlanSolver> solver_, std::uint64_t seed_)
-      : seed(seed_), solver(std::move(solver_)), shape(shape_of(bundle)) {
-    check_shape(bundle.config.planner, shape);
-    constants = PlannerConstants(bundle.config.planner, shape);
-    sequence.resize(static_cast<std::size_t>(bundle.config.planner.horizon + 1) * shape.nu);
-    action.resize(shape.nu);
+  Impl(const Bundle& bundle, const RewardModel* reward, const ControllerOptions& options)
+      : seed(options.seed),
+        pool(options.threads),
+        dynamics(learned_dynamics(bundle, options)),
+        value(bundle.critics, bundle.nx, bundle.nu),
+        policy(policy_of(bundle)),
+        planner(make_planner(
+            bundle.planner, shape_of(bundle),
+            {options.dynamics ? options.dynamics : dynamics.get(), reward, &value, policy.get()},
+            {.device = options.device, .pool = &pool, .cuda = options.cuda})),
+        sequence(planner->plan_size()),
+        action(bundle.nu) {
+    // an automatic device that turned out to be the CPU: it refuses what only a device computes
+    if (planner->device() == "cpu" && bundle.planner.precision == Precision::float16)
+      resolve_precision(Precision::float16, bundle.members.spec);
     result.action = action;
     result.sequence = sequence;
   }
 
   std::uint64_t seed;
-  std::unique_ptr<PlanSolver> solver;
-  ProblemShape shape;
-  PlannerConstants constants;
+  ThreadPool pool;
+  std::unique_ptr<MlpDynamics> dynamics;
+  MlpValue value;  // of several critics the first plans, as in training
+  std::unique_ptr<MlpPolicy> policy;
+  std::unique_ptr<Planner> planner;
   std::vector<float> sequence, action;
   std::uint32_t episode = 0, solve = 0;
   Plan result;
 };
 
-Controller::Controller(const Bundle& bundle, std::unique_ptr<PlanSolver> solver,
-                       ControllerOptions options)
-    : impl_(std::make_unique<Impl>(bundle, std::move(solver), options.seed)) {
+Controller::Controller(const Bundle& bundle, const RewardModel* reward, ControllerOptions options)
+    : impl_(std::make_unique<Impl>(bundle, reward, options)) {
   reset();
 }
-Controller::Controller(const Bundle& bundle, const RewardModel* reward, ControllerOptions options)
-    : Controller(bundle, cpu_solver(bundle, reward, options), options) {}
 Controller::Controller(Controller&&) noexcept = default;
 Controller& Controller::operator=(Controller&&) noexcept = default;
 Controller::~Controller() = default;
 
-std::string Controller::device() const { return impl_->solver->device(); }
+std::string Controller::device() const { return impl_->planner->device(); }
 
 void Controller::reset() {
   Impl& c = *impl_;
-  draw_plan(c.constants, {c.seed, c.episode++}, kEpisodePlan, c.sequence, c.sequence.size());
+  c.planner->draw({c.seed, c.episode++}, kEpisodePlan, c.sequence);
 }
 
 const Plan& Controller::plan(std::span<const float> observation) {
   Impl& c = *impl_;
-  if (static_cast<int>(observation.size()) != c.shape.nx)
+  if (static_cast<int>(observation.size()) != c.planner->shape().nx)
     throw Error("plan: the state has " + std::to_string(observation.size()) +
-                " entries; this controller needs " + std::to_string(c.shape.nx));
-  shift_plan(c.shape.nu, c.sequence, c.sequence.size());
+                " entries; this controller needs " + std::to_string(c.planner->shape().nx));
+  c.planner->shift(c.sequence);
   Plan& r = c.result;
   PlanBatch batch;
   batch.problems = 1;
@@ -108,7 +106,7 @@ const Plan& Controller::plan(std::span<const float> observation) {
   batch.effective_samples = {&r.effective_samples, 1};
   batch.valid_share = {&r.valid_share, 1};
   batch.status = {&r.status, 1};
-  c.solver->solve({c.seed, c.solve++}, batch);
+  c.planner->solve({c.seed, c.solve++}, batch);
   return r;
 }
 

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <string>
 
+#include "backend.h"
 #include "cpu/kernels.h"
 #include "cpu/rollout.h"
 #include "cpu/tiling.h"
@@ -23,183 +24,184 @@ namespace {
 /// one member still fill registers.
 int wide_blocks(bool grouped) { return grouped ? 12 : 3; }
 
-}  // namespace
+/// The planner on the CPU: tiles of rollouts on a thread pool.
+class CpuPlanner final : public Planner {
+ public:
+  CpuPlanner(const PlannerConfig& config, const ProblemShape& shape, const Models& models,
+             ThreadPool* pool);
+  void update(const Models& models) override;
+  void solve(SolveKey key, const PlanBatch& batch, PlanTrace* trace) override;
+  std::string device() const override { return "cpu"; }
 
-struct Planner::Impl {
-  PlannerConfig config;
-  ProblemShape shape;
-  ThreadPool* pool;
-  std::size_t plan_size;
-  PlannerConstants constants;
-
-  // filled per solve, in this order
-  std::vector<std::uint32_t> default_id;
-  std::vector<PlanStatus> status;
-  std::vector<float> state;     // [B, nx]
-  std::vector<int> member;      // [H]
-  std::vector<float> residual;  // [B, H+1, nu]
-  cpu::Tiling tiling;
-  cpu::AlignedFloats noise;               // tiles of [H+1, nu, width]
-  std::vector<float> cost, weight;        // [B, K]
-  std::vector<std::uint8_t> valid;        // [B, K]
-  std::vector<cpu::TileScratch> scratch;  // per worker
-  cpu::AlignedFloats policy_block;        // [nx + nu, lanes]
-  cpu::AlignedBytes policy_scratch;
-
-  int threads() const { return pool ? pool->threads() : 1; }
+ private:
+  int threads() const { return pool_ ? pool_->threads() : 1; }
+  bool grouped() const { return config().member_draw != MemberDraw::per_step; }
 
   template <class F>
   void for_each(int count, const F& f) {
-    if (pool) {
+    if (pool_) {
       // a reference fits the function's small buffer: no allocation
-      pool->run(count, std::cref(f));
+      pool_->run(count, std::cref(f));
     } else {
       for (int i = 0; i < count; ++i) f(i, 0);
     }
   }
 
-  bool grouped() const { return config.member_draw != MemberDraw::per_step; }
   void draw_members(const SolveKey& key, int iteration, const PlanTrace* trace, int members);
   const float* cost_plan(const PlanBatch& batch);
   double value_constant(const float* plan) const;
   void check_states(const PlanBatch& batch);
   void roll_out(const cpu::RolloutJob& job);
-  void update(const PlanBatch& batch, const float* cost_plan);
-  void execute(const Models& models, const PlanBatch& batch);
+  void update_plans(const PlanBatch& batch, const float* cost_plan);
+  void execute(const PlanBatch& batch);
   void record(const PlanBatch& batch, PlanTrace& trace) const;
+
+  Models models_;
+  ThreadPool* pool_;
+
+  // filled per solve, in this order
+  std::vector<std::uint32_t> default_id_;
+  std::vector<PlanStatus> status_;
+  std::vector<float> state_;     // [B, nx]
+  std::vector<int> member_;      // [H]
+  std::vector<float> residual_;  // [B, H+1, nu]
+  cpu::Tiling tiling_;
+  cpu::AlignedFloats noise_;               // tiles of [H+1, nu, width]
+  std::vector<float> cost_, weight_;       // [B, K]
+  std::vector<std::uint8_t> valid_;        // [B, K]
+  std::vector<cpu::TileScratch> scratch_;  // per worker
+  cpu::AlignedFloats policy_block_;        // [nx + nu, lanes]
+  cpu::AlignedBytes policy_scratch_;
 };
 
-Planner::Planner(const PlannerConfig& config, const ProblemShape& shape, ThreadPool* pool)
-    : impl_(std::make_unique<Impl>()) {
-  check_shape(config, shape);
-  Impl& p = *impl_;
-  p.config = config;
-  p.shape = shape;
-  p.pool = pool;
-  p.plan_size = static_cast<std::size_t>(config.horizon + 1) * shape.nu;
-  p.constants = PlannerConstants(config, shape);
-  for (int b = 0; b < shape.max_problems; ++b)
-    p.default_id.push_back(static_cast<std::uint32_t>(b));
+CpuPlanner::CpuPlanner(const PlannerConfig& config, const ProblemShape& shape, const Models& models,
+                       ThreadPool* pool)
+    : Planner(config, shape), pool_(pool) {
+  for (int b = 0; b < shape.max_problems; ++b) default_id_.push_back(static_cast<std::uint32_t>(b));
   const std::size_t problems = shape.max_problems;
-  p.status.resize(problems);
-  p.state.resize(problems * shape.nx);
-  p.member.resize(config.horizon);
-  p.residual.resize(problems * p.plan_size);
+  status_.resize(problems);
+  state_.resize(problems * shape.nx);
+  member_.resize(config.horizon);
+  residual_.resize(problems * plan_size());
   const std::size_t lanes = problems * config.rollouts;
-  p.cost.resize(lanes);
-  p.weight.resize(lanes);
-  p.valid.resize(lanes);
+  cost_.resize(lanes);
+  weight_.resize(lanes);
+  valid_.resize(lanes);
   // the last block may be cut short
-  p.noise.resize((lanes + cpu::kLanes) * p.plan_size);
-  p.scratch.resize(p.threads());
+  noise_.resize((lanes + cpu::kLanes) * plan_size());
+  scratch_.resize(threads());
+  update(models);
 }
 
-Planner::~Planner() = default;
-Planner::Planner(Planner&&) noexcept = default;
-Planner& Planner::operator=(Planner&&) noexcept = default;
-const PlannerConfig& Planner::config() const { return impl_->config; }
-const ProblemShape& Planner::shape() const { return impl_->shape; }
-std::size_t Planner::plan_size() const { return impl_->plan_size; }
-
-void Planner::check(const Models& models) const {
-  check_models(impl_->config,
+void CpuPlanner::update(const Models& models) {
+  check_models(config(),
                {.dynamics_and_value = models.dynamics && models.value,
                 .analytic_reward = models.reward != nullptr,
                 .learned_reward = models.dynamics && models.dynamics->predicts_reward(),
                 .policy = models.policy != nullptr,
                 .termination = (models.dynamics && models.dynamics->predicts_termination()) ||
                                (models.reward && models.reward->has_termination())});
+  models_ = models;
+  cpu::RolloutJob job = {};
+  job.config = &config();
+  job.shape = &shape();
+  job.models = models;
+  // for the widest tile: another B may choose another width
+  for (auto& s : scratch_) s.prepare(job, wide_blocks(grouped()) * cpu::kLanes);
+  if (config().control_mode != ControlMode::policy_residual) return;
+  const int lanes = cpu::pad_lanes(shape().max_problems);
+  policy_block_.resize(static_cast<std::size_t>(shape().nx + shape().nu) * lanes);
+  policy_scratch_.resize(models.policy->scratch_bytes(lanes));
 }
 
-void Planner::Impl::draw_members(const SolveKey& key, int iteration, const PlanTrace* trace,
-                                 int members) {
-  for (int t = 0; t < config.horizon; ++t)
-    member[t] = trace && !trace->member.empty()
-                    ? trace->member[static_cast<std::size_t>(iteration) * config.horizon + t]
-                    : hd::draw_member(key.seed, key.solve, iteration, t, members);
+void CpuPlanner::draw_members(const SolveKey& key, int iteration, const PlanTrace* trace,
+                              int members) {
+  for (int t = 0; t < config().horizon; ++t)
+    member_[t] = trace && !trace->member.empty()
+                     ? trace->member[static_cast<std::size_t>(iteration) * config().horizon + t]
+                     : hd::draw_member(key.seed, key.solve, iteration, t, members);
 }
 
 /// The u of S and of the quadratic term: the plan, or its residual to the time mean.
-const float* Planner::Impl::cost_plan(const PlanBatch& batch) {
-  if (config.control_mode != ControlMode::mean_residual) return batch.plan.data();
-  const int steps = config.horizon + 1;
+const float* CpuPlanner::cost_plan(const PlanBatch& batch) {
+  if (config().control_mode != ControlMode::mean_residual) return batch.plan.data();
+  const int steps = config().horizon + 1;
   for (int b = 0; b < batch.problems; ++b)
-    for (int i = 0; i < shape.nu; ++i) {
-      const float* u = batch.plan.data() + b * plan_size + i;
+    for (int i = 0; i < shape().nu; ++i) {
+      const float* u = batch.plan.data() + b * plan_size() + i;
       double mean = 0;
-      for (int t = 0; t < steps; ++t) mean += u[t * shape.nu];
+      for (int t = 0; t < steps; ++t) mean += u[t * shape().nu];
       mean /= steps;
       for (int t = 0; t < steps; ++t)
-        residual[b * plan_size + static_cast<std::size_t>(t) * shape.nu + i] =
-            static_cast<float>(u[t * shape.nu] - mean);
+        residual_[b * plan_size() + static_cast<std::size_t>(t) * shape().nu + i] =
+            static_cast<float>(u[t * shape().nu] - mean);
     }
-  return residual.data();
+  return residual_.data();
 }
 
 /// c of hd::soft_value.
-double Planner::Impl::value_constant(const float* plan) const {
-  if (config.prior == Prior::uniform) return constants.uniform;
+double CpuPlanner::value_constant(const float* plan) const {
+  if (config().prior == Prior::uniform) return constants().uniform;
   double sum = 0;
-  for (int t = 0; t <= config.horizon; ++t)
-    for (int i = 0; i < shape.nu; ++i, ++plan)
-      sum += static_cast<double>(
-          hd::gaussian_term(constants.discount[t], *plan, *plan, constants.inverse_variance[i]));
-  return 0.5 * config.temperature * sum;
+  for (int t = 0; t <= config().horizon; ++t)
+    for (int i = 0; i < shape().nu; ++i, ++plan)
+      sum += static_cast<double>(hd::gaussian_term(constants().discount[t], *plan, *plan,
+                                                   constants().inverse_variance[i]));
+  return 0.5 * config().temperature * sum;
 }
 
-void Planner::Impl::roll_out(const cpu::RolloutJob& job) {
-  // for the widest tile: another B may choose another width, and must not allocate
-  for (auto& s : scratch) s.prepare(job, wide_blocks(grouped()) * cpu::kLanes);
+void CpuPlanner::roll_out(const cpu::RolloutJob& job) {
   const auto roll = [&](int index, int worker) {
-    const int begin = tiling.begin(index);
-    const cpu::RolloutOutput out = {noise.data() + begin * plan_size, cost.data(), valid.data()};
-    cpu::roll_out(job, begin, tiling.end(index), tiling.width(index), scratch[worker], out);
+    const int begin = tiling_.begin(index);
+    const cpu::RolloutOutput out = {noise_.data() + begin * plan_size(), cost_.data(),
+                                    valid_.data()};
+    cpu::roll_out(job, begin, tiling_.end(index), tiling_.width(index), scratch_[worker], out);
   };
-  for_each(tiling.count(), roll);
+  for_each(tiling_.count(), roll);
 }
 
-void Planner::Impl::update(const PlanBatch& batch, const float* cost_plan) {
-  const int k = config.rollouts;
+void CpuPlanner::update_plans(const PlanBatch& batch, const float* cost_plan) {
+  const int k = config().rollouts;
   const auto update_one = [&](int b, int) {
-    if (status[b] == PlanStatus::bad_state) return;
+    if (status_[b] == PlanStatus::bad_state) return;
     const std::size_t first = static_cast<std::size_t>(b) * k;
     const cpu::UpdateInput in = {
         .rollouts = k,
-        .horizon = config.horizon,
-        .nu = shape.nu,
-        .cost = std::span(cost).subspan(first, k),
-        .valid = std::span(valid).subspan(first, k),
-        .uniform = config.prior == Prior::uniform,
-        .temperature = config.temperature,
-        .value_constant = value_constant(cost_plan + b * plan_size),
-        .noise = noise.data(),
-        .tiling = &tiling,
+        .horizon = config().horizon,
+        .nu = shape().nu,
+        .cost = std::span(cost_).subspan(first, k),
+        .valid = std::span(valid_).subspan(first, k),
+        .uniform = config().prior == Prior::uniform,
+        .temperature = config().temperature,
+        .value_constant = value_constant(cost_plan + b * plan_size()),
+        .noise = noise_.data(),
+        .tiling = &tiling_,
         .first_lane = static_cast<int>(first),
     };
-    const cpu::UpdateResult r = cpu::update_plan(in, std::span(weight).subspan(first, k),
-                                                 batch.plan.subspan(b * plan_size, plan_size));
+    const cpu::UpdateResult r = cpu::update_plan(in, std::span(weight_).subspan(first, k),
+                                                 batch.plan.subspan(b * plan_size(), plan_size()));
     batch.value[b] = r.value;
     if (!batch.effective_samples.empty()) batch.effective_samples[b] = r.effective_samples;
     if (!batch.valid_share.empty()) batch.valid_share[b] = r.valid_share;
-    status[b] = r.status;
+    status_[b] = r.status;
   };
   for_each(batch.problems, update_one);
 }
 
-void Planner::Impl::record(const PlanBatch& batch, PlanTrace& trace) const {
+void CpuPlanner::record(const PlanBatch& batch, PlanTrace& trace) const {
   const auto append = [](auto& to, const auto& from, std::size_t n) {
     to.insert(to.end(), from.begin(), from.begin() + static_cast<std::ptrdiff_t>(n));
   };
-  const std::size_t lanes = static_cast<std::size_t>(batch.problems) * config.rollouts;
-  append(trace.cost, cost, lanes);
-  append(trace.valid, valid, lanes);
+  const std::size_t lanes = static_cast<std::size_t>(batch.problems) * config().rollouts;
+  append(trace.cost, cost_, lanes);
+  append(trace.valid, valid_, lanes);
   append(trace.plan, batch.plan, batch.plan.size());
   append(trace.value, batch.value, batch.value.size());
   for (int b = 0; b < batch.problems; ++b) {
     double sum = 0, squares = 0;
-    const bool weighed = status[b] == PlanStatus::ok || status[b] == PlanStatus::all_invalid;
-    for (int k = 0; k < config.rollouts && weighed; ++k) {
-      const double w = weight[static_cast<std::size_t>(b) * config.rollouts + k];
+    const bool weighed = status_[b] == PlanStatus::ok || status_[b] == PlanStatus::all_invalid;
+    for (int k = 0; k < config().rollouts && weighed; ++k) {
+      const double w = weight_[static_cast<std::size_t>(b) * config().rollouts + k];
       sum += w;
       squares += w * w;
     }
@@ -209,12 +211,12 @@ void Planner::Impl::record(const PlanBatch& batch, PlanTrace& trace) const {
 
 /// Marks problems whose observation is not finite; their results say so, and models see zeros in
 /// place of it (a simulator used as the model would log each NaN).
-void Planner::Impl::check_states(const PlanBatch& batch) {
+void CpuPlanner::check_states(const PlanBatch& batch) {
   for (int b = 0; b < batch.problems; ++b) {
-    const auto x = batch.observation.subspan(static_cast<std::size_t>(b) * shape.nx, shape.nx);
+    const auto x = batch.observation.subspan(static_cast<std::size_t>(b) * shape().nx, shape().nx);
     const bool finite = std::all_of(x.begin(), x.end(), [](float v) { return std::isfinite(v); });
-    status[b] = finite ? PlanStatus::ok : PlanStatus::bad_state;
-    const auto to = state.begin() + static_cast<std::ptrdiff_t>(b) * shape.nx;
+    status_[b] = finite ? PlanStatus::ok : PlanStatus::bad_state;
+    const auto to = state_.begin() + static_cast<std::ptrdiff_t>(b) * shape().nx;
     std::transform(x.begin(), x.end(), to, [finite](float v) { return finite ? v : 0.0f; });
     if (finite) continue;
     batch.value[b] = std::nan("");
@@ -223,81 +225,99 @@ void Planner::Impl::check_states(const PlanBatch& batch) {
   }
 }
 
-/// action = clip(u_0), with a policy clip(mu(x_0) + u_0).
-void Planner::Impl::execute(const Models& models, const PlanBatch& batch) {
+/// action = clip(n + u_0), with a policy clip(mu(x_0) + u_0).
+void CpuPlanner::execute(const PlanBatch& batch) {
   if (batch.action.empty()) return;
-  const int nx = shape.nx, nu = shape.nu, lanes = cpu::pad_lanes(shape.max_problems);
-  const bool policy = config.control_mode == ControlMode::policy_residual;
+  const int nx = shape().nx, nu = shape().nu, lanes = cpu::pad_lanes(shape().max_problems);
+  const bool policy = config().control_mode == ControlMode::policy_residual;
   if (policy) {
-    policy_block.resize(static_cast<std::size_t>(nx + nu) * lanes);
-    policy_scratch.resize(models.policy->scratch_bytes(lanes));
     for (int i = 0; i < nx; ++i)
       for (int b = 0; b < batch.problems; ++b)
-        policy_block[static_cast<std::size_t>(i) * lanes + b] =
-            state[static_cast<std::size_t>(b) * nx + i];
-    models.policy->evaluate({policy_block.data(), lanes}, batch.problems,
-                            {policy_block.data() + static_cast<std::size_t>(nx) * lanes, lanes},
-                            policy_scratch.data());
+        policy_block_[static_cast<std::size_t>(i) * lanes + b] =
+            state_[static_cast<std::size_t>(b) * nx + i];
+    models_.policy->evaluate({policy_block_.data(), lanes}, batch.problems,
+                             {policy_block_.data() + static_cast<std::size_t>(nx) * lanes, lanes},
+                             policy_scratch_.data());
   }
   for (int b = 0; b < batch.problems; ++b)
     for (int i = 0; i < nu; ++i) {
-      float mu = policy && status[b] != PlanStatus::bad_state
-                     ? policy_block[static_cast<std::size_t>(nx + i) * lanes + b]
-                     : 0.0f;
+      float base = policy && status_[b] != PlanStatus::bad_state
+                       ? policy_block_[static_cast<std::size_t>(nx + i) * lanes + b]
+                       : constants().neutral[i];
       // a broken policy: status not_finite says so, and the action stays usable
-      if (!std::isfinite(mu)) mu = 0;
-      batch.action[static_cast<std::size_t>(b) * nu + i] =
-          hd::clip(mu + batch.plan[b * plan_size + i], shape.action_low[i], shape.action_high[i]);
+      if (!std::isfinite(base)) base = constants().neutral[i];
+      batch.action[static_cast<std::size_t>(b) * nu + i] = hd::clip(
+          base + batch.plan[b * plan_size() + i], shape().action_low[i], shape().action_high[i]);
     }
 }
 
-void Planner::solve(const Models& models, SolveKey key, const PlanBatch& batch, PlanTrace* trace) {
-  Impl& p = *impl_;
-  check(models);
-  check_batch(p.config, p.shape, batch);
-  if (trace) check_trace(p.config, p.shape, batch, *trace, models.dynamics->members());
-  p.check_states(batch);
-  const int total = batch.problems * p.config.rollouts;
-  p.tiling = cpu::Tiling(total, wide_blocks(p.grouped()), p.threads());
-  for (int iteration = 0; iteration < p.config.iterations; ++iteration) {
-    p.draw_members(key, iteration, trace, models.dynamics->members());
-    const float* cost_plan = p.cost_plan(batch);
+void CpuPlanner::solve(SolveKey key, const PlanBatch& batch, PlanTrace* trace) {
+  check_batch(config(), shape(), batch);
+  if (trace) check_trace(config(), shape(), batch, *trace, models_.dynamics->members());
+  check_states(batch);
+  const int total = batch.problems * config().rollouts;
+  tiling_ = cpu::Tiling(total, wide_blocks(grouped()), threads());
+  for (int iteration = 0; iteration < config().iterations; ++iteration) {
+    draw_members(key, iteration, trace, models_.dynamics->members());
+    const float* in_cost = cost_plan(batch);
     const float* fixed = trace && !trace->noise.empty()
-                             ? trace->noise.data() + iteration * total * p.plan_size
+                             ? trace->noise.data() + iteration * total * plan_size()
                              : nullptr;
     const std::uint32_t* id =
-        batch.problem_id.empty() ? p.default_id.data() : batch.problem_id.data();
+        batch.problem_id.empty() ? default_id_.data() : batch.problem_id.data();
     const cpu::RolloutJob job = {
-        .config = &p.config,
-        .shape = &p.shape,
-        .models = models,
+        .config = &config(),
+        .shape = &shape(),
+        .models = models_,
         .key = key,
         .iteration = iteration,
         .problems = batch.problems,
-        .observation = p.state.data(),
+        .observation = state_.data(),
         .plan = batch.plan.data(),
-        .cost_plan = cost_plan,
+        .cost_plan = in_cost,
         .problem_id = id,
-        .sigma = p.constants.sigma.data(),
-        .inverse_variance = p.constants.inverse_variance.data(),
-        .discount = p.constants.discount.data(),
-        .member = p.member.data(),
+        .sigma = constants().sigma.data(),
+        .inverse_variance = constants().inverse_variance.data(),
+        .neutral = constants().neutral.data(),
+        .discount = constants().discount.data(),
+        .member = member_.data(),
         .fixed_noise = fixed,
     };
-    p.roll_out(job);
-    p.update(batch, cost_plan);
-    if (trace) p.record(batch, *trace);
+    roll_out(job);
+    update_plans(batch, in_cost);
+    if (trace) record(batch, *trace);
   }
-  if (!batch.status.empty()) std::copy_n(p.status.begin(), batch.problems, batch.status.begin());
-  p.execute(models, batch);
+  if (!batch.status.empty()) std::copy_n(status_.begin(), batch.problems, batch.status.begin());
+  execute(batch);
 }
 
-void Planner::shift(std::span<float> plan) const {
-  shift_plan(impl_->shape.nu, plan, impl_->plan_size);
+}  // namespace
+
+Planner::Planner(const PlannerConfig& config, const ProblemShape& shape)
+    : config_(config), shape_(shape) {
+  check_shape(config, shape);
+  constants_ = std::make_unique<const PlannerConstants>(config, shape);
 }
+
+Planner::~Planner() = default;
+
+std::size_t Planner::plan_size() const {
+  return static_cast<std::size_t>(config_.horizon + 1) * shape_.nu;
+}
+
+void Planner::shift(std::span<float> plan) const { shift_plan(shape_.nu, plan, plan_size()); }
 
 void Planner::draw(SolveKey key, std::uint32_t problem, std::span<float> plan) const {
-  draw_plan(impl_->constants, key, problem, plan, impl_->plan_size);
+  draw_plan(*constants_, key, problem, plan, plan_size());
+}
+
+std::unique_ptr<Planner> make_planner(const PlannerConfig& config, const ProblemShape& shape,
+                                      const Models& models, const PlannerOptions& options) {
+  const bool on_device =
+      options.device == Device::cuda ||
+      (options.device == Device::automatic && cuda_refusal(models, options.cuda).empty());
+  if (on_device) return make_cuda_planner(config, shape, models, options.cuda);
+  return std::make_unique<CpuPlanner>(config, shape, models, options.pool);
 }
 
 }  // namespace softmpc

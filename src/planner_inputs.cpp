@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
+#include <limits>
 #include <numbers>
 #include <string>
 
@@ -26,6 +28,45 @@ void check_plan(std::span<const float> plan, std::size_t size) {
                 " entries; (H+1) nu = " + std::to_string(size) + " are needed");
 }
 
+std::string number(float x) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%g", static_cast<double>(x));
+  return text;
+}
+
+/// Entry i of a setting that has one value for all actions or one for each.
+double entry(const std::vector<double>& setting, int i) {
+  return setting[setting.size() == 1 ? 0 : static_cast<std::size_t>(i)];
+}
+
+/// What is wrong with the bounds and the neutral action of action i, or nothing.
+std::string action_fault(const PlannerConfig& c, int i, float low, float high) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const std::string box =
+      "action " + std::to_string(i) + " has the bounds " + number(low) + ".." + number(high);
+  if (!(low <= high) || low == kInfinity || high == -kInfinity)
+    return box + "; low must be at most high";
+  if (!std::isfinite(low) || !std::isfinite(high)) {
+    if (c.prior == Prior::uniform)
+      return box + "; planner.prior uniform needs finite ones, gaussian does not";
+    if (c.control_mode == ControlMode::policy_residual)
+      return box +
+             "; planner.control_mode policy_residual needs finite ones, which a policy's "
+             "output is scaled to";
+  }
+  if (c.neutral.empty()) return {};
+  const float n = static_cast<float>(entry(c.neutral, i));
+  if (n >= low && n <= high && std::isfinite(n)) return {};
+  return box + "; planner.neutral " + number(n) + " must lie in them";
+}
+
+float automatic_neutral(float low, float high) {
+  if (low < 0 && high > 0) return 0;
+  if (!std::isfinite(high)) return low;
+  if (!std::isfinite(low)) return high;
+  return low + 0.5f * (high - low);
+}
+
 /// Lanes of a solve are counted in an int, padding included.
 constexpr std::size_t kMostLanes = 1u << 30;
 
@@ -37,13 +78,16 @@ void check_shape(const PlannerConfig& c, const ProblemShape& s) {
     fail("nx " + std::to_string(s.nx) + ", nu " + std::to_string(s.nu) +
          " must be positive, nu at most " + std::to_string(hd::kMaxActionSize));
   if (s.max_problems < 1) fail("max_problems must be positive");
+  if (c.neutral.size() > 1 && static_cast<int>(c.neutral.size()) != s.nu)
+    fail("neutral has " + std::to_string(c.neutral.size()) +
+         " entries; 1 or nu = " + std::to_string(s.nu) + " are possible");
   if (static_cast<int>(s.action_low.size()) != s.nu ||
       static_cast<int>(s.action_high.size()) != s.nu)
     fail("bounds must have nu = " + std::to_string(s.nu) + " entries");
   for (int i = 0; i < s.nu; ++i)
-    if (!(s.action_low[i] < s.action_high[i]) || !std::isfinite(s.action_low[i]) ||
-        !std::isfinite(s.action_high[i]))
-      fail("bounds of action " + std::to_string(i) + " must be finite, low below high");
+    if (const std::string fault = action_fault(c, i, s.action_low[i], s.action_high[i]);
+        !fault.empty())
+      fail(fault);
   if (c.rollouts < 1 || c.horizon < 1 || c.horizon > hd::kMaxHorizon || c.iterations < 1 ||
       c.iterations > hd::kMaxIterations)
     fail("rollouts, horizon (at most " + std::to_string(hd::kMaxHorizon) +
@@ -100,13 +144,30 @@ void check_models(const PlannerConfig& config, const GivenModels& given) {
           "handle_terminations needs a termination function, analytic or learned");
 }
 
-PlannerConstants::PlannerConstants(const PlannerConfig& config, const ProblemShape& shape) {
+std::vector<float> neutral_action(const PlannerConfig& config, const ProblemShape& shape) {
+  std::vector<float> neutral;
   for (int i = 0; i < shape.nu; ++i) {
-    const double variance = config.variance[config.variance.size() == 1 ? 0 : i];
+    const float low = shape.action_low[i], high = shape.action_high[i];
+    neutral.push_back(config.neutral.empty() ? automatic_neutral(low, high)
+                                             : static_cast<float>(entry(config.neutral, i)));
+  }
+  return neutral;
+}
+
+PlannerConstants::PlannerConstants(const PlannerConfig& config, const ProblemShape& shape)
+    : neutral(neutral_action(config, shape)) {
+  for (int i = 0; i < shape.nu; ++i) {
+    const float low = shape.action_low[i], high = shape.action_high[i];
+    if (low == high) {  // nothing to draw, to charge for or to measure
+      sigma.push_back(0);
+      inverse_variance.push_back(0);
+      continue;
+    }
+    const double variance = entry(config.variance, i);
     sigma.push_back(static_cast<float>(std::sqrt(variance)));
     inverse_variance.push_back(static_cast<float>(1 / variance));
-    uniform += std::log(static_cast<double>(shape.action_high[i]) - shape.action_low[i]) -
-               0.5 * std::log(2 * std::numbers::pi * variance);
+    uniform +=
+        std::log(static_cast<double>(high) - low) - 0.5 * std::log(2 * std::numbers::pi * variance);
   }
   double power = 1, sum = 0;
   for (int t = 0; t <= config.horizon; ++t, power *= config.gamma) {

@@ -27,7 +27,8 @@ struct GivenModels {
 void check_models(const PlannerConfig& config, const GivenModels& given);
 
 struct PlannerConstants {
-  std::vector<float> sigma, inverse_variance;  ///< [nu]
+  std::vector<float> sigma, inverse_variance;  ///< [nu]; both 0 for a fixed action
+  std::vector<float> neutral;                  ///< [nu] n
   std::vector<float> discount;                 ///< [H+1] gamma^t
   double uniform = 0;                          ///< c of hd::soft_value under the uniform prior
   PlannerConstants() = default;

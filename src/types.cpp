@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "softmpc/types.h"
 
+#include <string>
+
+#include "softmpc/error.h"
+
 namespace softmpc {
 
 const char* to_string(PlanStatus status) {
@@ -15,6 +19,25 @@ const char* to_string(PlanStatus status) {
       return "bad_state";
   }
   return "unknown";
+}
+
+const char* to_string(Device device) {
+  switch (device) {
+    case Device::cpu:
+      return "cpu";
+    case Device::cuda:
+      return "cuda";
+    case Device::automatic:
+      return "auto";
+  }
+  return "unknown";
+}
+
+Device parse_device(std::string_view text, std::string_view what) {
+  for (const Device d : {Device::cpu, Device::cuda, Device::automatic})
+    if (text == to_string(d)) return d;
+  throw UsageError(std::string(what) + ": '" + std::string(text) +
+                   "' must be one of cpu, cuda, auto");
 }
 
 }  // namespace softmpc

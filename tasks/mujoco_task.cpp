@@ -3,6 +3,7 @@
 #include "mujoco_task.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "embedded.h"
 #include "mujoco_dynamics.h"
@@ -34,9 +35,12 @@ TaskSpec MujocoTask::spec(const TaskOptions& options) const {
   spec.summary = facts_.summary;
   spec.nx = observation_size(positions(options));
   spec.nu = static_cast<int>(m.nu);
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
   for (int i = 0; i < spec.nu; ++i) {
-    spec.action_low.push_back(static_cast<float>(m.actuator_ctrlrange[2 * i]));
-    spec.action_high.push_back(static_cast<float>(m.actuator_ctrlrange[2 * i + 1]));
+    const bool limited = m.actuator_ctrllimited[i] != 0;  // the range of the others is 0 0
+    const mjtNum* range = m.actuator_ctrlrange + 2 * i;
+    spec.action_low.push_back(limited ? static_cast<float>(range[0]) : -kInfinity);
+    spec.action_high.push_back(limited ? static_cast<float>(range[1]) : kInfinity);
   }
   spec.dt = m.opt.timestep * facts_.frame_skip;
   spec.time_limit = options.time_limit > 0 ? options.time_limit : facts_.time_limit;

@@ -23,11 +23,14 @@ DeviceProblem::DeviceProblem(const PlanCase& c, Precision precision, cuda::Path 
     : case_(c), reward_(bench_reward(c.nx, c.nu)), observation_(bench_observations(c, kSets)) {
   const BenchNets nets = random_nets(c);
   const double start = now();
-  planner_ = std::make_unique<cuda::DevicePlanner>(
-      bench_config(c, precision), bench_shape(c),
-      cuda::DeviceModels{
-          .members = &nets.members, .critics = &nets.critic, .reward = reward_.model.get()},
-      cuda::DeviceOptions{path}, device);
+  const MlpDynamics dynamics(nets.members, c.nx, c.nu);
+  const MlpValue value(nets.critic, c.nx, c.nu);
+  cuda::DeviceOptions on;
+  on.path = path;
+  on.device = device;
+  planner_ = make_planner(bench_config(c, precision), bench_shape(c),
+                          {&dynamics, reward_.model.get(), &value},
+                          {.device = Device::cuda, .cuda = &on});
   create_seconds_ = now() - start;
   const auto nu = static_cast<std::size_t>(c.nu), problems = static_cast<std::size_t>(c.problems);
   plan_.resize(kSets * problems * static_cast<std::size_t>(c.horizon + 1) * nu);
@@ -46,10 +49,7 @@ void DeviceProblem::solve() {
   batch.action = action_;
   batch.value = soft_value_;
   batch.status = status_;
-  if (case_.problems == 1) {  // a controller's tick, as on the CPU
-    std::shift_left(batch.plan.begin(), batch.plan.end(), case_.nu);
-    std::fill(batch.plan.end() - case_.nu, batch.plan.end(), 0.0f);
-  }
+  if (case_.problems == 1) planner_->shift(batch.plan);  // a controller's tick, as on the CPU
   planner_->solve(bench_key(solves_++), batch);
 }
 
@@ -62,16 +62,16 @@ void DeviceProblem::add_device_results(Json& result, double seconds) {
   add_diagnostics(result, *planner_, create_seconds_);
 }
 
-void add_device_time(Json& result, const Timed& timed, cuda::DevicePlanner& planner,
+void add_device_time(Json& result, const Timed& timed, Planner& planner,
                      double seconds) {
   timed.run();
-  const double one = std::max(planner.device_seconds(1), 1e-9);
+  const double one = std::max(cuda::device_seconds(planner, 1), 1e-9);
   const int replays =
       static_cast<int>(std::clamp(seconds / (kBlocks * one), 1.0, static_cast<double>(kReplays)));
   std::vector<double> us;
   for (int block = 0; block < kBlocks; ++block) {
     timed.run();
-    us.push_back(planner.device_seconds(replays) * 1e6);
+    us.push_back(cuda::device_seconds(planner, replays) * 1e6);
   }
   std::sort(us.begin(), us.end());
   const double median = quantile(us, 0.5);
@@ -82,8 +82,8 @@ void add_device_time(Json& result, const Timed& timed, cuda::DevicePlanner& plan
   if (timed.flops > 0) result["device_gflops"] = timed.flops / (median * 1e-6) * 1e-9;
 }
 
-void add_diagnostics(Json& result, const cuda::DevicePlanner& planner, double create_seconds) {
-  const cuda::DeviceDiagnostics d = planner.diagnostics();
+void add_diagnostics(Json& result, const Planner& planner, double create_seconds) {
+  const cuda::DeviceDiagnostics d = cuda::diagnostics(planner);
   result["path"] = to_string(d.path);
   result["why"] = d.why;
   result["registers"] = d.registers;

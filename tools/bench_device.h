@@ -14,10 +14,10 @@ namespace softmpc::tools {
 /// Adds the time on the device's own clock, copies included: quartiles over blocks of replays of
 /// the recorded solve, each block after another `timed.run`. A block is 100 replays, fewer where
 /// they would take longer than a twentieth of `seconds`.
-void add_device_time(Json& result, const Timed& timed, cuda::DevicePlanner& planner,
+void add_device_time(Json& result, const Timed& timed, Planner& planner,
                      double seconds);
 /// Adds which kernel ran, why, and what it took to get it.
-void add_diagnostics(Json& result, const cuda::DevicePlanner& planner, double create_seconds);
+void add_diagnostics(Json& result, const Planner& planner, double create_seconds);
 
 /// A device's planner with nets, inputs and results of one case. Inputs are several sets in turn,
 /// so that no solve finds its own in a cache.
@@ -29,7 +29,7 @@ class DeviceProblem {
   void solve();
   Timed timed();
   const std::string& reward_name() const { return reward_.name; }
-  std::string device_name() const { return planner_->diagnostics().device; }
+  std::string device_name() const { return cuda::diagnostics(*planner_).device; }
   void check() const { check_status(case_, status_); }
 
   /// The free functions below, for this problem.
@@ -41,7 +41,7 @@ class DeviceProblem {
   PlanCase case_;
   BenchReward reward_;
   double create_seconds_ = 0;
-  std::unique_ptr<cuda::DevicePlanner> planner_;
+  std::unique_ptr<Planner> planner_;
   std::vector<float> observation_, plan_, action_;  // plan_: one for each set
   std::vector<double> soft_value_;
   std::vector<PlanStatus> status_;

@@ -47,14 +47,11 @@ class DrivePlanner {
                                 {DiffDrive::max_speed, DiffDrive::max_turn},
                                 1};
     const double start = now();
-    if (device) {
-      on_device_ = std::make_unique<cuda::DevicePlanner>(
-          config(rollouts), shape,
-          cuda::DeviceModels{.reward = &reward_, .dynamics = &dynamics_, .value = &value_},
-          cuda::DeviceOptions{}, device);
-    } else {
-      on_cpu_ = std::make_unique<Planner>(config(rollouts), shape, &pool);
-    }
+    cuda::DeviceOptions on;
+    on.device = device;
+    planner_ =
+        make_planner(config(rollouts), shape, {&dynamics_, &reward_, &value_},
+                     {.device = device ? Device::cuda : Device::cpu, .pool = &pool, .cuda = &on});
     create_seconds_ = now() - start;
   }
 
@@ -66,23 +63,17 @@ class DrivePlanner {
     batch.action = action_;
     batch.value = {&soft_value_, 1};
     batch.status = {&status_, 1};
-    std::shift_left(plan_.begin(), plan_.end(), DiffDrive::nu);
-    std::fill(plan_.end() - DiffDrive::nu, plan_.end(), 0.0f);
-    const SolveKey key = {1, solves_++};
-    if (on_device_) {
-      on_device_->solve(key, batch);
-    } else {
-      on_cpu_->solve({&dynamics_, &reward_, &value_}, key, batch);
-    }
+    planner_->shift(plan_);
+    planner_->solve({1, solves_++}, batch);
   }
   PlanStatus status() const { return status_; }
   double value() const { return soft_value_; }
-  std::string device_name() const { return on_device_->diagnostics().device; }
+  std::string device_name() const { return cuda::diagnostics(*planner_).device; }
 
   void add_device_results(Json& result, const Timed& timed, double seconds) {
-    if (!on_device_) return;
-    add_device_time(result, timed, *on_device_, seconds);
-    add_diagnostics(result, *on_device_, create_seconds_);
+    if (planner_->device() == "cpu") return;
+    add_device_time(result, timed, *planner_, seconds);
+    add_diagnostics(result, *planner_, create_seconds_);
   }
 
  private:
@@ -101,8 +92,7 @@ class DrivePlanner {
   tasks::DiffDriveDynamics dynamics_;
   tasks::DiffDriveReward reward_;
   tasks::DiffDriveValue value_;
-  std::unique_ptr<Planner> on_cpu_;
-  std::unique_ptr<cuda::DevicePlanner> on_device_;
+  std::unique_ptr<Planner> planner_;
   double create_seconds_ = 0;
   std::vector<float> plan_, action_ = std::vector<float>(DiffDrive::nu);
   double soft_value_ = 0;
@@ -133,10 +123,10 @@ std::string as_text(const Json& result) {
 }
 
 int run_diff_drive(const DiffDriveOptions& options) {
-  const std::string device = resolve_device(options.device);
+  const Device device = resolve_device(options.device);
   const Budget budget = options.budget(kSeconds);
   const std::vector<int> rollouts = whole_numbers("--rollouts", options.rollouts, 1 << 20);
-  const auto cuda = device == "cuda" ? cuda_device() : nullptr;
+  const auto cuda = device == Device::cuda ? cuda_device() : nullptr;
   ThreadPool pool(cuda ? 1 : options.thread_count());
   std::vector<std::unique_ptr<DrivePlanner>> planners;
   std::vector<Timed> timed;
@@ -159,7 +149,7 @@ int run_diff_drive(const DiffDriveOptions& options) {
     planners[i]->add_device_results(result, timed[i], budget.seconds);
     cases.push_back(std::move(result));
   }
-  Json result = {{"device", device}, {"precision", "float32"}};
+  Json result = {{"device", to_string(device)}, {"precision", "float32"}};
   if (cuda)
     result["device_name"] = planners.front()->device_name();
   else

@@ -130,7 +130,7 @@ int run_on_device(const PlanBenchOptions& options) {
   const std::vector<PlanCase> cases = chosen_cases(options);
   const Budget budget = options.budget(kSeconds);
   Precision precision =
-      read_precision(options.precision.empty() ? "float16" : options.precision, "cuda");
+      read_precision(options.precision.empty() ? "float16" : options.precision, Device::cuda);
   if (precision == Precision::automatic) precision = Precision::float16;
   const cuda::Path path = read_path(options.path.empty() ? "auto" : options.path);
   if (!options.threads.empty()) throw UsageError("--threads: is for --device cpu");
@@ -162,7 +162,7 @@ int run_on_cpu(const PlanBenchOptions& options) {
   const std::vector<PlanCase> cases = chosen_cases(options);
   const Budget budget = options.budget(kSeconds);
   const Precision wanted =
-      read_precision(options.precision.empty() ? "float32" : options.precision, "cpu");
+      read_precision(options.precision.empty() ? "float32" : options.precision, Device::cpu);
   if (!options.path.empty()) throw UsageError("--path: is for --device cuda");
   ThreadPool pool(options.thread_count());
   if (!options.nets.empty()) save_nets(cases.front(), options.nets);
@@ -193,7 +193,7 @@ int run_on_cpu(const PlanBenchOptions& options) {
 }
 
 int run_bench_plan(const PlanBenchOptions& options) {
-  return resolve_device(options.device) == "cuda" ? run_on_device(options) : run_on_cpu(options);
+  return resolve_device(options.device) == Device::cuda ? run_on_device(options) : run_on_cpu(options);
 }
 
 }  // namespace

@@ -133,10 +133,7 @@ void save_nets(const PlanCase& c, const std::string& path) {
   bundle.dt = 0.008;
   bundle.members = std::move(nets.members);
   bundle.critics = std::move(nets.critic);
-  bundle.config.planner = bench_config(c, Precision::float32);
-  bundle.config.model.members = c.members;
-  bundle.config.model.width = bundle.config.critic.width = c.width;
-  bundle.config.model.layers = bundle.config.critic.layers = c.layers;
+  bundle.planner = bench_config(c, Precision::float32);
   bundle.provenance = Json{
       {"softmpc", SOFTMPC_VERSION},
       {"made_by", "softmpc bench plan --nets"},
@@ -176,7 +173,8 @@ PlanProblem::PlanProblem(const PlanCase& c, Precision precision, ThreadPool& poo
   dynamics_ = std::make_unique<MlpDynamics>(nets.members, c.nx, c.nu, MemberOutputs{}, precision);
   value_ = std::make_unique<MlpValue>(nets.critic, c.nx, c.nu);
   const auto nu = static_cast<std::size_t>(c.nu), problems = static_cast<std::size_t>(c.problems);
-  planner_ = std::make_unique<Planner>(bench_config(c, precision), bench_shape(c), &pool);
+  planner_ = make_planner(bench_config(c, precision), bench_shape(c),
+                          {dynamics_.get(), reward_.model.get(), value_.get()}, {.pool = &pool});
   plan_.resize(problems * planner_->plan_size());
   action_.resize(problems * nu);
   soft_value_.resize(problems);
@@ -193,8 +191,7 @@ void PlanProblem::solve() {
   batch.value = soft_value_;
   batch.status = status_;
   if (case_.problems == 1) planner_->shift(plan_);
-  planner_->solve({dynamics_.get(), reward_.model.get(), value_.get()}, bench_key(solves_++),
-                  batch);
+  planner_->solve(bench_key(solves_++), batch);
 }
 
 Timed PlanProblem::timed() {

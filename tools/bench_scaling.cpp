@@ -109,7 +109,7 @@ Json sweep_size(const Sweep& sweep, Precision precision, ThreadPool& pool, Yards
 }
 
 int run_scaling(const ScalingOptions& options) {
-  const std::string device =
+  const Device device =
       resolve_cpu(options.device,
                   "bench scaling is for the CPU; a device's sizes are those of softmpc bench "
                   "plan --device cuda --rollouts K --horizon H ...");

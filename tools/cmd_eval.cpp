@@ -20,15 +20,6 @@ struct EvalOptions {
   bool json = false;
 };
 
-/// Where this bundle acts: a device takes learned dynamics alone.
-std::string acting_device(const std::string& wanted, const Bundle& bundle) {
-  if (bundle.policy && bundle.config.trainer.acting == Acting::policy)
-    return resolve_cpu(wanted, "this bundle acts by its policy, which the CPU evaluates");
-  if (bundle.config.model.source == ModelSource::environment)
-    return resolve_cpu(wanted, "this bundle plans with the environment, which runs on the CPU");
-  return resolve_device(wanted);
-}
-
 int run_eval(const EvalOptions& options) {
   PlayOptions play_options;
   play_options.episodes = static_cast<int>(whole_number("--episodes", options.episodes, 1, 100000));
@@ -37,9 +28,9 @@ int run_eval(const EvalOptions& options) {
   const std::string path = bundle_path(options.run);
   resolve_device(options.device);  // before a file is read
   Bundle bundle = load_bundle(path);
-  const std::string device = acting_device(options.device, bundle);
+  const Device device = acting_device(options.device, bundle);
   if (!options.precision.empty())
-    bundle.config.planner.precision = read_precision(options.precision, device);
+    bundle.planner.precision = read_precision(options.precision, device);
   play_options.controller = [&device](const Bundle& b, const RewardModel* reward,
                                       ControllerOptions wanted) {
     wanted.device = device;
@@ -48,7 +39,7 @@ int run_eval(const EvalOptions& options) {
   std::vector<int> lengths;
   const std::vector<double> returns = play_bundle(bundle, path, play_options, lengths);
   if (options.json) {
-    write_out(Json{{"device", device},
+    write_out(Json{{"device", to_string(device)},
                    {"returns", returns},
                    {"mean", mean(returns)},
                    {"median", median(returns)},
@@ -64,7 +55,7 @@ int run_eval(const EvalOptions& options) {
   }
   write_out(table(rows) +
             text("%s on %s, %zu episodes: mean %.2f, median %.2f, standard deviation %.2f\n",
-                 bundle.task.c_str(), device.c_str(), returns.size(), mean(returns),
+                 bundle.task.c_str(), to_string(device), returns.size(), mean(returns),
                  median(returns), standard_deviation(returns)));
   return 0;
 }

@@ -59,8 +59,8 @@ std::vector<std::vector<float>> read_states(const std::string& path, const Bundl
 
 /// The task's reward and termination, as far as the bundle's own members do not predict them.
 std::unique_ptr<RewardModel> reward_of(const Bundle& bundle, const std::string& path) {
-  const TaskOptions options = {.positions = bundle.config.environment.positions,
-                               .time_limit = bundle.config.environment.time_limit};
+  const TaskOptions options = {.positions = bundle.environment.positions,
+                               .time_limit = bundle.environment.time_limit};
   try {
     const Task& task = find_task(bundle.task);
     if (!bundle.outputs.reward && !task.make_reward(options)) {
@@ -72,6 +72,41 @@ std::unique_ptr<RewardModel> reward_of(const Bundle& bundle, const std::string& 
     throw Error(path + ": " + error.what());
   }
 }
+
+/// The task's simulator where training looked ahead with it, as `eval` does; else null.
+std::unique_ptr<DynamicsModel> dynamics_of(const Bundle& bundle, const std::string& path) {
+  if (bundle.members.stack > 0) return nullptr;
+  try {
+    auto dynamics = find_task(bundle.task)
+                        .make_dynamics({.positions = bundle.environment.positions,
+                                        .time_limit = bundle.environment.time_limit});
+    if (dynamics) return dynamics;
+  } catch (const UsageError& error) {
+    throw Error(path + ": " + error.what());
+  }
+  throw Error(path + ": it plans with the environment, and " + bundle.task +
+              " has no dynamics of its own");
+}
+
+/// What `eval` executes where the policy acted in training.
+class PolicyActor {
+ public:
+  explicit PolicyActor(const Bundle& bundle) {
+    if (!bundle.policy || bundle.acting != Acting::policy) return;
+    policy_ = std::make_unique<MlpPolicy>(*bundle.policy, bundle.action_low, bundle.action_high);
+    action_.resize(static_cast<std::size_t>(bundle.nu));
+    scratch_.resize(policy_->scratch_bytes(1) / sizeof(float));
+  }
+  bool acts() const { return policy_ != nullptr; }
+  std::span<const float> act(const std::vector<float>& x) const {
+    policy_->evaluate({x.data(), 1}, 1, {action_.data(), 1}, scratch_.data());
+    return action_;
+  }
+
+ private:
+  std::unique_ptr<MlpPolicy> policy_;
+  mutable std::vector<float> action_, scratch_;
+};
 
 Json as_json(const Plan& plan, std::size_t nu) {
   Json rows = Json::array();
@@ -104,20 +139,26 @@ std::string as_table(const Json& plans) {
 
 int run_plan(const PlanOptions& options) {
   const std::uint64_t seed = seed_number("--seed", options.seed);
-  const std::string device = resolve_device(options.device);
+  resolve_device(options.device);  // before a file is read
   Bundle bundle = load_bundle(bundle_path(options.bundle));
+  const Device device = acting_device(options.device, bundle);
   if (!options.precision.empty()) {
-    bundle.config.planner.precision = read_precision(options.precision, device);
+    bundle.planner.precision = read_precision(options.precision, device);
   }
   const auto states = read_states(options.state, bundle);
   const auto reward = reward_of(bundle, options.bundle);
+  const auto dynamics = dynamics_of(bundle, options.bundle);
+  const PolicyActor policy(bundle);
   Controller controller =
-      make_controller(bundle, reward.get(), {.seed = seed, .threads = 1, .device = device});
+      make_controller(bundle, reward.get(),
+                      {.seed = seed, .threads = 1, .dynamics = dynamics.get(), .device = device});
   Json plans = Json::array();
   for (const std::vector<float>& state : states) {
     // each state is a problem of its own, started cold; the first is a new controller's first plan
     if (!plans.empty()) controller.reset();
-    plans.push_back(as_json(controller.plan(state), static_cast<std::size_t>(bundle.nu)));
+    Plan plan = controller.plan(state);
+    if (policy.acts()) plan.action = policy.act(state);
+    plans.push_back(as_json(plan, static_cast<std::size_t>(bundle.nu)));
   }
   const std::string where = controller.device();
   write_out(options.json ? Json{{"device", where}, {"plans", plans}}.dump() + '\n'
@@ -143,7 +184,10 @@ Run add_plan(CLI::App& app) {
   app.footer(
       "Each state is a problem of its own: its plan starts as at an episode's start, from N(0, "
       "Sigma).\n"
-      "'action' is what to execute, 'value' the soft value, 'plan' the H+1 rows of the plan.\n\n"
+      "'action' is what to execute (the policy's, where that acted in training), 'value' the soft "
+      "value, 'plan' the H+1 rows of the plan, "
+      "relative to\n"
+      "the neutral action.\n\n"
       "Example: echo '[[0, 0, 0, 0]]' | softmpc plan runs/InvertedPendulum-default-seed1 --state "
       "-");
   return [options] { return run_plan(*options); };

@@ -23,7 +23,7 @@ struct VerifyOptions {
 };
 
 VerifyTarget read_target(const VerifyOptions& options) {
-  const std::string device = resolve_device(options.device);
+  const Device device = resolve_device(options.device);
   VerifyTarget target;
   if (!options.precision.empty()) {
     target.precision = read_precision(options.precision, device);
@@ -31,10 +31,10 @@ VerifyTarget read_target(const VerifyOptions& options) {
       throw UsageError("--precision: auto is not for verify; name float32, bfloat16 or float16");
   }
   if (!options.path.empty()) {
-    if (device == "cpu") throw UsageError("--path: is for --device cuda");
+    if (device == Device::cpu) throw UsageError("--path: is for --device cuda");
     target.path = read_path(options.path);
   }
-  if (device == "cuda") target.device = cuda_device();
+  if (device == Device::cuda) target.device = cuda_device();
   return target;
 }
 

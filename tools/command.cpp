@@ -31,27 +31,34 @@ std::uint64_t seed_number(const std::string& option, const std::string& value) {
   return static_cast<std::uint64_t>(whole_number(option, value, 0, (std::int64_t{1} << 53) - 1));
 }
 
-std::string resolve_device(const std::string& device) {
-  if (device.empty() || device == "cpu") return "cpu";
-  if (device != "cuda" && device != "auto") {
-    throw UsageError("--device: '" + device + "' must be one of cpu, cuda, auto");
-  }
+Device resolve_device(const std::string& device) {
+  const Device wanted = device.empty() ? Device::cpu : parse_device(device, "--device");
+  if (wanted == Device::cpu) return wanted;
   const std::string missing = cuda_unavailable();
-  if (missing.empty()) return "cuda";
-  if (device == "auto") return "cpu";
+  if (missing.empty()) return Device::cuda;
+  if (wanted == Device::automatic) return Device::cpu;
   throw Error("--device cuda: " + missing + "; --device cpu and auto need none");
 }
 
-std::string resolve_cpu(const std::string& device, const std::string& what) {
-  if (device == "auto" || resolve_device(device) == "cpu") return "cpu";
+Device resolve_cpu(const std::string& device, const std::string& what) {
+  if (device == to_string(Device::automatic)) return Device::cpu;
+  if (resolve_device(device) == Device::cpu) return Device::cpu;
   throw Error("--device cuda: " + what);
 }
 
-Precision read_precision(const std::string& text, const std::string& device) {
+Device acting_device(const std::string& device, const Bundle& bundle) {
+  if (bundle.policy && bundle.acting == Acting::policy)
+    return resolve_cpu(device, "this bundle acts by its policy, which the CPU evaluates");
+  if (bundle.members.stack == 0)
+    return resolve_cpu(device, "this bundle plans with the environment, which runs on the CPU");
+  return resolve_device(device);
+}
+
+Precision read_precision(const std::string& text, Device device) {
   if (text == "float32") return Precision::float32;
   if (text == "bfloat16") return Precision::bfloat16;
   if (text == "auto") return Precision::automatic;
-  if (text == "float16" && device == "cuda") return Precision::float16;
+  if (text == "float16" && device == Device::cuda) return Precision::float16;
   if (text == "float16") {
     throw UsageError(
         "--precision: float16 is not for the CPU, which computes float32, bfloat16 or auto");
@@ -67,8 +74,8 @@ cuda::Path read_path(const std::string& text) {
   throw UsageError("--path: '" + text + "' must be one of auto, tile, cluster, wgmma, plain");
 }
 
-std::string resolve_train_device(const std::string& device) {
-  return device == "auto" ? "cpu" : resolve_device(device);
+Device resolve_train_device(const std::string& device) {
+  return device == to_string(Device::automatic) ? Device::cpu : resolve_device(device);
 }
 
 std::string bundle_path(const std::string& run_or_bundle) {

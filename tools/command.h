@@ -7,6 +7,7 @@
 #include <functional>
 #include <string>
 
+#include "softmpc/bundle.h"
 #include "softmpc/config.h"
 #include "softmpc/cuda.h"
 
@@ -41,18 +42,20 @@ std::uint64_t seed_number(const std::string& option, const std::string& value);
 /// Help of every --device.
 inline constexpr const char* kDeviceHelp =
     "cpu, cuda or auto (cuda where it can be used, else cpu); cpu if not given";
-/// "cpu" or "cuda"; an empty text is cpu, auto is cuda where there is one. Throws UsageError for
+/// cpu or cuda; an empty text is cpu, auto is cuda where there is one. Throws UsageError for
 /// other words, Error that says what is missing for cuda.
-std::string resolve_device(const std::string& device);
+Device resolve_device(const std::string& device);
 /// The same for what only the CPU does, as `what` says in a sentence: auto is cpu, cuda an Error.
-std::string resolve_cpu(const std::string& device, const std::string& what);
+Device resolve_cpu(const std::string& device, const std::string& what);
+/// Where this bundle acts: its policy and a simulator compute on the CPU alone.
+Device acting_device(const std::string& device, const Bundle& bundle);
 /// "float32", "bfloat16", "float16" or "auto"; throws UsageError naming the option for others, and
 /// for float16 on the CPU.
-Precision read_precision(const std::string& text, const std::string& device);
+Precision read_precision(const std::string& text, Device device);
 /// "auto", "tile", "cluster", "wgmma" or "plain"; throws UsageError naming the option for others.
 cuda::Path read_path(const std::string& text);
 /// The same for training, where auto is the CPU: it supports every setting.
-std::string resolve_train_device(const std::string& device);
+Device resolve_train_device(const std::string& device);
 /// The bundle of a run folder, or the path itself where it is no folder.
 std::string bundle_path(const std::string& run_or_bundle);
 

@@ -16,9 +16,11 @@ std::string cuda_unavailable();
 std::shared_ptr<cuda::Device> cuda_device();
 /// A controller on options.device, which must be resolved.
 inline Controller make_controller(const Bundle& bundle, const RewardModel* reward,
-                                  const ControllerOptions& options) {
-  return cuda::make_controller(bundle, reward, options,
-                               options.device == "cuda" ? cuda_device() : nullptr);
+                                  ControllerOptions options) {
+  cuda::DeviceOptions on;
+  if (options.device == Device::cuda) on.device = cuda_device();
+  options.cuda = &on;
+  return Controller(bundle, reward, options);
 }
 
 }  // namespace softmpc::tools

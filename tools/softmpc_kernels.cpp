@@ -32,6 +32,7 @@ constexpr std::size_t kMostBytes = 3u << 20;  // of all cubins, which every prog
 // Runs a command, its output in `log`; true if it succeeded.
 bool run(const std::vector<std::string>& command, const std::string& log) {
   std::vector<char*> arguments;
+  arguments.reserve(command.size() + 1);
   for (const std::string& a : command) arguments.push_back(const_cast<char*>(a.c_str()));
   arguments.push_back(nullptr);
   posix_spawn_file_actions_t files;

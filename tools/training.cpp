@@ -8,10 +8,11 @@
 #include <optional>
 
 #include "folder_lock.h"
+#include "gpu_device.h"
 #include "run_folder.h"
 #include "softmpc/error.h"
 #include "softmpc/task.h"
-#include "torch_matrix_rate.h"
+#include "torch_backend.h"
 
 namespace softmpc::tools {
 namespace {
@@ -45,12 +46,13 @@ class RunObserver final : public TrainObserver {
   void save_bundle_of(std::int64_t step) {
     if (step == saved_) return;
     Bundle bundle = trainer_.bundle();
-    bundle.provenance = nlohmann::ordered_json{
-        {"softmpc", SOFTMPC_VERSION},
-        {"preset", request_.preset},
-        {"seed", request_.config.trainer.seed},
-        {"step", step},
-        {"finished", trainer_.finished()}}.dump();
+    nlohmann::ordered_json provenance = {{"softmpc", SOFTMPC_VERSION},
+                                         {"preset", request_.preset},
+                                         {"seed", request_.config.trainer.seed},
+                                         {"step", step},
+                                         {"finished", trainer_.finished()}};
+    provenance.update(nlohmann::ordered_json::parse(bundle.provenance));
+    bundle.provenance = provenance.dump();
     save_bundle(bundle, folder_.model_path());
     saved_ = step;
   }
@@ -62,6 +64,10 @@ class RunObserver final : public TrainObserver {
   TrainObserver& progress_;
   std::int64_t saved_ = -1;
 };
+
+std::shared_ptr<cuda::Device> device_of(const Config& config) {
+  return config.trainer.device == "cuda" ? cuda_device() : nullptr;
+}
 
 }  // namespace
 
@@ -77,7 +83,7 @@ TrainOutcome train(const TrainRequest& request, TrainObserver& progress,
   std::error_code fault;
   if (std::filesystem::is_directory(request.out, fault)) lock.emplace(request.out, "trained");
   // what can be refused is refused before the folder is touched
-  Trainer trainer(request.config, find_task(request.task));
+  Trainer trainer(request.config, find_task(request.task), device_of(request.config));
   const std::string checkpoints = (std::filesystem::path(request.out) / "checkpoint").string();
   std::string folder_state;
   const bool resumed = request.resume && trainer.resume(checkpoints, &folder_state);
@@ -104,7 +110,7 @@ TrainOutcome train(const TrainRequest& request, TrainObserver& progress,
 void check_request(const TrainRequest& request) { Trainer(request.config, find_task(request.task)); }
 
 void train_in_memory(const std::string& task, const Config& config, TrainObserver& progress) {
-  Trainer(config, find_task(task)).run(progress, "");
+  Trainer(config, find_task(task), device_of(config)).run(progress, "");
 }
 
 UpdateTimes update_times(const Config& config, int nx, int nu, int rounds) {

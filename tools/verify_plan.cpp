@@ -266,28 +266,23 @@ void compare_coarsely(const Recording& recording, const PlanTrace& trace, const 
   report.compare("value", median_or_nan(value_error), 0, {budget.value, 0}, where);
 }
 
-void solve_on_cpu(const Parts& parts, const PlannerConfig& config, const PlanBatch& batch,
-                  PlanTrace& trace) {
+void solve(const Parts& parts, const PlannerConfig& config, const VerifyTarget& target,
+           const PlanBatch& batch, PlanTrace& trace) {
   const ProblemShape& s = parts.shape;
-  const MlpDynamics dynamics(parts.members, s.nx, s.nu, {}, config.precision);
+  const MlpDynamics dynamics(parts.members, s.nx, s.nu, {},
+                             target.device ? Precision::float32 : config.precision);
   const MlpValue value(parts.critic, s.nx, s.nu);
   std::unique_ptr<MlpPolicy> policy;
   if (parts.policy) {
     policy = std::make_unique<MlpPolicy>(*parts.policy, s.action_low, s.action_high);
   }
-  Planner planner(config, s);
-  planner.solve({&dynamics, parts.reward.get(), &value, policy.get()}, {}, batch, &trace);
-}
-
-void solve_on_device(const Parts& parts, const PlannerConfig& config, const VerifyTarget& target,
-                     const PlanBatch& batch, PlanTrace& trace) {
-  const cuda::DeviceModels models = {.members = &parts.members,
-                                     .critics = &parts.critic,
-                                     .policy = parts.policy ? &*parts.policy : nullptr,
-                                     .reward = parts.reward.get()};
-  cuda::DevicePlanner planner(config, parts.shape, models, cuda::DeviceOptions{target.path},
-                              target.device);
-  planner.solve({}, batch, &trace);
+  cuda::DeviceOptions on;
+  on.path = target.path;
+  on.device = target.device;
+  const Models models = {&dynamics, parts.reward.get(), &value, policy.get()};
+  make_planner(config, s, models,
+               {.device = target.device ? Device::cuda : Device::cpu, .cuda = &on})
+      ->solve({}, batch, &trace);
 }
 
 /// One solve over all iterations, from the first recorded plan.
@@ -305,11 +300,7 @@ PlanTrace solve(const Recording& recording, const Parts& parts, const PlannerCon
   PlanTrace trace;
   trace.noise = recording.noise;
   trace.member = recording.member;
-  if (target.device) {
-    solve_on_device(parts, config, target, batch, trace);
-  } else {
-    solve_on_cpu(parts, config, batch, trace);
-  }
+  solve(parts, config, target, batch, trace);
   return trace;
 }
 

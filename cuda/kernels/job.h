@@ -50,6 +50,7 @@ struct RolloutJob {
   // constants of the planner
   const float* sigma;             ///< [nu] standard deviation
   const float* inverse_variance;  ///< [nu]
+  const float* neutral;           ///< [nu] n
   const float* low;               ///< [nu]
   const float* high;              ///< [nu]
   const float* discount;          ///< [H+1] gamma^t
@@ -69,7 +70,7 @@ struct RolloutJob {
   std::uint8_t* valid;    ///< [B, K] every v_t was inside the box
   float* mu;              ///< [B, nu] mu(x_0) if Sizes::policy_residual
   float* refined;         ///< [B, H+1, nu] u after the update; never the array of `plan`
-  float* action;          ///< [B, nu] clip(u_0), clip(mu(x_0) + u_0)
+  float* action;          ///< [B, nu] clip(n + u_0), clip(mu(x_0) + u_0)
   ProblemResult* result;  ///< [B]
 };
 

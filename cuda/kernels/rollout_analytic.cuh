@@ -90,7 +90,7 @@ class AnalyticRollout {
       eps[j] = 4 * b + j < Sizes::nu ? job_.sigma[4 * b + j] * eps[j] : 0.0f;
   }
 
-  // v_t = u_t + eps_t, a_t = clip(v_t), and what the step adds to the prior sum of S
+  // v_t = n + u_t + eps_t, a_t = clip(v_t), and what the step adds to the prior sum of S
   SOFTMPC_DEVICE void act(int first, int actions) {
     for (int item = thread(); item < actions * Sizes::slots; item += kThreads) {
       const int t = first + item / Sizes::slots;
@@ -113,8 +113,8 @@ class AnalyticRollout {
           const int i = 4 * b + j;
           if (i >= Sizes::nu) break;
           const hd::Acted acted =
-              hd::act(Sizes::uniform_prior != 0, 0.0f, u[j], cost_u[j], eps[j], job_.low[i],
-                      job_.high[i], job_.discount[t], job_.inverse_variance[i]);
+              hd::act(Sizes::uniform_prior != 0, job_.neutral[i], u[j], cost_u[j], eps[j],
+                      job_.low[i], job_.high[i], job_.discount[t], job_.inverse_variance[i]);
           m_.action[i * m_.items + item] = acted.action;
           prior += acted.prior_term;
           inside &= acted.inside;

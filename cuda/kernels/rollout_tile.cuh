@@ -109,7 +109,7 @@ class TileRollout {
     }
   }
 
-  // v_t = (mu(x_t) +) u_t + eps_t; a_t = clip(v_t); prior sum of S
+  // v_t = n + u_t + eps_t, with a policy mu(x_t) in place of n; a_t = clip(v_t); prior sum of S
   SOFTMPC_DEVICE void act(int t) {
     if (Sizes::fixed_noise)
       take_noise(t);
@@ -123,10 +123,11 @@ class TileRollout {
       float prior = m_.prior[r];
       int valid = m_.valid[r];
       for (int i = 0; i < Sizes::nu; ++i) {
-        const hd::Acted acted = hd::act(
-            Sizes::uniform_prior != 0, Sizes::policy_residual ? m_.action[r * Sizes::nu + i] : 0.0f,
-            job_.plan[at + i], job_.cost_plan[at + i], m_.noise[r * Sizes::nu + i], job_.low[i],
-            job_.high[i], job_.discount[t], job_.inverse_variance[i]);
+        const hd::Acted acted =
+            hd::act(Sizes::uniform_prior != 0,
+                    Sizes::policy_residual ? m_.action[r * Sizes::nu + i] : job_.neutral[i],
+                    job_.plan[at + i], job_.cost_plan[at + i], m_.noise[r * Sizes::nu + i],
+                    job_.low[i], job_.high[i], job_.discount[t], job_.inverse_variance[i]);
         m_.action[r * Sizes::nu + i] = acted.action;
         prior += acted.prior_term;
         valid &= acted.inside ? 1 : 0;

@@ -218,10 +218,10 @@ class PlanUpdate {
     job_.refined[at] = u;
     if (t > 0) return;
     const std::size_t action = static_cast<std::size_t>(problem_) * Sizes::nu + i;
-    float mu = Sizes::policy_residual && !bad_ ? job_.mu[action] : 0.0f;
+    float base = Sizes::policy_residual && !bad_ ? job_.mu[action] : job_.neutral[i];
     // a broken policy: status not_finite says so, and the action stays usable
-    if (mu - mu != 0.0f) mu = 0;
-    job_.action[action] = hd::clip(mu + u, job_.low[i], job_.high[i]);
+    if (base - base != 0.0f) base = job_.neutral[i];
+    job_.action[action] = hd::clip(base + u, job_.low[i], job_.high[i]);
   }
 
   SOFTMPC_DEVICE bool usable() const { return !bad_ && finite_ > 0; }

@@ -3,8 +3,15 @@
 //
 // Tensors (float32): members.weight1 [E, out, in], members.bias1 [E, out], ... for each layer, and
 // members.{input,output}_{mean,std}; the same for critics and, where there is one, policy.
-// Metadata: format_version, task, dt, and as JSON sizes, bounds, outputs, normalisation, config,
-// provenance; checksum is "crc32c:" and eight hex digits over the rest (how: src/bundle.cpp).
+// Metadata: format_version, task, acting, dt, and as JSON sizes, bounds (null: no bound), outputs,
+// normalisation, environment, planner, provenance; checksum is "crc32c:" and eight hex digits over
+// the rest (how: src/bundle.cpp).
+//
+// Versions. A bundle of a higher format_version is refused in one line, an older one still loads
+// (version 1 held all settings of the run as `config`; they are provenance now). Within a version:
+// provenance is not looked into, so a run may state there whatever it knows. A planner setting that
+// this reader does not know would change the plans, so it is refused by name; one that came after
+// version 2 is written only where it is used, so that other bundles stay readable.
 #pragma once
 
 #include <optional>
@@ -19,15 +26,19 @@ namespace softmpc {
 struct Bundle {
   std::string task;  ///< name in the task registry, or the user's own
   int nx = 0, nu = 0;
-  std::vector<float> action_low, action_high;  ///< [nu]
+  std::vector<float> action_low, action_high;  ///< [nu], as in ProblemShape
   double dt = 0;                               ///< seconds per control step
-  NetWeights members;                          ///< stack of E dynamics models; may be absent
-                                               ///< (stack 0) if model.source is environment
+  EnvironmentConfig environment;               ///< the variant of the task
+  Acting acting = Acting::planner;             ///< who acts: the planner, or the policy alone
+  /// Stack of E dynamics models; absent (stack 0) where the model was not learned: planned is with
+  /// the user's own dynamics, or the task's simulator.
+  NetWeights members;
   MemberOutputs outputs;
   NetWeights critics;  ///< stack of critics
   std::optional<NetWeights> policy;
-  Config config;           ///< all settings of the run; the planner's are used
-  std::string provenance;  ///< JSON object: version, seed, step, ...
+  PlannerConfig planner;
+  /// JSON object for people: version, seed, step, settings of the run, ...
+  std::string provenance;
 };
 
 /// Writes atomically (aside, fsync, rename). Throws Error naming path and cause.

@@ -19,6 +19,7 @@ enum class TargetSource { planner, policy };
 enum class ModelSource { learned, environment };
 enum class Learned { automatic, never, always };
 enum class Normalisation { none, running };
+enum class LearnerKind { automatic, fused, torch };
 
 /// The online planner. Symbols as in DESIGN: K, H, lambda, Sigma.
 struct PlannerConfig {
@@ -27,6 +28,7 @@ struct PlannerConfig {
   int iterations = 1;                    ///< plan updates per solve
   double temperature = 0.1;              ///< lambda
   std::vector<double> variance = {0.1};  ///< diagonal of Sigma; one value serves all actions
+  std::vector<double> neutral;           ///< n, one value serves all actions; empty: by the box
   double gamma = 0.99;                   ///< discount, of the Bellman target too
   Prior prior = Prior::gaussian;
   ControlMode control_mode = ControlMode::plain;
@@ -49,7 +51,8 @@ struct ModelConfig {
   ModelSource source = ModelSource::learned;
   int members = 4;  ///< E
   int width = 256;
-  int layers = 2;  ///< hidden layers
+  int layers = 2;           ///< hidden layers
+  bool layer_norm = false;  ///< LayerNorm of hidden layers, on the CPU
   double learning_rate = 3e-4;
   int batch_size = 32;
   int updates_per_step = 1;
@@ -65,6 +68,7 @@ struct CriticConfig {
   int count = 1;  ///< several: the target is the minimum of their values
   int width = 256;
   int layers = 2;
+  bool layer_norm = false;
   double learning_rate = 3e-4;
   int batch_size = 32;
   int updates_per_step = 1;
@@ -101,6 +105,7 @@ struct TrainerConfig {
   std::int64_t checkpoint_interval = 5000;  ///< steps; a checkpoint is also written at the end
   int threads = 0;                          ///< 0: all cores
   std::string device = "cpu";
+  LearnerKind learner = LearnerKind::automatic;  ///< who computes gradients (models/learner.h)
   bool operator==(const TrainerConfig&) const = default;
 };
 

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// The planner on a CUDA device: rollouts and update of all problems by kernels that are compiled
-// for its sizes when it is created, one recorded launch a solve. Same method, draws and results as
-// Planner (planner.h), within rounding; the program starts without a driver, and creating one then
-// throws a sentence that says what is missing.
+// What is particular to planning on a CUDA device (planner.h, Device::cuda): rollouts and update of
+// all problems by kernels that are compiled for its sizes when it is created, one recorded launch a
+// solve; draws and results as on the CPU, within rounding. The program starts without a driver, and
+// creating such a planner then throws a sentence that says what is missing. Precision automatic
+// means float16, with analytic models float32.
 #pragma once
 
 #include <memory>
 #include <string>
 
-#include "softmpc/controller.h"
-#include "softmpc/network.h"
 #include "softmpc/planner.h"
 
 namespace softmpc::cuda {
@@ -32,20 +31,7 @@ enum class Path {
 };
 const char* to_string(Path path);
 
-/// Networks and rules to plan with. Weights are copied; `reward` is borrowed, null if learned.
-/// Analytic `dynamics` and `value`, borrowed, take the place of members and critics; both and the
-/// reward then need device_rules(), and there is no policy.
-struct DeviceModels {
-  const NetWeights* members = nullptr;
-  MemberOutputs outputs = {};
-  const NetWeights* critics = nullptr;
-  int critic = 0;  ///< which of the stack
-  const NetWeights* policy = nullptr;
-  const RewardModel* reward = nullptr;
-  const DynamicsModel* dynamics = nullptr;
-  const TerminalValue* value = nullptr;
-};
-
+/// What PlannerOptions::cuda points to.
 struct DeviceOptions {
   Path path = Path::automatic;
   /// Beside 16-bit members the critic's operands are sums of two numbers, as good as float32 at
@@ -53,6 +39,7 @@ struct DeviceOptions {
   bool split_critic = true;
   /// The same for the members' first and last layers, a tenth of their work.
   bool split_edges = true;
+  std::shared_ptr<Device> device = nullptr;  ///< null: the first
 };
 
 /// What ran, for diagnostics and benchmarks.
@@ -67,39 +54,9 @@ struct DeviceDiagnostics {
   double load_seconds = 0;
 };
 
-/// Batched MPPI on a device. Not for use by several threads at once.
-class DevicePlanner {
- public:
-  /// Precision automatic means float16, with analytic models float32. Throws UsageError on a bad
-  /// config or shape, Error on missing or non-finite networks, a model without device rules, sizes
-  /// beyond the limits, or a device that refuses.
-  DevicePlanner(const PlannerConfig& config, const ProblemShape& shape, const DeviceModels& models,
-                DeviceOptions options = {}, std::shared_ptr<Device> device = nullptr);
-  ~DevicePlanner();
-
-  const PlannerConfig& config() const;
-  const ProblemShape& shape() const;
-  DeviceDiagnostics diagnostics() const;
-
-  /// Copies new weights of the same shapes, and new parameters (a map that changed) of the rules of
-  /// those models that are given. With analytic models all but these may be absent.
-  void update(const DeviceModels& models);
-  /// As Planner::solve. A trace makes a slower specialisation run that keeps what it asks for.
-  void solve(SolveKey key, const PlanBatch& batch, PlanTrace* trace = nullptr);
-  /// Seconds of device time per solve of the batch last solved, over `repeats` replays.
-  double device_seconds(int repeats);
-
- private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
-};
-
-/// A controller on the device that options.device names: "cpu"; "cuda"; "auto", which is cuda where
-/// unavailable() says nothing and the bundle's own members are looked ahead with, else cpu. A
-/// device plans in the bundle's planner.precision (auto: float16). Throws as DevicePlanner and
-/// Controller.
-Controller make_controller(const Bundle& bundle, const RewardModel* reward,
-                           const ControllerOptions& options,
-                           std::shared_ptr<Device> device = nullptr);
+/// Of a planner on a device; throws Error for one of the CPU.
+DeviceDiagnostics diagnostics(const Planner& planner);
+/// Seconds of device time per solve of the batch last solved, over `repeats` replays.
+double device_seconds(Planner& planner, int repeats);
 
 }  // namespace softmpc::cuda

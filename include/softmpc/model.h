@@ -15,6 +15,8 @@
 
 namespace softmpc {
 
+struct NetWeights;  // net.h
+
 /// Results of one model step for `count` lanes.
 struct StepResult {
   Columns next;              ///< [nx, count] next observation
@@ -59,6 +61,11 @@ class DynamicsModel {
   }
   /// The same formula for a CUDA device.
   virtual DeviceRules device_rules() const { return {}; }
+  /// Of a network: copies its weights for a device and returns true.
+  virtual bool read_network(NetWeights& weights) const {
+    (void)weights;
+    return false;
+  }
 };
 
 /// What is known of the task: r(x, a, x') and whether x' ends the episode.
@@ -87,6 +94,11 @@ class TerminalValue {
                         void* scratch) const = 0;
   /// The same formula for a CUDA device.
   virtual DeviceRules device_rules() const { return {}; }
+  /// Of a network: copies its weights for a device and returns true.
+  virtual bool read_network(NetWeights& weights) const {
+    (void)weights;
+    return false;
+  }
 };
 
 /// Deterministic policy mu(x), inside the action box.
@@ -95,6 +107,11 @@ class Policy {
   virtual ~Policy() = default;
   virtual std::size_t scratch_bytes(int count) const = 0;
   virtual void evaluate(ConstColumns x, int count, Columns action, void* scratch) const = 0;
+  /// Of a network: copies its weights for a device and returns true.
+  virtual bool read_network(NetWeights& weights) const {
+    (void)weights;
+    return false;
+  }
 };
 
 /// Borrowed parts of one planning problem; all but `policy` are required (`reward` may be null if

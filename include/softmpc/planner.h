@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "softmpc/config.h"
@@ -13,13 +14,24 @@
 namespace softmpc {
 
 class ThreadPool;
+namespace cuda {
+struct DeviceOptions;
+}
 
 /// Sizes and bounds that a planner is created for.
 struct ProblemShape {
   int nx = 0, nu = 0;
-  std::vector<float> action_low, action_high;  ///< [nu], low < high
-  int max_problems = 1;                        ///< largest B of a solve
+  /// [nu], low <= high. An action of equal bounds is fixed; bounds may be infinite under the
+  /// Gaussian prior without a policy.
+  std::vector<float> action_low, action_high;
+  int max_problems = 1;  ///< largest B of a solve
 };
+
+/// The neutral action n [nu]: planner.neutral where it is given; else 0 for an action whose box
+/// holds it with room on both sides, the middle of another box, the end of a half-line. Planned is
+/// v_t = n + u_t + eps_t; the method's text has n = 0, as all built-in tasks, and with a policy
+/// mu(x_t) in place of n.
+std::vector<float> neutral_action(const PlannerConfig& config, const ProblemShape& shape);
 
 /// Where random numbers come from. A plan is a function of these, of the problem ids and of the
 /// inputs; never of thread count or batch position.
@@ -36,12 +48,12 @@ struct PlanBatch {
   int problems = 0;                           ///< B
   std::span<const float> observation;         ///< [B, nx]
   std::span<const std::uint32_t> problem_id;  ///< [B]; empty: 0..B-1
-  std::span<float> plan;                      ///< [B, H+1, nu] in and out, used as it is
-  std::span<float> action;                    ///< [B, nu] out, may be empty: clip(u_0)
-  std::span<double> value;                    ///< [B] out: soft value V(x_0)
-  std::span<double> effective_samples;        ///< [B] out, may be empty: (sum w)^2 / sum w^2
-  std::span<double> valid_share;              ///< [B] out, may be empty: rollouts that count / K
-  std::span<PlanStatus> status;               ///< [B] out, may be empty
+  std::span<float> plan;    ///< [B, H+1, nu] u, relative to n; in and out, used as it is
+  std::span<float> action;  ///< [B, nu] out, may be empty: clip(n + u_0)
+  std::span<double> value;  ///< [B] out: soft value V(x_0)
+  std::span<double> effective_samples;  ///< [B] out, may be empty: (sum w)^2 / sum w^2
+  std::span<double> valid_share;        ///< [B] out, may be empty: rollouts that count / K
+  std::span<PlanStatus> status;         ///< [B] out, may be empty
 };
 
 /// Fixed noise and members in place of drawn ones, and intermediate results, for verification.
@@ -55,35 +67,56 @@ struct PlanTrace {
   std::vector<double> effective_samples;  ///< out [iterations, B]
 };
 
-/// Batched MPPI. Creation allocates; solve() does not, once it has been called with these models.
+struct PlannerConstants;  // private to src/
+
+/// Batched MPPI on some device; make_planner() makes one. Not for use by several threads at once.
 class Planner {
  public:
-  /// `pool` is borrowed and may be null (one thread). Throws UsageError on a bad config or shape.
-  Planner(const PlannerConfig& config, const ProblemShape& shape, ThreadPool* pool = nullptr);
-  ~Planner();
-  Planner(Planner&&) noexcept;
-  Planner& operator=(Planner&&) noexcept;
+  virtual ~Planner();
+  Planner(const Planner&) = delete;
+  Planner& operator=(const Planner&) = delete;
 
-  const PlannerConfig& config() const;
-  const ProblemShape& shape() const;
+  const PlannerConfig& config() const { return config_; }
+  const ProblemShape& shape() const { return shape_; }
+  std::size_t plan_size() const;  ///< (H+1) * nu
 
-  /// Throws Error if a model that this configuration needs is missing. solve() checks it too.
-  void check(const Models& models) const;
-  /// Runs config.iterations plan updates for every problem. Throws Error on wrong sizes; numeric
-  /// trouble is a status. `trace` may be null.
-  void solve(const Models& models, SolveKey key, const PlanBatch& batch,
-             PlanTrace* trace = nullptr);
+  /// From now on plans with these, of the same kinds and sizes as those of the creation. The CPU
+  /// borrows them (cheap), a device copies weights and parameters. Throws Error if one that this
+  /// configuration needs is missing.
+  virtual void update(const Models& models) = 0;
+  /// Runs config.iterations plan updates for every problem; allocates nothing. Throws Error on
+  /// wrong sizes; numeric trouble is a status. `trace` may be null.
+  virtual void solve(SolveKey key, const PlanBatch& batch, PlanTrace* trace = nullptr) = 0;
+  /// "cpu", or "cuda (NAME)".
+  virtual std::string device() const = 0;
 
-  /// u <- (u_1, ..., u_H, 0) for one plan [H+1, nu].
+  /// u <- (u_1, ..., u_H, 0) for one plan [H+1, nu]; the appended action is n.
   void shift(std::span<float> plan) const;
   /// u ~ N(0, Sigma) for one plan [H+1, nu], a function of key and problem id. For the plan at an
   /// episode's start the key's `solve` counts episodes and the problem is kEpisodePlan.
   void draw(SolveKey key, std::uint32_t problem, std::span<float> plan) const;
-  std::size_t plan_size() const;  ///< (H+1) * nu
+
+ protected:
+  /// Throws UsageError on a bad config or shape.
+  Planner(const PlannerConfig& config, const ProblemShape& shape);
+  const PlannerConstants& constants() const { return *constants_; }
 
  private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+  PlannerConfig config_;
+  ProblemShape shape_;
+  std::unique_ptr<const PlannerConstants> constants_;
 };
+
+struct PlannerOptions {
+  Device device = Device::cpu;
+  ThreadPool* pool = nullptr;                 ///< borrowed, for the CPU; null: one thread
+  const cuda::DeviceOptions* cuda = nullptr;  ///< cuda.h; null: the defaults
+};
+
+/// A planner with everything allocated. `models` are as for Planner::update. Device::automatic is
+/// cuda where one can be used and all models have a form for it, else the CPU. Throws UsageError on
+/// a bad config or shape, Error where a model is missing or the device cannot be used.
+std::unique_ptr<Planner> make_planner(const PlannerConfig& config, const ProblemShape& shape,
+                                      const Models& models, const PlannerOptions& options = {});
 
 }  // namespace softmpc

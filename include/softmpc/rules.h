@@ -114,7 +114,7 @@ class RuleModel : public Model {
       : source_(std::move(text), std::move(parameters)) {}
 
   DeviceRules device_rules() const override { return source_.device(); }
-  /// As many as before, not while a plan is made. A device takes them by DevicePlanner::update().
+  /// As many as before, not while a plan is made. A device takes them by Planner::update().
   void set_parameters(std::span<const float> values) { source_.set_parameters(values); }
 
  protected:

@@ -28,7 +28,7 @@ struct TaskSpec {
   std::string name;
   std::string summary;  ///< one line for people
   int nx = 0, nu = 0;
-  std::vector<float> action_low, action_high;  ///< [nu]
+  std::vector<float> action_low, action_high;  ///< [nu], as in ProblemShape
   double dt = 0;                               ///< seconds per control step
   int time_limit = 0;                          ///< steps
   bool analytic_reward = true;       ///< false: the observation does not determine the reward

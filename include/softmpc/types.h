@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 namespace softmpc {
 
@@ -54,6 +55,9 @@ struct Columns {
 enum class Precision { float32, bfloat16, automatic, float16 };
 enum class Prior { gaussian, uniform };
 enum class ControlMode { plain, mean_residual, policy_residual };
+/// Where plans are computed. `automatic` is cuda where a device can be used, else cpu; whatever was
+/// chosen says so.
+enum class Device : std::uint8_t { cpu, cuda, automatic };
 enum class MemberDraw { per_step, per_rollout_step, per_rollout };
 
 /// Outcome of one problem of a solve.
@@ -65,5 +69,9 @@ enum class PlanStatus : std::uint8_t {
 };
 
 const char* to_string(PlanStatus status);
+/// "cpu", "cuda" or "auto".
+const char* to_string(Device device);
+/// The reverse. Throws UsageError naming `what` (the option or setting), the value and the names.
+Device parse_device(std::string_view text, std::string_view what);
 
 }  // namespace softmpc

@@ -30,6 +30,9 @@ class PackedMlp {
 
   /// Packs weights of the same shape; no allocation. Throws Error if the shape differs.
   void update(const NetWeights& weights);
+  /// A copy of the networks: as they were given, but for an activation of the outputs, whose scale
+  /// and shift are part of the last layer.
+  NetWeights weights() const;
   /// Of the same sizes; no allocation.
   void set_normalisation(const NetNormalisation& normalisation);
 
@@ -39,6 +42,8 @@ class PackedMlp {
   const float* network(int index) const { return parameters_.data() + index * layout_.floats(); }
   void refresh(int index);
   cpu::PackedLayer layer(int index, std::size_t l) const;
+  /// LayerNorm of layer l, which has one.
+  cpu::NormLayer norm(int index, std::size_t l) const;
 
   int stack() const { return stack_; }
   int inputs() const { return spec_.inputs; }
@@ -58,6 +63,10 @@ class PackedMlp {
   void normalise(float* x, int lanes) const;
   cpu::PackedLayer first_layer(int index, const float* x, float* sums, int lanes,
                                const SharedInputs& shared) const;
+  void dense(int index, std::size_t l, const cpu::PackedLayer& layer, const float* x, float* y,
+             int lanes) const;
+  const float* run_normalised_bfloat16(int index, const cpu::PackedLayer& first, float* x, float* y,
+                                       int lanes) const;
   const float* run_float32(int index, const cpu::PackedLayer& first, float* x, float* y,
                            int lanes) const;
   const float* run_bfloat16(int index, const cpu::PackedLayer& first, float* x, float* y,
@@ -69,12 +78,12 @@ class PackedMlp {
   Activation output_activation_;
   Precision precision_;
   PackedLayout layout_;
-  cpu::AlignedFloats parameters_;                                             // [stack, floats]
-  std::vector<cpu::Bf16Pair, cpu::CacheLineAllocator<cpu::Bf16Pair>> pairs_;  // [stack, pairs]
+  cpu::AlignedFloats parameters_;                                             // [stack, floats()]
+  std::vector<cpu::Bf16Pair, cpu::CacheLineAllocator<cpu::Bf16Pair>> pairs_;  // [stack, pairs()]
   std::unique_ptr<OneDnnMlp> onednn_;  // between hidden layers, in place of the kernels
   int widest_ = 0;  // rows of an activation block: the widest layer in whole cpu::kRows
   bool normalise_input_ = false, normalise_output_ = false;
-  std::vector<float> input_mean_, input_scale_, output_mean_, output_std_;
+  std::vector<float> input_mean_, input_std_, input_scale_, output_mean_, output_std_;
 };
 
 }  // namespace softmpc

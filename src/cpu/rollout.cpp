@@ -18,7 +18,7 @@ struct ActionRow {
   const float* cost_plan;  // the same
   std::ptrdiff_t plan_size;
   float low, high, discount, inverse_variance;
-  const float* base;  // [lanes] mu(x_t), or 0
+  const float* base;  // [lanes] mu(x_t), or n
   const float* eps;   // [lanes]
   float* action;      // [lanes] out
   float* prior;       // [lanes] in and out
@@ -71,7 +71,7 @@ void TileScratch::prepare(const RolloutJob& job, int lanes) {
   grow(x, nx * n);
   grow(next, nx * n);
   grow(action, nu * n);
-  grow(unclipped, nu * n);
+  grow(base, nu * n);
   grow(grouped, (2 * nx + nu + 1) * n);
   for (auto* v : {&j, &prior, &alive, &reward, &value}) grow(*v, n);
   grow(terminated, 2 * n);
@@ -139,7 +139,7 @@ class TileRollout {
         std::fill(x + run.begin, x + run.end,
                   job_.observation[static_cast<std::size_t>(run.problem) * nx_ + i]);
       }
-    std::fill_n(s_.unclipped.begin(), static_cast<std::size_t>(nu_) * lanes_, 0.0f);
+    for (int i = 0; i < nu_; ++i) std::fill_n(columns(s_.base)[i], lanes_, job_.neutral[i]);
   }
 
   // eps_t ~ N(0, Sigma)
@@ -163,10 +163,10 @@ class TileRollout {
     }
   }
 
-  // v_t = (mu(x_t) +) u_t + eps_t; a_t = clip(v_t); prior sum of S
+  // v_t = n + u_t + eps_t, with a policy mu(x_t) in place of n; a_t = clip(v_t); prior sum of S
   void act(int t) {
     draw(t);
-    const Columns base = columns(s_.unclipped);
+    const Columns base = columns(s_.base);
     if (c_.control_mode == ControlMode::policy_residual)
       job_.models.policy->evaluate(columns(s_.x), lanes_, base, s_.net.data());
     const auto act_row = c_.prior == Prior::gaussian ? act_gaussian : act_uniform;

@@ -28,6 +28,7 @@ struct RolloutJob {
   const std::uint32_t* problem_id;  // [B]
   const float* sigma;               // [nu] standard deviations
   const float* inverse_variance;    // [nu]
+  const float* neutral;             // [nu] n
   const float* discount;            // [H+1] gamma^t
   const int* member;                // [H] per_step members
   const float* fixed_noise;         // [B, K, H+1, nu] or null
@@ -48,8 +49,8 @@ class TileScratch {
 
  private:
   friend class TileRollout;
-  AlignedFloats x, next, action, unclipped, grouped;  // column blocks
-  AlignedFloats j, prior, alive, reward, value;       // [lanes]
+  AlignedFloats x, next, action, base, grouped;  // column blocks
+  AlignedFloats j, prior, alive, reward, value;  // [lanes]
   std::vector<std::uint8_t> terminated;
   std::vector<std::uint32_t> id, rollout, valid;
   std::vector<int> problem, member, order;

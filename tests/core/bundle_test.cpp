@@ -20,11 +20,15 @@ namespace {
 using test::error_of;
 using test::TempFolder;
 
-NetWeights net(int stack, const std::vector<int>& widths) {
-  NetWeights w = NetWeights::zeros(stack, NetSpec::mlp(widths));
+NetWeights net(int stack, const NetSpec& spec) {
+  NetWeights w = NetWeights::zeros(stack, spec);
   float x = 0.1f;
   for (float& v : w.parameters) v = x = 3.9f * x * (1 - x);
   return w;
+}
+
+NetWeights net(int stack, const std::vector<int>& widths) {
+  return net(stack, NetSpec::mlp(widths));
 }
 
 Bundle sample() {
@@ -41,10 +45,12 @@ Bundle sample() {
   b.members.normalisation.output_mean = {0.5f, -0.5f, 0.0f};
   b.critics = net(2, {3, 4, 4, 1});
   b.policy = net(1, {2, 4, 1});
-  b.config.planner.rollouts = 33;
-  b.config.planner.control_mode = ControlMode::policy_residual;
-  b.config.trainer.seed = 18446744073709551615u;
-  b.provenance = R"({"seed": 7})";
+  b.planner.rollouts = 33;
+  b.planner.control_mode = ControlMode::policy_residual;
+  b.planner.neutral = {0.25};
+  b.environment = {.positions = false, .time_limit = 77};
+  b.acting = Acting::policy;
+  b.provenance = R"({"seed": 18446744073709551615, "settings": {"trainer": {"of": ["later"]}}})";
   return b;
 }
 
@@ -63,7 +69,9 @@ void expect_equal(const Bundle& a, const Bundle& b) {
   EXPECT_EQ(a.action_high, b.action_high);
   EXPECT_EQ(a.dt, b.dt);
   EXPECT_EQ(a.outputs, b.outputs);
-  EXPECT_EQ(a.config, b.config);
+  EXPECT_EQ(a.environment, b.environment);
+  EXPECT_EQ(a.acting, b.acting);
+  EXPECT_EQ(a.planner, b.planner);
   EXPECT_EQ(a.provenance, b.provenance);
   expect_equal(a.members, b.members);
   expect_equal(a.critics, b.critics);
@@ -130,7 +138,8 @@ TEST_F(BundleTest, RoundTrips) {
 TEST_F(BundleTest, RoundTripsWithoutPolicyAndWithExtraOutputs) {
   Bundle b = sample();
   b.policy.reset();
-  b.config.planner.control_mode = ControlMode::plain;
+  b.acting = Acting::planner;
+  b.planner.control_mode = ControlMode::plain;
   b.members = net(1, {3, 6});
   b.provenance.clear();
   save_bundle(b, path_);
@@ -138,12 +147,79 @@ TEST_F(BundleTest, RoundTripsWithoutPolicyAndWithExtraOutputs) {
   expect_equal(load_bundle(path_), b);
 }
 
-TEST_F(BundleTest, RoundTripsWithoutMembersWhereTheEnvironmentIsTheModel) {
+TEST_F(BundleTest, RoundTripsWithoutMembers) {
   Bundle b = sample();
   b.members = {};
-  b.config.model.source = ModelSource::environment;
   save_bundle(b, path_);
   expect_equal(load_bundle(path_), b);
+}
+
+TEST_F(BundleTest, RoundTripsEndlessAndFixedActions) {
+  Bundle b = sample();
+  b.policy.reset();
+  b.acting = Acting::planner;
+  b.planner.control_mode = ControlMode::plain;
+  b.planner.neutral.clear();
+  b.nu = 3;
+  b.members = net(2, {5, 4, 3});
+  b.critics = net(1, {5, 4, 1});
+  b.action_low = {-INFINITY, 0.5f, 2};
+  b.action_high = {INFINITY, INFINITY, 2};
+  save_bundle(b, path_);
+  EXPECT_EQ(read_safetensors(path_).metadata.at("bounds"),
+            R"({"low":[null,0.5,2.0],"high":[null,null,2.0]})");
+  expect_equal(load_bundle(path_), b);
+}
+
+// A robot reads the bundles of later runs: what it does not know is provenance, and a planner
+// setting that is not used is not there.
+TEST_F(BundleTest, WhatOnlyTheRunKnewDoesNotStopAReader) {
+  Bundle b = sample();
+  b.provenance = R"({"settings":{"trainer":{"rule":"of tomorrow"},"replay":{"priority":0.6}}})";
+  save_bundle(b, path_);
+  expect_equal(load_bundle(path_), b);
+  b.planner.neutral.clear();
+  save_bundle(b, path_);
+  const auto planner = nlohmann::json::parse(read_safetensors(path_).metadata.at("planner"));
+  EXPECT_FALSE(planner.contains("neutral"));
+  EXPECT_TRUE(planner.contains("horizon"));
+  expect_equal(load_bundle(path_), b);
+}
+
+TEST_F(BundleTest, APlannerSettingOfALaterVersionIsRefusedByName) {
+  EXPECT_EQ(changed_error([](TensorFile& f) { f.metadata["planner"] = R"({"particles":3})"; }),
+            "unknown setting planner.particles; nearest is planner.variance (in its metadata "
+            "planner)");
+}
+
+std::string recorded(const std::string& name) {
+  return std::string(SOFTMPC_GOLDEN_DIR) + "/bundle/" + name;
+}
+
+// Recorded from a run of the version before: InvertedPendulum, acting by its planner.
+TEST_F(BundleTest, ABundleOfFormat1StillLoads) {
+  const std::string path = recorded("v1_pendulum.safetensors");
+  ASSERT_EQ(read_safetensors(path).metadata.at("format_version"), "1");
+  const Bundle b = load_bundle(path);
+  EXPECT_EQ(b.task, "InvertedPendulum");
+  EXPECT_EQ(b.planner.rollouts, 37);
+  EXPECT_TRUE(b.planner.neutral.empty());
+  EXPECT_EQ(b.environment, (EnvironmentConfig{true, 123}));
+  EXPECT_EQ(b.acting, Acting::planner);
+  EXPECT_EQ(b.members.spec, NetSpec::mlp({5, 8, 8, 4}));
+  const auto provenance = nlohmann::json::parse(b.provenance);
+  EXPECT_EQ(provenance.at("seed"), 5);
+  EXPECT_EQ(provenance.at("settings").at("trainer").at("steps"), 40);
+  save_bundle(b, path_);
+  expect_equal(load_bundle(path_), b);
+}
+
+// It held members that nothing had trained; they would be planned with.
+TEST_F(BundleTest, ABundleOfFormat1WithTheEnvironmentAsModelHasNoMembers) {
+  const Bundle b = load_bundle(recorded("v1_environment.safetensors"));
+  EXPECT_EQ(b.members.stack, 0);
+  EXPECT_EQ(b.acting, Acting::policy);
+  EXPECT_TRUE(b.policy.has_value());
 }
 
 TEST_F(BundleTest, EqualBundlesAreEqualBytes) {
@@ -160,14 +236,43 @@ TEST_F(BundleTest, HasTheNamesThatOtherProgramsRead) {
   EXPECT_EQ(file.tensors.at("members.bias2").shape, (std::vector<std::int64_t>{2, 3}));
   EXPECT_EQ(file.tensors.at("critics.weight3").shape, (std::vector<std::int64_t>{2, 1, 4}));
   EXPECT_EQ(file.tensors.at("policy.output_std").shape, (std::vector<std::int64_t>{1}));
-  EXPECT_EQ(file.metadata.at("format_version"), "1");
+  EXPECT_EQ(file.metadata.at("format_version"), "2");
   EXPECT_EQ(file.metadata.at("task"), "lq");
   EXPECT_EQ(file.metadata.at("bounds"), R"({"low":[-0.4],"high":[1.1]})");
   EXPECT_EQ(file.metadata.at("sizes"), R"({"nx":2,"nu":1})");
   EXPECT_EQ(file.metadata.at("dt"), "0.1");
   EXPECT_EQ(file.metadata.at("outputs"), R"({"reward":true,"termination":false})");
-  EXPECT_EQ(file.metadata.at("normalisation"), R"({"model":"none","critic":"none"})");
-  EXPECT_EQ(nlohmann::json::parse(file.metadata.at("config"))["planner"]["rollouts"], 33);
+  EXPECT_EQ(file.metadata.at("normalisation"), R"({"model":"running","critic":"none"})");
+  EXPECT_EQ(nlohmann::json::parse(file.metadata.at("planner"))["rollouts"], 33);
+  EXPECT_EQ(file.metadata.at("environment"), R"({"positions":false,"time_limit":77})");
+  EXPECT_EQ(file.metadata.at("acting"), "policy");
+  EXPECT_EQ(nlohmann::json::parse(file.metadata.at("provenance"))["settings"]["trainer"]["of"][0],
+            "later");
+}
+
+TEST_F(BundleTest, HoldsLayerNormWhereALayerHasIt) {
+  Bundle b = sample();
+  NetSpec spec = NetSpec::mlp({3, 4, 5, 1});
+  spec.layers[1].normalise = true;
+  b.critics = net(2, spec);
+  save_bundle(b, path_);
+  const TensorFile file = read_safetensors(path_);
+  EXPECT_EQ(file.tensors.at("critics.norm_scale2").shape, (std::vector<std::int64_t>{2, 5}));
+  EXPECT_EQ(file.tensors.at("critics.norm_shift2").shape, (std::vector<std::int64_t>{2, 5}));
+  EXPECT_EQ(file.tensors.count("critics.norm_scale1"), 0u);
+  expect_equal(load_bundle(path_), b);
+  EXPECT_EQ(changed_error([](TensorFile& f) {
+              f.tensors["critics.norm_scale1"] = f.tensors["critics.bias1"];
+            }),
+            "tensor critics.norm_shift1: is missing");
+}
+
+// The format names no activations: what it cannot say is not saved.
+TEST_F(BundleTest, OtherActivationsAreRefused) {
+  EXPECT_NE(save_error([](Bundle& b) {
+              b.members.spec.layers[0].activation = Activation::tanh;
+            }).find("members, layer 1: a bundle holds nets with SiLU between layers"),
+            std::string::npos);
 }
 
 TEST_F(BundleTest, AMissingFileIsNamed) {
@@ -221,8 +326,8 @@ TEST_F(BundleTest, AFullDiskLeavesTheOldFile) {
 TEST_F(BundleTest, ForeignAndNewerFilesAreNamed) {
   EXPECT_EQ(changed_error([](TensorFile& f) { f.metadata.clear(); }),
             "is not a softmpc bundle: it has no metadata format_version");
-  EXPECT_EQ(changed_error([](TensorFile& f) { f.metadata["format_version"] = "2"; }),
-            "is a bundle of format 2, this softmpc reads up to 1; a newer softmpc is needed");
+  EXPECT_EQ(changed_error([](TensorFile& f) { f.metadata["format_version"] = "3"; }),
+            "is a bundle of format 3, this softmpc reads up to 2; a newer softmpc is needed");
   EXPECT_EQ(changed_error([](TensorFile& f) { f.metadata["format_version"] = "0"; }),
             "metadata format_version: is not a version");
 }
@@ -267,9 +372,15 @@ TEST_F(BundleTest, WrongMetadataIsNamed) {
             "metadata dt: is not a number");
   EXPECT_EQ(changed_error([](TensorFile& f) { f.metadata["provenance"] = "[]"; }),
             "metadata provenance: is not an object");
-  EXPECT_EQ(
-      changed_error([](TensorFile& f) { f.metadata["config"] = R"({"planner":{"rollouts":0}})"; }),
-      "planner.rollouts: 0 is out of range 1..1048576 (in its metadata config)");
+  EXPECT_EQ(changed_error([](TensorFile& f) { f.metadata["bounds"] = R"({"low":["x"]})"; }),
+            "metadata bounds: low has \"x\", which is neither a number nor null");
+  EXPECT_EQ(changed_error([](TensorFile& f) { f.metadata["planner"] = R"({"rollouts":0})"; }),
+            "planner.rollouts: 0 is out of range 1..1048576 (in its metadata planner)");
+  EXPECT_EQ(changed_error([](TensorFile& f) { f.metadata.erase("environment"); }),
+            "metadata environment: is missing");
+  EXPECT_EQ(changed_error([](TensorFile& f) { f.metadata["acting"] = "planer"; }),
+            "trainer.acting: \"planer\" is not one of planner, policy; nearest is planner (in its "
+            "metadata acting)");
 }
 
 TEST_F(BundleTest, WhatWouldNotLoadIsNotSaved) {
@@ -284,19 +395,24 @@ TEST_F(BundleTest, WhatWouldNotLoadIsNotSaved) {
   EXPECT_EQ(save_error([](Bundle& b) { b.policy.reset(); }),
             "policy: is missing, and planner.control_mode policy_residual needs it");
   EXPECT_EQ(save_error([](Bundle& b) {
+              b.policy.reset();
+              b.planner.control_mode = ControlMode::plain;
+            }),
+            "policy: is missing, and acting needs it");
+  EXPECT_EQ(save_error([](Bundle& b) {
               b.policy = net(2, {2, 1});
             }),
             "policy: is a stack of 2 networks, and not of 1");
   EXPECT_EQ(save_error([](Bundle& b) { b.action_low = {2.0f}; }),
-            "bounds: low must be below high, and both finite, in component 0");
+            "planner: action 0 has the bounds 2..1.1; low must be at most high");
   EXPECT_EQ(save_error([](Bundle& b) { b.action_low = {}; }),
             "bounds: have 0 and 1 numbers, nu is 1");
   EXPECT_EQ(save_error([](Bundle& b) { b.nu = 0; }), "sizes: nx 2, nu 0 are not positive");
   EXPECT_EQ(save_error([](Bundle& b) { b.dt = std::nan(""); }), "dt: nan is not positive");
   EXPECT_EQ(save_error([](Bundle& b) {
-              b.config.planner.variance = {1, 1};
+              b.planner.variance = {1, 1};
             }),
-            "planner.variance: has 2 numbers, 1 or nu = 1 are needed");
+            "planner: variance has 2 entries; 1 or nu = 1 are possible");
   EXPECT_EQ(save_error([](Bundle& b) { b.provenance = "seven"; }),
             "metadata provenance: is not JSON");
   EXPECT_NE(save_error([](Bundle& b) { b.members.weight(0)[0] = NAN; }).find("NaN"),

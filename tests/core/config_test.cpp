@@ -50,6 +50,7 @@ nlohmann::json another_value(const SettingInfo& info) {
     return value == last ? first : last;
   }
   if (info.type == "integer") return value.get<std::int64_t>() + 1;
+  if (value.is_array()) return nlohmann::json::array({0.5, 0.25});
   return value.get<double>() / 2;
 }
 
@@ -83,16 +84,16 @@ TEST(Config, TheListHasEveryField) {
     EXPECT_TRUE(keys.insert(info.key).second) << info.key;
     EXPECT_FALSE(info.help.empty() || info.rule.empty() || info.type.empty()) << info.key;
   }
-  [[maybe_unused]] const auto [p1, p2, p3, p4, p5, p6, p7, p8, p9, p10, p11] = PlannerConfig{};
+  [[maybe_unused]] const auto [p1, p2, p3, p4, p5, p6, p7, p8, p9, p10, p11, p12] = PlannerConfig{};
   [[maybe_unused]] const auto [t1, t2, t3, t4] = TargetsConfig{};
   [[maybe_unused]] const auto [m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12] = ModelConfig{};
   [[maybe_unused]] const auto [c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11] = CriticConfig{};
   [[maybe_unused]] const auto [q1, q2, q3, q4, q5, q6] = PolicyConfig{};
-  [[maybe_unused]] const auto [r1, r2, r3, r4, r5, r6, r7, r8, r9, r10, r11, r12, r13] =
+  [[maybe_unused]] const auto [r1, r2, r3, r4, r5, r6, r7, r8, r9, r10, r11, r12, r13, r14] =
       TrainerConfig{};
   [[maybe_unused]] const auto [e1, e2] = EnvironmentConfig{};
-  const std::map<std::string, int> fields = {{"planner", 11},   {"targets", 4}, {"model", 12},
-                                             {"critic", 11},    {"policy", 6},  {"trainer", 13},
+  const std::map<std::string, int> fields = {{"planner", 12},   {"targets", 4}, {"model", 12},
+                                             {"critic", 11},    {"policy", 6},  {"trainer", 14},
                                              {"environment", 2}};
   EXPECT_EQ(count, fields);  // the bindings above do not compile with another number
 }
@@ -138,6 +139,22 @@ TEST(Config, EveryNameOfAChoiceIsKnown) {
   EXPECT_NE(to_json(c).find("\"precision\": \"auto\""), std::string::npos);
 }
 
+TEST(Config, TheNeutralActionMayBeAnEmptyList) {
+  Config config;
+  EXPECT_TRUE(config.planner.neutral.empty());
+  apply_setting(config, "planner.neutral=[0, -1.5]");
+  EXPECT_EQ(config.planner.neutral, (std::vector<double>{0, -1.5}));
+  Config read;
+  apply_settings(read, to_json(config), "");
+  EXPECT_EQ(read, config);
+  apply_setting(config, "planner.neutral=[]");
+  apply_settings(read, to_json(config), "");
+  EXPECT_EQ(read, Config{});
+  EXPECT_NO_THROW(validate(read));
+  EXPECT_EQ(set_error("planner.neutral=1e10"),
+            "planner.neutral: 10000000000.0 is out of range -1e+09..1e+09");
+}
+
 TEST(Config, VarianceIsANumberOrAList) {
   Config config;
   apply_setting(config, "planner.variance=0.25");
@@ -148,7 +165,7 @@ TEST(Config, VarianceIsANumberOrAList) {
   apply_settings(read, to_json(config), "");
   EXPECT_EQ(read, config);
   EXPECT_EQ(set_error("planner.variance=[]"),
-            "planner.variance: a list of 0 numbers, and not of 1..4096");
+            "planner.variance: a list of 0 numbers, and not of 1..1024");
   EXPECT_EQ(set_error("planner.variance=[0.1, 0]"),
             "planner.variance: 0 is out of range 1e-09..1e+09");
   EXPECT_EQ(set_error("planner.variance=[0.1, \"a\"]"),
@@ -264,7 +281,7 @@ TEST(Config, ValidateChecksFieldsSetInCode) {
             }),
             "planner.variance: inf is out of range 1e-09..1e+09 each");
   EXPECT_EQ(validate_error([](Config& c) { c.planner.variance.clear(); }),
-            "planner.variance: a list of 0 numbers, and not of 1..4096");
+            "planner.variance: a list of 0 numbers, and not of 1..1024");
   EXPECT_EQ(validate_error([](Config& c) { c.trainer.device = "gpu"; }),
             "trainer.device: \"gpu\" is not one of cpu, cuda, auto; nearest is cpu");
 }

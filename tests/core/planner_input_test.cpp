@@ -35,13 +35,13 @@ const ProblemShape kShape = {3, 2, {-1, -1}, {1, 1}, 2};
 void expect_bad_config(const std::function<void(PlannerConfig&)>& change, const std::string& part) {
   PlannerConfig config;
   change(config);
-  expect_refused<UsageError>([&] { Planner(config, kShape); }, part);
+  expect_refused<UsageError>([&] { make_planner(config, kShape, {}); }, part);
 }
 
 void expect_bad_shape(const std::function<void(ProblemShape&)>& change, const std::string& part) {
   ProblemShape shape = kShape;
   change(shape);
-  expect_refused<UsageError>([&] { Planner({}, shape); }, part);
+  expect_refused<UsageError>([&] { make_planner({}, shape, {}); }, part);
 }
 
 TEST(PlannerConfigRules, EachIsRefusedByName) {
@@ -67,10 +67,42 @@ TEST(PlannerShapeRules, EachIsRefusedByName) {
   expect_bad_shape([](auto& s) { s.nu = 0; }, "nu");
   expect_bad_shape([](auto& s) { s.max_problems = 0; }, "max_problems");
   expect_bad_shape([](auto& s) { s.action_low = {-1}; }, "bounds");
-  expect_bad_shape([](auto& s) { s.action_high[1] = -1; }, "action 1");
+  expect_bad_shape([](auto& s) { s.action_high[1] = -2; }, "action 1");
   expect_bad_shape([](auto& s) { s.action_low[0] = std::nanf(""); }, "action 0");
-  expect_bad_shape([](auto& s) { s.action_high[0] = std::numeric_limits<float>::infinity(); },
-                   "action 0");
+  expect_bad_shape([](auto& s) { s.action_low[1] = std::numeric_limits<float>::infinity(); },
+                   "action 1");
+}
+
+TEST(PlannerShapeRules, EndlessBoundsAreForTheGaussianPriorWithoutAPolicy) {
+  ProblemShape shape = kShape;
+  shape.action_high[1] = std::numeric_limits<float>::infinity();
+  EXPECT_NO_THROW(Planner({}, shape));
+  PlannerConfig config;
+  config.prior = Prior::uniform;
+  expect_refused<UsageError>([&] { Planner(config, shape); },
+                             "action 1 has the bounds -1..inf; planner.prior uniform");
+  config = {};
+  config.control_mode = ControlMode::policy_residual;
+  expect_refused<UsageError>([&] { Planner(config, shape); },
+                             "action 1 has the bounds -1..inf; planner.control_mode");
+}
+
+TEST(PlannerShapeRules, TheNeutralActionIsInTheBox) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const ProblemShape shape = {1,
+                              8,
+                              {-1, 0, 0.5f, -3, 2, -kInfinity, 1, -kInfinity},
+                              {9, 1, 3, -1, 2, kInfinity, kInfinity, -1},
+                              1};
+  EXPECT_EQ(neutral_action({}, shape), (std::vector<float>{0, 0.5f, 1.75f, -2, 2, 0, 1, -1}));
+  PlannerConfig config;
+  config.neutral = {0.25};
+  EXPECT_EQ(neutral_action(config, kShape), (std::vector<float>{0.25f, 0.25f}));
+  config.neutral = {0.25, -0.5};
+  EXPECT_EQ(neutral_action(config, kShape), (std::vector<float>{0.25f, -0.5f}));
+  expect_bad_config([](auto& c) { c.neutral = {0, 1.5}; }, "planner.neutral 1.5");
+  expect_bad_config([](auto& c) { c.neutral = {0, 0, 0}; }, "neutral has 3");
+  expect_bad_config([](auto& c) { c.neutral = {std::nan("")}; }, "planner.neutral nan");
 }
 
 struct PlannerInput : ::testing::Test {
@@ -86,13 +118,11 @@ struct PlannerInput : ::testing::Test {
     Buffers buffers(2, nets.nx, nets.nu, config.horizon);
     PlanBatch batch = buffers.batch();
     change(batch);
-    Planner planner(config, nets.shape(2));
-    expect_refused<Error>([&] { planner.solve(nets.models(), {}, batch); }, part);
+    const auto planner = make_planner(config, nets.shape(2), nets.models());
+    expect_refused<Error>([&] { planner->solve({}, batch); }, part);
   }
   void expect_bad_models(const Models& models, const std::string& part) {
-    Buffers buffers(1, nets.nx, nets.nu, config.horizon);
-    Planner planner(config, nets.shape(1));
-    expect_refused<Error>([&] { planner.solve(models, {}, buffers.batch()); }, part);
+    expect_refused<Error>([&] { make_planner(config, nets.shape(1), models); }, part);
   }
 };
 
@@ -131,9 +161,9 @@ TEST_F(PlannerInput, MissingModelsAreRefusedByName) {
 
 TEST_F(PlannerInput, ATraceOfTheWrongSizeIsRefused) {
   Buffers buffers(2, nets.nx, nets.nu, config.horizon);
-  Planner planner(config, nets.shape(2));
+  const auto planner = make_planner(config, nets.shape(2), nets.models());
   const auto solve = [&](PlanTrace trace) {
-    planner.solve(nets.models(), {}, buffers.batch(), &trace);
+    planner->solve({}, buffers.batch(), &trace);
   };
   std::vector<float> noise(2 * 8 * 4 * 2);
   std::vector<int> member(3, 1);
@@ -154,36 +184,36 @@ TEST_F(PlannerInput, ATraceOfTheWrongSizeIsRefused) {
 // Outputs that nobody asked for stay empty, and ids default to the batch position.
 TEST_F(PlannerInput, OptionalSpansMayBeEmpty) {
   Buffers all(2, nets.nx, nets.nu, config.horizon), few = all;
-  Planner planner(config, nets.shape(2));
-  planner.solve(nets.models(), {4, 2}, all.batch());
+  const auto planner = make_planner(config, nets.shape(2), nets.models());
+  planner->solve({4, 2}, all.batch());
   PlanBatch batch;
   batch.problems = 2;
   batch.observation = few.observation;
   batch.plan = few.plan;
   batch.value = few.value;
-  planner.solve(nets.models(), {4, 2}, batch);
+  planner->solve({4, 2}, batch);
   EXPECT_EQ(few.plan, all.plan);
   EXPECT_EQ(few.value, all.value);
 }
 
 TEST_F(PlannerInput, ShiftMovesByOneStepAndAppendsZero) {
-  const Planner planner(config, nets.shape(1));
+  const auto planner = make_planner(config, nets.shape(1), nets.models());
   std::vector<float> plan = {1, 2, 3, 4, 5, 6, 7, 8};
-  planner.shift(plan);
+  planner->shift(plan);
   EXPECT_EQ(plan, (std::vector<float>{3, 4, 5, 6, 7, 8, 0, 0}));
   plan.pop_back();
-  expect_refused<Error>([&] { planner.shift(plan); }, "plan has 7");
-  expect_refused<Error>([&] { planner.draw({}, 0, plan); }, "plan has 7");
+  expect_refused<Error>([&] { planner->shift(plan); }, "plan has 7");
+  expect_refused<Error>([&] { planner->draw({}, 0, plan); }, "plan has 7");
 }
 
 TEST_F(PlannerInput, DrawHasTheStatedVarianceAndDependsOnItsKey) {
   config.variance = {0.04, 0.25};
-  const Planner planner(config, nets.shape(1));
+  const auto planner = make_planner(config, nets.shape(1), nets.models());
   double sum[2] = {}, squares[2] = {};
   const int draws = 20'000;
   for (int d = 0; d < draws; ++d) {
     std::vector<float> plan(8);
-    planner.draw({3, static_cast<std::uint32_t>(d)}, kEpisodePlan, plan);
+    planner->draw({3, static_cast<std::uint32_t>(d)}, kEpisodePlan, plan);
     for (std::size_t i = 0; i < 8; ++i) {
       sum[i % 2] += plan[i];
       squares[i % 2] += static_cast<double>(plan[i]) * plan[i];
@@ -196,10 +226,10 @@ TEST_F(PlannerInput, DrawHasTheStatedVarianceAndDependsOnItsKey) {
     EXPECT_NEAR(squares[i] / n, variance, 4 * variance * std::sqrt(2 / n));
   }
   std::vector<float> a(8), b(8), c(8), again(8);
-  planner.draw({3, 1}, kEpisodePlan, a);
-  planner.draw({3, 2}, kEpisodePlan, b);
-  planner.draw({3, 1}, 0, c);
-  planner.draw({3, 1}, kEpisodePlan, again);
+  planner->draw({3, 1}, kEpisodePlan, a);
+  planner->draw({3, 2}, kEpisodePlan, b);
+  planner->draw({3, 1}, 0, c);
+  planner->draw({3, 1}, kEpisodePlan, again);
   EXPECT_EQ(a, again);
   EXPECT_NE(a, b);
   EXPECT_NE(a, c);

@@ -15,6 +15,8 @@ using Matrix = Eigen::MatrixXd;
 
 double silu(double z) { return z / (1 + std::exp(-z)); }
 
+bool fixed(const Problem& p, int i) { return p.shape.action_low[i] == p.shape.action_high[i]; }
+
 /// Box-Muller over the same bits as the planner, in double.
 Matrix draw_noise(const Problem& p, const Input& in, int iteration, std::uint32_t id, int rollout) {
   const int steps = p.config.horizon + 1, nu = p.shape.nu;
@@ -30,6 +32,10 @@ Matrix draw_noise(const Problem& p, const Input& in, int iteration, std::uint32_
       const double radius = std::sqrt(-2 * std::log(((first >> 9) + 0.5) / (1 << 23)));
       const double angle = 2 * std::numbers::pi * (second >> 8) / (1 << 24);
       const double variance = p.config.variance[p.config.variance.size() == 1 ? 0 : i];
+      if (fixed(p, i)) {
+        noise(t, i) = 0;
+        continue;
+      }
       noise(t, i) = std::sqrt(variance) * radius * (i % 2 == 0 ? std::cos(angle) : std::sin(angle));
     }
   return noise;
@@ -60,10 +66,23 @@ Vector joined(const Vector& x, const Vector& a) {
   return both;
 }
 
-/// mu(x), or 0 without a policy in the loop.
-Vector policy_action(const Problem& p, const Vector& x) {
-  Vector mu = Vector::Zero(p.shape.nu);
-  if (p.config.control_mode != ControlMode::policy_residual) return mu;
+/// n, as planner.h says.
+double neutral(const Problem& p, int i) {
+  const std::vector<double>& given = p.config.neutral;
+  if (!given.empty()) return given[given.size() == 1 ? 0 : static_cast<std::size_t>(i)];
+  const double low = p.shape.action_low[i], high = p.shape.action_high[i];
+  if (low < 0 && high > 0) return 0;
+  if (std::isinf(high)) return low;
+  return std::isinf(low) ? high : (low + high) / 2;
+}
+
+/// What the plan is added to: mu(x), or n without a policy in the loop.
+Vector base_action(const Problem& p, const Vector& x) {
+  Vector mu(p.shape.nu);
+  if (p.config.control_mode != ControlMode::policy_residual) {
+    for (int i = 0; i < p.shape.nu; ++i) mu[i] = neutral(p, i);
+    return mu;
+  }
   const Vector raw = evaluate_mlp(*p.policy, 0, x);
   for (int i = 0; i < p.shape.nu; ++i) {
     const double low = p.shape.action_low[i], high = p.shape.action_high[i];
@@ -91,8 +110,9 @@ class Walk {
     bool ended = false, valid = true;
     for (int t = 0; t <= c.horizon; ++t, discount *= c.gamma) {
       const Vector eps = noise.row(t).transpose(), u = plan_.row(t).transpose();
-      const Vector a = clip(policy_action(p_, x) + u + eps, valid);
+      const Vector a = clip(base_action(p_, x) + u + eps, valid);
       for (int i = 0; i < p_.shape.nu; ++i) {
+        if (fixed(p_, i)) continue;
         const double variance = c.variance[c.variance.size() == 1 ? 0 : i];
         prior +=
             discount * (c.prior == Prior::gaussian ? charged_(t, i) : eps[i]) * eps[i] / variance;
@@ -115,8 +135,8 @@ class Walk {
   Vector clip(Vector v, bool& valid) {
     for (int i = 0; i < v.size(); ++i) {
       const double low = p_.shape.action_low[i], high = p_.shape.action_high[i];
-      if (v[i] < low || v[i] > high) valid = false;
-      if (p_.config.prior == Prior::uniform)
+      if (!fixed(p_, i) && (v[i] < low || v[i] > high)) valid = false;
+      if (p_.config.prior == Prior::uniform && !fixed(p_, i))
         margin_ = std::min({margin_, std::abs(v[i] - low), std::abs(v[i] - high)});
       v[i] = std::min(std::max(v[i], low), high);
     }
@@ -146,6 +166,7 @@ double value_constant(const Problem& p, const Matrix& charged) {
   double sum = 0, discount = 1;
   for (int t = 0; t <= c.horizon; ++t, discount *= c.gamma)
     for (int i = 0; i < p.shape.nu; ++i) {
+      if (fixed(p, i)) continue;
       const double variance = c.variance[c.variance.size() == 1 ? 0 : i];
       const double width = static_cast<double>(p.shape.action_high[i]) - p.shape.action_low[i];
       sum += discount * (c.prior == Prior::gaussian
@@ -254,7 +275,7 @@ Result solve(const Problem& p, const Input& in) {
   for (std::size_t b = 0; b < in.id.size(); ++b) {
     Vector x(p.shape.nx);
     for (int i = 0; i < p.shape.nx; ++i) x[i] = in.observation[b * p.shape.nx + i];
-    Vector a = policy_action(p, x) + plan[b].row(0).transpose();
+    Vector a = base_action(p, x) + plan[b].row(0).transpose();
     for (int i = 0; i < nu; ++i)
       a[i] =
           std::min(std::max(a[i], double{p.shape.action_low[i]}), double{p.shape.action_high[i]});

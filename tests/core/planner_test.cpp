@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <functional>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -82,11 +83,14 @@ bool run_case(std::uint64_t seed) {
 
   const MlpDynamics dynamics(p.members, p.shape.nx, p.shape.nu, p.outputs);
   const MlpValue value(p.critic, p.shape.nx, p.shape.nu);
-  const MlpPolicy policy(*p.policy, p.shape.action_low, p.shape.action_high);
+  std::optional<MlpPolicy> policy;  // refuses unbounded actions
+  if (p.config.control_mode == ControlMode::policy_residual)
+    policy.emplace(*p.policy, p.shape.action_low, p.shape.action_high);
   const TestReward reward(p.shape.nx, p.shape.nu, true);
-  Planner planner(p.config, p.shape);
+  const auto planner =
+      make_planner(p.config, p.shape, {&dynamics, &reward, &value, policy ? &*policy : nullptr});
   PlanTrace trace;
-  planner.solve({&dynamics, &reward, &value, &policy}, key, buffers.batch(), &trace);
+  planner->solve(key, buffers.batch(), &trace);
   for (int iteration = 0; iteration < p.config.iterations; ++iteration)
     for (int b = 0; b < problems; ++b)
       compare_update(p, trace, static_cast<std::size_t>(iteration * problems + b),
@@ -123,10 +127,10 @@ TEST_F(StatusTest, BadStateLeavesItsPlanAndTheOthersAlone) {
   for (float bad : {std::nanf(""), std::numeric_limits<float>::infinity()}) {
     Buffers clean = buffers(3), dirty = clean;
     dirty.observation[4] = bad;  // of problem 1
-    Planner planner(config, nets.shape(3));
-    planner.solve(nets.models(), {1, 1}, clean.batch());
+    const auto planner = make_planner(config, nets.shape(3), nets.models());
+    planner->solve({1, 1}, clean.batch());
     const std::vector<float> before = dirty.plan;
-    planner.solve(nets.models(), {1, 1}, dirty.batch());
+    planner->solve({1, 1}, dirty.batch());
     EXPECT_EQ(dirty.status[1], PlanStatus::bad_state);
     EXPECT_TRUE(std::isnan(dirty.value[1]));
     EXPECT_EQ(dirty.valid_share[1], 0);
@@ -165,9 +169,9 @@ TEST_F(StatusTest, NotFiniteLeavesThePlan) {
   Buffers b = buffers(2);
   const std::vector<float> before = b.plan;
   config.iterations = 2;
-  Planner planner(config, nets.shape(2));
+  const auto planner = make_planner(config, nets.shape(2), models);
   PlanTrace trace;
-  planner.solve(models, {1, 1}, b.batch(), &trace);
+  planner->solve({1, 1}, b.batch(), &trace);
   for (std::size_t i = 0; i < 2; ++i) {
     EXPECT_EQ(b.status[i], PlanStatus::not_finite);
     EXPECT_TRUE(std::isnan(b.value[i]));
@@ -184,9 +188,9 @@ TEST_F(StatusTest, RolloutsWithoutAFiniteCostAreLeftOut) {
   models.dynamics = &dynamics;
   Buffers b = buffers(1);
   config.rollouts = 64;
-  Planner planner(config, nets.shape(1));
+  const auto planner = make_planner(config, nets.shape(1), models);
   PlanTrace trace;
-  planner.solve(models, {1, 1}, b.batch(), &trace);
+  planner->solve({1, 1}, b.batch(), &trace);
   int finite = 0;
   for (float s : trace.cost) finite += std::isfinite(s);
   ASSERT_GT(finite, 0);
@@ -201,9 +205,9 @@ TEST_F(StatusTest, AllInvalidCountsAllRollouts) {
   config.prior = Prior::uniform;
   Buffers b = buffers(1);
   b.plan[0] = 30;  // far outside the box
-  Planner planner(config, nets.shape(1));
+  const auto planner = make_planner(config, nets.shape(1), nets.models());
   PlanTrace trace;
-  planner.solve(nets.models(), {1, 1}, b.batch(), &trace);
+  planner->solve({1, 1}, b.batch(), &trace);
   EXPECT_EQ(b.status[0], PlanStatus::all_invalid);
   EXPECT_EQ(b.valid_share[0], 0);
   EXPECT_GE(b.effective_samples[0], 1);
@@ -221,10 +225,10 @@ TEST_F(StatusTest, TheBoxIsClosed) {
   noise[0] = 1.5f;                            // on the upper bound
   noise[b.plan.size() + 1] = -1.0f;           // on the lower bound
   noise[2 * b.plan.size() + 7] = 1.5000001f;  // outside, at the last step
-  Planner planner(config, nets.shape(1));
+  const auto planner = make_planner(config, nets.shape(1), nets.models());
   PlanTrace trace;
   trace.noise = noise;
-  planner.solve(nets.models(), {1, 1}, b.batch(), &trace);
+  planner->solve({1, 1}, b.batch(), &trace);
   EXPECT_EQ(trace.valid, (std::vector<std::uint8_t>{1, 1, 0}));
   EXPECT_EQ(b.valid_share[0], 2.0 / 3);
 }
@@ -241,7 +245,7 @@ TEST_F(StatusTest, ABrokenPolicyGivesAUsableAction) {
   models.policy = &policy;
   config.control_mode = ControlMode::policy_residual;
   Buffers b = buffers(1);
-  Planner(config, nets.shape(1)).solve(models, {1, 1}, b.batch());
+  make_planner(config, nets.shape(1), models)->solve({1, 1}, b.batch());
   EXPECT_EQ(b.status[0], PlanStatus::not_finite);
   for (float a : b.action) EXPECT_TRUE(std::isfinite(a));
 }

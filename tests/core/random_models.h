@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <random>
@@ -68,6 +69,42 @@ class Random {
  private:
   std::mt19937_64 engine_;
 };
+
+struct Box {
+  float low, high;
+};
+
+/// Around 0, on one side of it, apart from it or a single value; without an end if `endless`.
+inline Box random_box(Random& random, bool endless) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const auto low = static_cast<float>(random.real(-2, -0.5));
+  const auto high = static_cast<float>(random.real(0.5, 2));
+  const float sign = random.coin() ? 1.0f : -1.0f;
+  const auto side = [sign](float near, float far) {
+    return sign > 0 ? Box{near, far} : Box{-far, -near};
+  };
+  switch (random.whole(0, 7)) {
+    case 0:
+      return side(0, 2 * high);
+    case 1:
+      return side(0.5f * high, 3 * high);
+    case 2:
+      return {low, low};
+    case 3:
+      return endless ? Box{-kInfinity, kInfinity} : Box{low, high};
+    case 4:
+      return endless ? side(0.5f * high, kInfinity) : Box{low, high};
+    default:
+      return {low, high};
+  }
+}
+
+/// An action inside the box.
+inline double random_neutral(Random& random, Box box) {
+  const double share = random.real(0.3, 0.7);
+  if (std::isinf(box.low)) return std::isinf(box.high) ? share : box.high - share;
+  return box.low + share * (std::isinf(box.high) ? 1.0 : double{box.high} - box.low);
+}
 
 /// Weights of deviation `gain` / sqrt(inputs); `scaled` gives a normalisation other than identity.
 inline NetWeights random_weights(Random& random, int stack, const NetSpec& spec, double gain = 1.2,

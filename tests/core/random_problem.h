@@ -26,9 +26,13 @@ inline oracle::Problem random_problem(Random& random, int narrowest = 3, int wid
   c.variance.assign(random.coin() ? 1u : static_cast<std::size_t>(nu), 0);
   for (double& v : c.variance) v = random.real(0.02, 0.3);
   p.shape = {nx, nu, {}, {}, random.whole(1, 5)};
+  const bool endless = c.prior == Prior::gaussian && c.control_mode != ControlMode::policy_residual;
+  const bool neutral_given = random.whole(0, 3) == 0;
   for (int i = 0; i < nu; ++i) {
-    p.shape.action_low.push_back(static_cast<float>(random.real(-2, -0.5)));
-    p.shape.action_high.push_back(static_cast<float>(random.real(0.5, 2)));
+    const Box box = random_box(random, endless);
+    p.shape.action_low.push_back(box.low);
+    p.shape.action_high.push_back(box.high);
+    if (neutral_given) c.neutral.push_back(static_cast<float>(random_neutral(random, box)));
   }
   p.outputs = {random.coin(), random.coin()};
   const int width = random.whole(narrowest, widest);

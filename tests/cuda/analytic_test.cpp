@@ -11,10 +11,9 @@
 #include <gtest/gtest.h>
 
 #include "analytic_models.h"
+#include "device_planner.h"
 #include "diff_drive/diff_drive.h"
 #include "dispatch.h"
-#include "planner_kernels.h"
-#include "softmpc/cuda.h"
 #include "softmpc/error.h"
 #include "test_device.h"
 
@@ -67,10 +66,10 @@ void expect_near(double got, double expected, double tolerance, const char* what
 /// box, ended) within rounding of its boundary may fall the other way: false if one did.
 bool compare(const Case& c, const Buffers& given, DevicePlanner& device) {
   const SolveKey key = {77, 5};
-  Planner host(c.config, c.shape);
+  const auto host = make_planner(c.config, c.shape, c.on_host());
   Buffers expected = given, got = given;
   PlanTrace host_trace, trace;
-  host.solve(c.on_host(), key, expected.batch(), &host_trace);
+  host->solve(key, expected.batch(), &host_trace);
   device.solve(key, got.batch(), &trace);
   const std::size_t lanes = given.id.size() * c.config.rollouts;
   EXPECT_EQ(trace.cost.size(), lanes * c.config.iterations);
@@ -118,8 +117,9 @@ bool run_case(std::uint64_t seed) {
   for (double& v : c.config.variance) v = random.real(0.02, 0.3);
   c.shape = {nx, nu, {}, {}, random.whole(1, 5)};
   for (int i = 0; i < nu; ++i) {
-    c.shape.action_low.push_back(static_cast<float>(random.real(-2, -0.5)));
-    c.shape.action_high.push_back(static_cast<float>(random.real(0.5, 2)));
+    const auto box = softmpc::testing::random_box(random, c.config.prior == Prior::gaussian);
+    c.shape.action_low.push_back(box.low);
+    c.shape.action_high.push_back(box.high);
   }
   const TestDynamics dynamics(nx, nu, 0.2f);
   const TestReward reward(nx, nu, true);
@@ -286,7 +286,7 @@ TEST_F(DriveTest, TakesGivenNoise) {
   const std::vector<float> noise = random.normals(40u * 101 * 2, 0.2);
   host_trace.noise = trace.noise = noise;
   Buffers expected = given, got = given;
-  Planner(c.config, c.shape).solve(c.on_host(), {1, 1}, expected.batch(), &host_trace);
+  make_planner(c.config, c.shape, c.on_host())->solve({1, 1}, expected.batch(), &host_trace);
   DevicePlanner(c.config, c.shape, c.on_device(), {}, device_of())
       .solve({1, 1}, got.batch(), &trace);
   for (std::size_t i = 0; i < trace.cost.size(); ++i)
@@ -311,11 +311,11 @@ TEST_F(DriveTest, TakesChangedParameters) {
   const Buffers given = start(c, 1);
   DevicePlanner planner(c.config, c.shape, c.on_device(), {}, device_of());
   for (float& cell : cells) cell = 10 - cell;
-  planner.update({.reward = &reward});
+  planner.update(DeviceModels{.reward = &reward});
   EXPECT_TRUE(compare(c, given, planner));
   std::vector<float> other_cells(4);
   const tasks::DiffDriveReward smaller({2, 2, 1, 0, 0, other_cells.data()}, 4, 4);
-  EXPECT_THROW(planner.update({.reward = &smaller}), Error);
+  EXPECT_THROW(planner.update(DeviceModels{.reward = &smaller}), Error);
 }
 
 TEST_F(DriveTest, AFullProcessorGetsShortChunks) {

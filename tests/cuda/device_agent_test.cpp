@@ -11,7 +11,6 @@
 #include "episodes.h"
 #include "softmpc/error.h"
 #include "test_device.h"
-#include "train_kernels.h"
 
 namespace softmpc {
 namespace {

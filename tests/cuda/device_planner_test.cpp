@@ -10,8 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "../core/random_models.h"
-#include "planner_kernels.h"
-#include "softmpc/cuda.h"
+#include "device_planner.h"
 #include "softmpc/error.h"
 #include "test_device.h"
 

@@ -8,9 +8,8 @@
 
 #include <gtest/gtest.h>
 
+#include "device_planner.h"
 #include "pipeline/precision_play.h"
-#include "planner_kernels.h"
-#include "softmpc/cuda.h"
 #include "test_device.h"
 
 namespace softmpc::cuda {

@@ -18,7 +18,6 @@
 #include "softmpc/hd/replay.h"
 #include "softmpc/thread_pool.h"
 #include "test_device.h"
-#include "train_kernels.h"
 
 namespace softmpc::cuda {
 namespace {
@@ -95,9 +94,7 @@ class CpuTrainer {
                   run.config.trainer.seed),
         critics_(run.config.critic, run.nx, run.nu, run.config.trainer.seed),
         replay(run.nx, run.nu, (run.config.planner.horizon + 1) * run.nu,
-               run.config.trainer.replay_capacity),
-        planner_(run.config.planner, shape(run.envs()), &pool_),
-        targets_(run.config, shape(run.config.critic.batch_size), pool_) {
+               run.config.trainer.replay_capacity) {
     for (int copy = 0; copy < 2; ++copy)
       dynamics_[copy] =
           std::make_unique<MlpDynamics>(ensemble_.net(copy), run.nx, run.nu, run.task.outputs);
@@ -105,7 +102,10 @@ class CpuTrainer {
       value_.push_back(std::make_unique<MlpValue>(critics_.net(), run.nx, run.nu, c));
       target_.push_back(std::make_unique<MlpValue>(critics_.target(), run.nx, run.nu, c));
     }
-    plan.resize(run.envs() * planner_.plan_size());
+    planner_ = make_planner(run.config.planner, shape(run.envs()), models(*value_[0]),
+                            {.pool = &pool_});
+    targets_.emplace(run.config, shape(run.config.critic.batch_size), models(*target_[0]), pool_);
+    plan.resize(run.envs() * planner_->plan_size());
     action.resize(static_cast<std::size_t>(run.envs()) * run.nu);
     value.resize(run.envs());
   }
@@ -113,20 +113,21 @@ class CpuTrainer {
     return {run_.nx, run_.nu, run_.task.action_low, run_.task.action_high, problems};
   }
   std::span<float> plan_of(int e) {
-    return std::span(plan).subspan(e * planner_.plan_size(), planner_.plan_size());
+    return std::span(plan).subspan(e * planner_->plan_size(), planner_->plan_size());
   }
   void start_episode(int e, std::uint32_t episode) {
-    planner_.draw({run_.config.trainer.seed, episode}, kEpisodePlan, plan_of(e));
+    planner_->draw({run_.config.trainer.seed, episode}, kEpisodePlan, plan_of(e));
   }
   void act(std::span<const float> x) {
-    for (int e = 0; e < run_.envs(); ++e) planner_.shift(plan_of(e));
+    for (int e = 0; e < run_.envs(); ++e) planner_->shift(plan_of(e));
     PlanBatch batch;
     batch.problems = run_.envs();
     batch.observation = x;
     batch.plan = plan;
     batch.action = action;
     batch.value = value;
-    planner_.solve(models(*value_[0]), {run_.config.trainer.seed, solves++}, batch);
+    planner_->update(models(*value_[0]));
+    planner_->solve({run_.config.trainer.seed, solves++}, batch);
   }
   void store(int e, std::span<const float> x, const Simulated& s) {
     const std::size_t nu = run_.nu;
@@ -142,16 +143,16 @@ class CpuTrainer {
     replay.gather(model_batch);
     std::vector<float> y(critic_batch.size);
     if (critic)
-      targets_.compute(
+      targets_->compute(
           critic_batch, [&](int c) { return models(*target_[c]); }, solves, replay, y);
     if (model) {
       ensemble_.prepare(model_batch);
       for (int e = 0; e < ensemble_.members(); ++e) ensemble_.update_member(e, scratch_);
     }
     if (critic) {
-      double q = 0;
-      sums.critic_loss += critics_.update(critic_batch, y, q);
-      sums.q += q;
+      const CriticStep step = critics_.update(critic_batch, y);
+      sums.critic_loss += step.loss;
+      sums.q += step.mean_value;
       for (float v : y) sums.target += v / static_cast<double>(critic_batch.size);
       ++sums.critic_updates;
       critics_.publish();
@@ -179,8 +180,8 @@ class CpuTrainer {
  private:
   std::unique_ptr<MlpDynamics> dynamics_[2];
   std::vector<std::unique_ptr<MlpValue>> value_, target_;
-  Planner planner_;
-  PlannerTargets targets_;
+  std::unique_ptr<Planner> planner_;
+  std::optional<PlannerTargets> targets_;
   TrainScratch scratch_;
 
  public:

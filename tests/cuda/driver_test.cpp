@@ -9,7 +9,7 @@
 #include "device.h"
 #include "fixed_kernels.h"
 #include "precompiled.h"
-#include "softmpc/cuda.h"
+#include "device_planner.h"
 #include "softmpc/error.h"
 #include "temp_folder.h"
 

@@ -7,7 +7,6 @@
 
 #include "core/random_models.h"
 #include "test_device.h"
-#include "train_kernels.h"
 #include "train_net.h"
 #include "train_oracle.h"
 

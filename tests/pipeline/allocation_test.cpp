@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tests that solve() and Controller::plan() allocate nothing after their first call: every operator
-// new of the process is counted.
+// Tests that solve() and Controller::plan() allocate nothing from their first call on: every
+// operator new of the process is counted.
 #include <atomic>
 #include <cstdlib>
 #include <new>
@@ -63,22 +63,23 @@ TEST(Allocation, TheCounterCounts) {
   EXPECT_GT(allocations, before);
 }
 
-TEST(Allocation, SolveAllocatesNothingAfterTheFirstCall) {
+TEST(Allocation, SolveAllocatesNothingFromTheFirstCallOn) {
   for (int threads : {1, 2, 4})
     for (int index = 0; index < 6; ++index) {
       Random random(2);
       const SmallModels nets(random, 4, 3, 3, 16, true);
       const PlannerConfig config = variant(index);
       ThreadPool pool(threads);
-      Planner planner(config, nets.shape(8), &pool);
+      const auto planner = make_planner(config, nets.shape(8), nets.models(), {.pool = &pool});
       Buffers one(1, nets.nx, nets.nu, config.horizon), eight(8, nets.nx, nets.nu, config.horizon);
-      planner.solve(nets.models(), {1, 0}, one.batch());
       const long before = allocations;
+      planner->solve({1, 0}, one.batch());
+      planner->update(nets.models());
       for (std::uint32_t solve = 1; solve < 20; ++solve) {
-        planner.solve(nets.models(), {1, solve}, one.batch());
-        planner.shift(one.plan);
-        planner.draw({1, solve}, kEpisodePlan, one.plan);
-        planner.solve(nets.models(), {1, solve}, eight.batch());  // another batch size
+        planner->solve({1, solve}, one.batch());
+        planner->shift(one.plan);
+        planner->draw({1, solve}, kEpisodePlan, one.plan);
+        planner->solve({1, solve}, eight.batch());  // another batch size
       }
       EXPECT_EQ(allocations, before) << threads << " threads, variant " << index;
     }
@@ -93,7 +94,7 @@ TEST(Allocation, UpdatingNetworksAllocatesNothing) {
   EXPECT_EQ(allocations, before);
 }
 
-TEST(Allocation, ControllerAllocatesNothingAfterTheFirstPlan) {
+TEST(Allocation, ControllerAllocatesNothingFromTheFirstPlanOn) {
   Random random(2);
   const SmallModels nets(random, 4, 3, 3, 16);
   Bundle bundle;
@@ -103,14 +104,13 @@ TEST(Allocation, ControllerAllocatesNothingAfterTheFirstPlan) {
   bundle.action_high = nets.high;
   bundle.members = nets.member_weights;
   bundle.critics = nets.critic_weights;
-  bundle.config.planner = variant(0);
-  bundle.config.planner.handle_terminations = false;
+  bundle.planner = variant(0);
+  bundle.planner.handle_terminations = false;
   for (int run = 0; run < 4; ++run) {
     const int threads = 1 + run % 2;
-    bundle.config.planner.precision = run < 2 ? Precision::float32 : Precision::bfloat16;
+    bundle.planner.precision = run < 2 ? Precision::float32 : Precision::bfloat16;
     Controller controller(bundle, &nets.reward, {1, threads});
     const std::vector<float> observation(4, 0.1f);
-    controller.plan(observation);
     const long before = allocations;
     for (int i = 0; i < 10; ++i) controller.plan(observation);
     controller.reset();

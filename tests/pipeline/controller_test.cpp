@@ -32,8 +32,8 @@ struct ControllerTest : ::testing::Test {
     bundle.dt = 0.1;
     bundle.members = nets.member_weights;
     bundle.critics = nets.critic_weights;
-    bundle.config.planner.rollouts = 40;
-    bundle.config.planner.horizon = 3;
+    bundle.planner.rollouts = 40;
+    bundle.planner.horizon = 3;
   }
   std::vector<float> observation(int tick) const {
     std::vector<float> x(4);
@@ -64,14 +64,14 @@ TEST_F(ControllerTest, RepeatsItselfForAnyNumberOfThreads) {
 // Tick by tick the same as draw, shift and solve by hand.
 TEST_F(ControllerTest, IsTheWarmStartedPlanner) {
   Controller controller(bundle, &nets.reward, {5, 1});
-  const PlannerConfig& config = bundle.config.planner;
-  Planner planner(config, nets.shape(1));
+  const PlannerConfig& config = bundle.planner;
+  const auto planner = make_planner(config, nets.shape(1), nets.models());
   testing::Buffers b(1, nets.nx, nets.nu, config.horizon);
-  planner.draw({5, 0}, kEpisodePlan, b.plan);
+  planner->draw({5, 0}, kEpisodePlan, b.plan);
   for (int tick = 0; tick < 5; ++tick) {
-    planner.shift(b.plan);
+    planner->shift(b.plan);
     b.observation = observation(tick);
-    planner.solve(nets.models(), {5, static_cast<std::uint32_t>(tick)}, b.batch());
+    planner->solve({5, static_cast<std::uint32_t>(tick)}, b.batch());
     const Plan& plan = controller.plan(observation(tick));
     EXPECT_EQ(plan.status, PlanStatus::ok);
     EXPECT_EQ(plan.value, b.value[0]);
@@ -141,12 +141,66 @@ TEST_F(ControllerTest, ABundleThatDoesNotFitItselfIsRefused) {
   bad.policy = testing::random_weights(random, 1, NetSpec::mlp({7, 8, 2}));
   EXPECT_THROW(Controller(bad, &nets.reward), Error);
   bad = bundle;  // found when created, not in the control loop
-  bad.config.planner.control_mode = ControlMode::policy_residual;
+  bad.planner.control_mode = ControlMode::policy_residual;
   EXPECT_THROW(Controller(bad, &nets.reward), Error);
   bad = bundle;
   EXPECT_THROW(Controller(bad, nullptr), Error);
-  bad.config.planner.handle_terminations = true;
+  bad.planner.handle_terminations = true;
   EXPECT_THROW(Controller(bad, &nets.reward), Error);
+}
+
+// What training with model.source=environment writes: no members, planned with dynamics given.
+TEST_F(ControllerTest, ABundleWithoutMembersNeedsOwnDynamics) {
+  Controller learned(bundle, &nets.reward, {5, 1});
+  bundle.members = {};
+  Controller own(bundle, &nets.reward, {.seed = 5, .dynamics = &nets.dynamics});
+  EXPECT_EQ(play(own, 4), play(learned, 4));
+  try {
+    Controller(bundle, &nets.reward);
+    FAIL() << "accepted without dynamics";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("no members"), std::string::npos) << error.what();
+  }
+}
+
+// A device plans with the weights that the models show.
+TEST(ReadNetwork, GivesTheWeightsOfANet) {
+  Random random(4);
+  const NetWeights w = testing::random_weights(random, 3, NetSpec::mlp({6, 9, 1}), 1, true);
+  NetWeights read;
+  ASSERT_TRUE(MlpValue(w, 4, 2, 1).read_network(read));
+  EXPECT_EQ(read.stack, 1);
+  EXPECT_EQ(read.normalisation, w.normalisation);
+  for (int l = 0; l < w.layers(); ++l)
+    for (std::size_t i = 0; i < read.weight(l).size(); ++i)
+      ASSERT_EQ(read.weight(l)[i], w.weight(l)[read.weight(l).size() + i]);
+  const NetWeights members = testing::random_weights(random, 3, NetSpec::mlp({6, 9, 4}), 1, true);
+  ASSERT_TRUE(MlpDynamics(members, 4, 2).read_network(read));
+  EXPECT_EQ(read.parameters, members.parameters);
+  EXPECT_EQ(read.normalisation, members.normalisation);
+  // a policy's output scale joins its last layer: the same actions, not the same numbers
+  const NetWeights policy = testing::random_weights(random, 1, NetSpec::mlp({4, 9, 2}), 1, true);
+  const std::vector<float> low = {-1, -2}, high = {1, 2};
+  const MlpPolicy given(policy, low, high);
+  ASSERT_TRUE(given.read_network(read));
+  const MlpPolicy again(read, low, high);
+  std::vector<float> x = random.normals(4 * 64), a(2 * 64), b(2 * 64);
+  alignas(64) static char scratch[1 << 16];
+  ASSERT_LE(given.scratch_bytes(64), sizeof scratch);
+  given.evaluate({x.data(), 64}, 64, {a.data(), 64}, scratch);
+  again.evaluate({x.data(), 64}, 64, {b.data(), 64}, scratch);
+  EXPECT_EQ(a, b);
+}
+
+TEST(Device, IsReadByName) {
+  for (const Device d : {Device::cpu, Device::cuda, Device::automatic})
+    EXPECT_EQ(parse_device(to_string(d), "--device"), d);
+  try {
+    parse_device("gpu", "--device");
+    FAIL() << "accepted";
+  } catch (const UsageError& error) {
+    EXPECT_STREQ(error.what(), "--device: 'gpu' must be one of cpu, cuda, auto");
+  }
 }
 
 }  // namespace

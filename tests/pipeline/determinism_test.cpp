@@ -93,26 +93,27 @@ TEST_P(Determinism, ThreadsDoNotMatter) {
   std::uint64_t expected = 0;
   for (int threads : {1, 2, 3, 7, 2}) {
     ThreadPool pool(threads);
-    Planner planner(config, nets.shape(kProblems), &pool);
+    const auto planner =
+        make_planner(config, nets.shape(kProblems), nets.models(), {.pool = &pool});
     for (int run = 0; run < 3; ++run) {
       Buffers b = buffers();
-      planner.solve(nets.models(), {3, 8}, b.batch());
+      planner->solve({3, 8}, b.batch());
       if (expected == 0) expected = hash(b);
       EXPECT_EQ(hash(b), expected) << threads << " threads, run " << run;
     }
   }
-  Planner without_pool(config, nets.shape(kProblems));
+  const auto without_pool = make_planner(config, nets.shape(kProblems), nets.models());
   Buffers b = buffers();
-  without_pool.solve(nets.models(), {3, 8}, b.batch());
+  without_pool->solve({3, 8}, b.batch());
   EXPECT_EQ(hash(b), expected) << "without a pool";
 }
 
 TEST_P(Determinism, TheKeyMatters) {
-  Planner planner(config, nets.shape(kProblems));
+  const auto planner = make_planner(config, nets.shape(kProblems), nets.models());
   Buffers one = buffers(), other_solve = buffers(), other_seed = buffers();
-  planner.solve(nets.models(), {3, 8}, one.batch());
-  planner.solve(nets.models(), {3, 9}, other_solve.batch());
-  planner.solve(nets.models(), {4, 8}, other_seed.batch());
+  planner->solve({3, 8}, one.batch());
+  planner->solve({3, 9}, other_solve.batch());
+  planner->solve({4, 8}, other_seed.batch());
   EXPECT_NE(hash(one), hash(other_solve));
   EXPECT_NE(hash(one), hash(other_seed));
 }
@@ -121,8 +122,8 @@ TEST_P(Determinism, ThePlaceInTheBatchDoesNotMatter) {
   ThreadPool pool(2);
   const Buffers start = buffers();
   Buffers all = start;
-  Planner planner(config, nets.shape(kProblems), &pool);
-  planner.solve(nets.models(), {3, 8}, all.batch());
+  const auto planner = make_planner(config, nets.shape(kProblems), nets.models(), {.pool = &pool});
+  planner->solve({3, 8}, all.batch());
   const std::size_t plan = all.plan.size() / kProblems;
   std::vector<int> order(kProblems);
   std::iota(order.begin(), order.end(), 0);
@@ -130,7 +131,7 @@ TEST_P(Determinism, ThePlaceInTheBatchDoesNotMatter) {
     std::rotate(order.begin(), order.begin() + 2, order.end());
     const std::vector<int> which(order.begin(), order.begin() + size);
     Buffers part = pick(start, which);
-    planner.solve(nets.models(), {3, 8}, part.batch());
+    planner->solve({3, 8}, part.batch());
     for (std::size_t i = 0; i < which.size(); ++i) {
       const std::size_t from = static_cast<std::size_t>(which[i]);
       EXPECT_EQ(part.value[i], all.value[from]) << "batch of " << size;

@@ -141,7 +141,8 @@ Rms errors(Case c, int rollouts, int seeds) {
   const LqDynamics dynamics;
   const RuleReward<Lq> reward;
   const LqValue value(c.config.gamma);
-  Planner planner(c.config, {Lq::nx, Lq::nu, {-Lq::bound}, {Lq::bound}, 1});
+  const auto planner = make_planner(
+      c.config, {Lq::nx, Lq::nu, {-Lq::bound}, {Lq::bound}, 1}, {&dynamics, &reward, &value});
   Rms sum{};
   for (int seed = 0; seed < seeds; ++seed) {
     const float observation[2] = {static_cast<float>(kStart[0]), static_cast<float>(kStart[1])};
@@ -154,8 +155,7 @@ Rms errors(Case c, int rollouts, int seeds) {
     batch.plan = plan;
     batch.action = {&action, 1};
     batch.value = {&v, 1};
-    planner.solve({&dynamics, &reward, &value, nullptr}, {static_cast<std::uint64_t>(seed), 1},
-                  batch);
+    planner->solve({static_cast<std::uint64_t>(seed), 1}, batch);
     sum.action += std::pow(action - exact.plan[0], 2) / seeds;
     sum.value += std::pow(v - exact.value, 2) / seeds;
     for (Eigen::Index t = 0; t < exact.plan.size(); ++t)

@@ -149,8 +149,8 @@ void replay(const std::filesystem::path& path) {
   PlanTrace trace;
   trace.noise = recorded.noise;
   trace.member = recorded.member;
-  Planner planner(config, {spec.nx, spec.nu, spec.action_low, spec.action_high, problems});
-  planner.solve(models, {}, batch, &trace);
+  make_planner(config, {spec.nx, spec.nu, spec.action_low, spec.action_high, problems}, models)
+      ->solve({}, batch, &trace);
   compare(trace, recorded, file.at("tolerance"));
 }
 

@@ -61,8 +61,8 @@ class PrecisionPlay {
       : bundle(load_bundle(golden_folder() + "/precision/" + name + ".safetensors")),
         task(find_task(bundle.task)),
         reward(make_rollout_reward(task, {})) {
-    if (horizon > 0) bundle.config.planner.horizon = horizon;
-    config = bundle.config.planner;
+    if (horizon > 0) bundle.planner.horizon = horizon;
+    config = bundle.planner;
     shape = {bundle.nx, bundle.nu, bundle.action_low, bundle.action_high, 1};
     oracle_ = {config, shape, bundle.members, bundle.critics, {}, {}, {}, {}};
     oracle_.reward = [this](const oracle::Vector& x, const oracle::Vector& a,
@@ -79,19 +79,19 @@ class PrecisionPlay {
     constexpr int kEvery = 3;
     const MlpDynamics dynamics(bundle.members, bundle.nx, bundle.nu, bundle.outputs);
     const MlpValue value(bundle.critics, bundle.nx, bundle.nu);
-    Planner planner(config, shape);
+    const auto planner = make_planner(config, shape, {&dynamics, reward.get(), &value});
     const auto environment = task.make_environment({});
     std::vector<double> observation(bundle.nx);
     environment->reset(7, observation);
     Buffers buffers(1, bundle.nx, bundle.nu, config.horizon);
-    planner.draw({1, 0}, kEpisodePlan, buffers.plan);
+    planner->draw({1, 0}, kEpisodePlan, buffers.plan);
     Transition t;
     for (int step = 0; step < states * kEvery && !t.terminated; ++step) {
       const SolveKey key = {1, static_cast<std::uint32_t>(step)};
       std::ranges::copy(observation, buffers.observation.begin());
-      planner.shift(buffers.plan);
+      planner->shift(buffers.plan);
       if (step % kEvery == 0) compare(key, buffers.observation, buffers.plan, variants);
-      planner.solve({&dynamics, reward.get(), &value, nullptr}, key, buffers.batch());
+      planner->solve(key, buffers.batch());
       t = environment->step(buffers.action, observation);
     }
     for (const Variant& v : variants)

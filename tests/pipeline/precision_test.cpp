@@ -23,11 +23,12 @@ Variant variant(const char* name, const PrecisionPlay& play, Precision members, 
   auto dynamics = std::make_shared<MlpDynamics>(b.members, b.nx, b.nu, b.outputs, members);
   auto value = std::make_shared<MlpValue>(
       std::make_shared<PackedMlp>(b.critics, Activation::none, 0, critic), b.nx, b.nu, 0);
-  auto planner = std::make_shared<Planner>(play.config, play.shape);
-  const RewardModel* reward = play.reward.get();
+  const std::shared_ptr<Planner> planner =
+      make_planner(play.config, play.shape, {dynamics.get(), play.reward.get(), value.get()});
   return {name,
-          [=](SolveKey key, const PlanBatch& batch, PlanTrace& trace) {
-            planner->solve({dynamics.get(), reward, value.get(), nullptr}, key, batch, &trace);
+          // the models live as long as what borrows them
+          [planner, dynamics, value](SolveKey key, const PlanBatch& batch, PlanTrace& trace) {
+            planner->solve(key, batch, &trace);
           },
           {},
           {}};

@@ -92,9 +92,10 @@ TEST(DiffDrive, PlansLeadToTheGoal) {
   config.temperature = 0.0005;  // low: the prior holds still
   config.variance = {0.04, 0.64};
   config.gamma = 1;
-  Planner planner(config,
-                  {D::nx, D::nu, {D::min_speed, -D::max_turn}, {D::max_speed, D::max_turn}, 1});
-  std::vector<float> x = {3, 3.2f, 2.5f}, plan(planner.plan_size()), action(D::nu);
+  const auto planner = make_planner(
+      config, {D::nx, D::nu, {D::min_speed, -D::max_turn}, {D::max_speed, D::max_turn}, 1},
+      {&dynamics, &reward, &value});
+  std::vector<float> x = {3, 3.2f, 2.5f}, plan(planner->plan_size()), action(D::nu);
   double soft_value = 0;
   PlanStatus status = PlanStatus::ok;
   PlanBatch batch;
@@ -106,8 +107,8 @@ TEST(DiffDrive, PlansLeadToTheGoal) {
   batch.status = {&status, 1};
   const double before = std::hypot(x[0] - 4, x[1] - 4);
   for (std::uint32_t tick = 0; tick < 400; ++tick) {
-    planner.shift(plan);
-    planner.solve({&dynamics, &reward, &value}, {1, tick}, batch);
+    planner->shift(plan);
+    planner->solve({1, tick}, batch);
     ASSERT_EQ(status, PlanStatus::ok);
     D::advance(x[0], x[1], x[2], action[0], action[1], x[0], x[1], x[2]);
   }

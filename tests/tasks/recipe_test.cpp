@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests the recipe of tasks/README.md: recipe/ holds a task made by its steps, outside the room.
 #include <algorithm>
+#include <limits>
 
 #include "golden.h"
 #include "softmpc/task.h"
+#include "tasks/mujoco_task.h"
 
 namespace softmpc::tasks {
 
@@ -37,6 +39,27 @@ TEST(Recipe, TheTaskIsListedAndSpecified) {
             "unknown task 'CartPsh', nearest is 'CartPush'; `softmpc tasks` lists all");
   EXPECT_TRUE(nlohmann::json::parse(preset_text("default", "CartPush")).contains("planner"));
   EXPECT_THROW(register_task(cart_push_task()), UsageError);
+}
+
+// MuJoCo's range of an actuator without limits is 0 0: no bounds, and not a fixed action.
+TEST(Recipe, AMotorWithoutRangeIsUnbounded) {
+  class Free final : public MujocoTask {
+   public:
+    Free()
+        : MujocoTask({.name = "Free", .summary = "", .mjcf = R"(
+<mujoco><worldbody><body><joint name="x" type="slide"/><geom size="0.1"/></body></worldbody>
+<actuator><motor joint="x" ctrlrange="0 2"/><motor joint="x" ctrllimited="false"/></actuator>
+</mujoco>)"}) {}
+    void observe(const mjModel&, const mjData& d, bool, ObservationWriter& out) const override {
+      out.add(d.qpos[0]);
+    }
+    Transition judge(const StepView&) const override { return {}; }
+    std::unique_ptr<RewardModel> make_reward(const TaskOptions&) const override { return nullptr; }
+  };
+  const TaskSpec spec = Free().spec({});
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  EXPECT_EQ(spec.action_low, (Floats{0, -kInfinity}));
+  EXPECT_EQ(spec.action_high, (Floats{2, kInfinity}));
 }
 
 TEST(Recipe, EnvironmentRewardAndModelAgree) {

@@ -149,17 +149,23 @@ TEST(BenchTrain, CountsStepsAfterTheWarmUp) {
   EXPECT_EQ(json.at("flops_per_step").get<double>(), 672841728.0);
 }
 
-TEST(BenchUpdate, TimesBothWays) {
-  const Result result = run({"bench", "update", "--rounds", "3", "--json"});
+TEST(BenchUpdate, TimesEachLearnerAtEachBatch) {
+  const Result result = run({"bench", "update", "--rounds", "3", "--batch", "32,48", "--json"});
   if (result.err.find("no trainer") != std::string::npos) {
     GTEST_SKIP() << "this build has no trainer";
   }
   ASSERT_EQ(result.code, 0) << result.err;
   const Json json = Json::parse(result.out);
-  for (const char* key : {"model_us", "critic_us", "libtorch_model_us", "libtorch_critic_us"})
-    EXPECT_GT(json.at(key).get<double>(), 0) << key;
   EXPECT_EQ(json.at("members"), 4);
-  EXPECT_EQ(json.at("batch_size"), 32);
+  ASSERT_EQ(json.at("batches").size(), 2u);
+  EXPECT_EQ(json["batches"][0].at("batch_size"), 32);
+  EXPECT_EQ(json["batches"][1].at("batch_size"), 48);
+  for (const Json& batch : json["batches"]) {
+    for (const char* key : {"model_us", "critic_us", "sum_us"})
+      EXPECT_GT(batch.at(key).get<double>(), 0) << key;
+    EXPECT_EQ(batch.contains("libtorch_model_us"), batch.contains("libtorch_critic_us"));
+  }
+  expect_error(run({"bench", "update", "--batch", "0"}), 2, {"--batch"});
 }
 
 TEST(Bench, WrongCommandLinesSayWhatIsRight) {

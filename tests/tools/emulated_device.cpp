@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The device of the tests' program: --device cuda runs the kernels on the emulator.
-#include "planner_kernels.h"
+#include "emulated_kernels/widths.h"
+#include "kernels/rollout_wgmma.cuh"
 #include "tools/gpu_device.h"
 
 namespace softmpc::cuda {

@@ -32,9 +32,8 @@ Bundle pendulum_bundle() {
   bundle.dt = 0.04;
   bundle.members = networks(2, {5, 8, 4});
   bundle.critics = networks(1, {5, 8, 1});
-  bundle.config.planner.horizon = 3;
-  bundle.config.planner.rollouts = 30;
-  bundle.config.model.members = 2;
+  bundle.planner.horizon = 3;
+  bundle.planner.rollouts = 30;
   return bundle;
 }
 
@@ -149,6 +148,59 @@ TEST_F(Plan, TaskOfTheBundleMustBeKnown) {
   bundle.task = "MyRobot";
   save_bundle(bundle, bundle_);
   expect_error(plan("[[0, 0, 0, 0]]"), 1, {"model.safetensors", "'MyRobot'"});
+}
+
+/// A short training of the pendulum with small nets; the path of its run folder.
+std::string trained(const Folder& folder, const std::vector<std::string>& settings) {
+  const std::string out = folder.file("run");
+  std::vector<std::string> arguments = {"train", "pendulum", "--steps", "50", "--threads", "1",
+                                        "--quiet", "--out", out};
+  for (const char* setting : {"model.width=16", "critic.width=16", "planner.rollouts=20"})
+    arguments.insert(arguments.end(), {"--set", setting});
+  for (const std::string& setting : settings)
+    arguments.insert(arguments.end(), {"--set", setting});
+  const Result result = run(arguments);
+  EXPECT_EQ(result.code, 0) << result.err;
+  return out;
+}
+
+Json plans_of(const std::string& bundle, const std::string& seed) {
+  ProgramOptions options;
+  options.input = "[[1, 0, 0], [0, 1, 0]]";
+  const Result result = run({"plan", bundle, "--state", "-", "--seed", seed, "--json"}, options);
+  EXPECT_EQ(result.code, 0) << result.err;
+  return result.code == 0 ? Json::parse(result.out).at("plans") : Json::array();
+}
+
+TEST(PlanOfARun, LooksAheadWithTheEnvironmentWhereTrainingDid) {
+  const Folder folder;
+  const std::string out = trained(folder, {"model.source=environment"});
+  const std::string file = out + "/model.safetensors";
+  Bundle bundle = load_bundle(file);
+  EXPECT_EQ(bundle.members.stack, 0);
+  const Json plans = plans_of(out, "1");
+  ASSERT_EQ(plans.size(), 2u);
+  for (const Json& one : plans) EXPECT_EQ(one.at("status"), "ok");
+  EXPECT_EQ(run({"eval", out, "--episodes", "1", "--threads", "1"}).code, 0);
+  // where no task can give its dynamics, that is said in a line
+  bundle.task = "of one's own";
+  bundle.outputs.reward = true;
+  const std::string without = folder.file("without.safetensors");
+  save_bundle(bundle, without);
+  ProgramOptions options;
+  options.input = "[[1, 0, 0]]";
+  EXPECT_EQ(run({"plan", without, "--state", "-"}, options).code, 1);
+}
+
+TEST(PlanOfARun, PrintsThePolicysActionWhereThatActed) {
+  const Folder folder;
+  const std::string out = trained(folder, {"trainer.acting=policy", "policy.width=16"});
+  const Json one = plans_of(out, "1"), other = plans_of(out, "2");
+  ASSERT_EQ(one.size(), 2u);
+  for (std::size_t i = 0; i < one.size(); ++i) {
+    EXPECT_EQ(one[i].at("action"), other[i].at("action"));  // a policy draws nothing
+    EXPECT_NE(one[i].at("plan"), other[i].at("plan"));
+  }
 }
 
 }  // namespace

@@ -8,6 +8,10 @@ foreach(component core cuda tasks train)
     install(TARGETS softmpc_${component} EXPORT softmpc_${component}
       ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
       LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+    if(component STREQUAL "train")
+      set_target_properties(softmpc_torch PROPERTIES EXPORT_NAME torch)
+      install(TARGETS softmpc_torch EXPORT softmpc_train ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+    endif()
     install(EXPORT softmpc_${component} NAMESPACE softmpc:: DESTINATION ${softmpc_package_dir}
       FILE softmpc_${component}Targets.cmake)
   endif()

@@ -6,7 +6,7 @@
 # softmpc_library_folders(OUT): of the libraries that tools/setup fetched or a user named.
 function(softmpc_library_folders out)
   set(folders "")
-  foreach(library softmpc::torch softmpc::c10 softmpc::mujoco mujoco::mujoco)
+  foreach(library softmpc::libtorch softmpc::c10 softmpc::mujoco mujoco::mujoco)
     if(TARGET ${library})
       get_target_property(type ${library} TYPE)
       get_target_property(file ${library} IMPORTED_LOCATION)

@@ -2,11 +2,15 @@
 #              [ARGS ...] [TIMEOUT seconds] [PROCESSORS n])
 # One GoogleTest program, one ctest entry. Labels in use: core tasks models pipeline tools slow gpu.
 # Tests find the golden files in SOFTMPC_GOLDEN_DIR, a compile definition.
-# A test whose libraries are not part of this build is left out, and configuring says so.
+# A test whose libraries are not part of this build is left out, and configuring says so;
+# one labelled slow is not built with sanitizers.
 function(softmpc_test name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "TIMEOUT;PROCESSORS" "SOURCES;LIBS;LABELS;ARGS")
   if(arg_UNPARSED_ARGUMENTS OR NOT arg_SOURCES)
     message(FATAL_ERROR "softmpc_test(${name}): needs SOURCES; unknown: '${arg_UNPARSED_ARGUMENTS}'")
+  endif()
+  if(SOFTMPC_SANITIZE AND "slow" IN_LIST arg_LABELS)
+    return()
   endif()
   foreach(library IN LISTS arg_LIBS)
     if(library MATCHES "::" AND NOT TARGET ${library})
@@ -25,6 +29,9 @@ endfunction()
 # It finds the program in the environment variable SOFTMPC_PROGRAM; exit code 77 is a skip.
 function(softmpc_test_command name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "TIMEOUT;PROCESSORS" "COMMAND;LABELS")
+  if(SOFTMPC_SANITIZE AND "slow" IN_LIST arg_LABELS)
+    return()
+  endif()
   add_test(NAME ${name} COMMAND ${arg_COMMAND})
   set_property(TEST ${name} PROPERTY SKIP_RETURN_CODE 77)
   softmpc_test_properties(${name})

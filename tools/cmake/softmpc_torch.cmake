@@ -1,4 +1,4 @@
-# Defines softmpc::torch. Looked for in Torch_DIR (variable or environment; either LibTorch's
+# Defines softmpc::libtorch. Looked for in Torch_DIR (variable or environment; either LibTorch's
 # root or its share/cmake/Torch), in CMAKE_PREFIX_PATH, then in SOFTMPC_DEPS_DIR.
 # Also installed: the package file of softmpc reads it.
 #
@@ -7,7 +7,7 @@
 set(SOFTMPC_TORCH_MINIMUM 2.6)  # the first whose packages use the C++11 ABI
 
 function(softmpc_find_torch)
-  if(TARGET softmpc::torch)
+  if(TARGET softmpc::libtorch)
     return()
   endif()
   if(NOT Torch_DIR AND NOT "$ENV{Torch_DIR}" STREQUAL "")
@@ -33,7 +33,7 @@ function(softmpc_find_torch)
   set(api "${root}/include/torch/csrc/api/include")
   if(NOT EXISTS "${api}/torch/torch.h" OR NOT EXISTS "${root}/lib/libtorch_cpu.so")
     message(FATAL_ERROR "softmpc: LibTorch not found in '${root}' (needs include/torch and lib/libtorch_cpu.so): "
-      "run tools/setup, or set -DTorch_DIR=FOLDER, or -DSOFTMPC_WITH_TRAIN=OFF")
+      "run tools/setup, or set -DTorch_DIR=FOLDER, or -DSOFTMPC_WITH_TORCH=OFF")
   endif()
   set(version unknown)
   if(EXISTS "${root}/include/torch/headeronly/version.h")
@@ -56,8 +56,8 @@ function(softmpc_find_torch)
 
   add_library(softmpc::c10 SHARED IMPORTED)
   set_target_properties(softmpc::c10 PROPERTIES IMPORTED_LOCATION "${root}/lib/libc10.so")
-  add_library(softmpc::torch SHARED IMPORTED)
-  set_target_properties(softmpc::torch PROPERTIES
+  add_library(softmpc::libtorch SHARED IMPORTED)
+  set_target_properties(softmpc::libtorch PROPERTIES
     IMPORTED_LOCATION "${root}/lib/libtorch_cpu.so"
     INTERFACE_INCLUDE_DIRECTORIES "${root}/include;${api}"
     INTERFACE_SYSTEM_INCLUDE_DIRECTORIES "${root}/include;${api}"
@@ -65,12 +65,12 @@ function(softmpc_find_torch)
   # What libtorch_cpu itself needs is found by its own rpath at run time, by these when linking.
   foreach(folder "${root}/lib" "${root}/../nvidia/cu13/lib")
     if(EXISTS "${folder}")
-      target_link_options(softmpc::torch INTERFACE "LINKER:-rpath-link,${folder}")
+      target_link_options(softmpc::libtorch INTERFACE "LINKER:-rpath-link,${folder}")
     endif()
   endforeach()
   # The CUDA half registers itself when loaded; no symbol of it is named, so it must be linked by force.
   if(EXISTS "${root}/lib/libtorch_cuda.so" AND EXISTS "${root}/../nvidia/cudnn/lib")
-    target_link_options(softmpc::torch INTERFACE
+    target_link_options(softmpc::libtorch INTERFACE
       "LINKER:--push-state,--no-as-needed,${root}/lib/libtorch_cuda.so,--pop-state")
   endif()
   message(STATUS "softmpc: LibTorch ${version} in ${root}")

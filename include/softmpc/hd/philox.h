@@ -48,7 +48,8 @@ SOFTMPC_HD Philox4 philox(Philox4 counter, std::uint64_t seed) {
   return counter;
 }
 
-// What a draw is for; streams of different purposes never share a counter.
+// What a draw is for: the one list of purposes. Streams of different purposes never share a
+// counter; a number once given stays, since recorded runs draw by it. There are kMaxStreams.
 enum class Stream : std::uint32_t {
   noise = 0,    // eps of the rollouts
   member = 1,   // ensemble member draws
@@ -60,14 +61,15 @@ enum class Stream : std::uint32_t {
 };
 
 // Step and action block share a word with the purpose and the iteration.
-//   purpose 3 bits | iteration 7 bits | step 12 bits | action block 10 bits
+//   purpose 5 bits | iteration 7 bits | step 12 bits | action block 8 bits
+inline constexpr int kMaxStreams = 1 << 5;
 inline constexpr int kMaxIterations = 1 << 7;
 inline constexpr int kMaxHorizon = (1 << 12) - 1;
-inline constexpr int kMaxActionSize = 4 << 10;
+inline constexpr int kMaxActionSize = 4 << 8;
 
 SOFTMPC_HD std::uint32_t draw_word(Stream stream, int iteration, int step, int block) {
-  return static_cast<std::uint32_t>(stream) << 29 | static_cast<std::uint32_t>(iteration) << 22 |
-         static_cast<std::uint32_t>(step) << 10 | static_cast<std::uint32_t>(block);
+  return static_cast<std::uint32_t>(stream) << 27 | static_cast<std::uint32_t>(iteration) << 20 |
+         static_cast<std::uint32_t>(step) << 8 | static_cast<std::uint32_t>(block);
 }
 
 // Uniform on the open interval (0, 1): odd multiples of 2^-24, all of them exact.

@@ -12,10 +12,15 @@ SOFTMPC_HD float clip(float v, float low, float high) {
   return v < low ? low : (v > high ? high : v);
 }
 
-// mu = mid + half-range y of a policy's y in [-1, 1]
+// mu = mid + half-range y of a policy's y in [-1, 1]; for finite bounds
 SOFTMPC_HD float from_unit(float y, float low, float high) {
   const float mid = 0.5f * (high + low), half = 0.5f * (high - low);
   return mid + half * y;
+}
+
+// dmu/dz = half-range (1 - y^2) where y = tanh(z)
+SOFTMPC_HD float from_unit_slope(float y, float low, float high) {
+  return 0.5f * (high - low) * (1.0f - y * y);
 }
 
 // Gaussian prior, component i of step t: gamma^t u_i eps_i / sigma_i^2
@@ -34,14 +39,15 @@ struct Acted {
   bool inside;  // the entry of v_t lies in the box
 };
 
-// v = mu + (u + eps), a = clip(v, lo, hi); `cost_u` is the u of S
-SOFTMPC_HD Acted act(bool uniform, float mu, float u, float cost_u, float eps, float low,
+// v = base + (u + eps), a = clip(v, lo, hi); `base` is the neutral action n or a policy's mu(x),
+// and `cost_u` the u of S. A fixed action (lo = hi) has inverse_variance 0 and is always inside.
+SOFTMPC_HD Acted act(bool uniform, float base, float u, float cost_u, float eps, float low,
                      float high, float discount, float inverse_variance) {
-  const float v = mu + (u + eps);
+  const float v = base + (u + eps);
   return {clip(v, low, high),
           uniform ? uniform_term(discount, eps, inverse_variance)
                   : gaussian_term(discount, cost_u, eps, inverse_variance),
-          ((v >= low) & (v <= high)) != 0};
+          (((v >= low) & (v <= high)) | (low == high)) != 0};
 }
 
 // S = J + lambda sum_t gamma^t u_t' Sigma^-1 eps_t

@@ -18,6 +18,10 @@
 
 namespace softmpc {
 
+namespace cuda {
+class Device;  // softmpc/cuda.h opens one
+}
+
 struct EpisodeEnd {
   std::int64_t step = 0;  ///< environment steps so far, this episode's last included
   double episode_return = 0;
@@ -54,8 +58,9 @@ class TrainObserver {
 /// One training run. Deterministic: the same config gives the same bits for any thread count.
 class Trainer {
  public:
-  /// Throws UsageError for settings that do not fit the task.
-  Trainer(const Config& config, const Task& task);
+  /// `device` is for config.trainer.device cuda; null: the machine's first one. Throws UsageError
+  /// for settings that do not fit the task or the device, Error where there is no device.
+  Trainer(const Config& config, const Task& task, std::shared_ptr<cuda::Device> device = nullptr);
   ~Trainer();
 
   /// Continues from DIR/checkpoint: returns false if there is none. `observer_state` receives what

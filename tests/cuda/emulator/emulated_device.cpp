@@ -168,7 +168,9 @@ std::shared_ptr<Kernel> EmulatedDevice::load(const KernelSource& source) {
   require_not_recording("load");
   const KernelConstants& c = source.constants;
   const std::string key = kernel_key(source.call, c.dynamics_width, c.critic_width, c.policy_width);
-  const auto found = kernel_registry().find(key);
+  auto found = kernel_registry().find(key);
+  if (found == kernel_registry().end())
+    found = kernel_registry().find(kernel_key(source.call, -1, -1, -1));  // AnyWidth
   if (found == kernel_registry().end()) {
     std::string known;
     for (const auto& [name, kernel] : kernel_registry()) known += "\n  " + name;

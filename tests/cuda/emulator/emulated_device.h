@@ -113,6 +113,8 @@ template <int Dynamics, int Critic, int Policy>
 struct Widths {
   using Sizes = EmulatedSizes<Dynamics, Critic, Policy>;
 };
+/// Of a kernel that reads no width; one that does is not compiled: a width below 0.
+using AnyWidth = Widths<-1, -1, -1>;
 template <class... Each>
 struct WidthList {};
 

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The kernels of training for the emulator.
-#pragma once
-
+// The kernels of training.
+#include "emulated_kernels/widths.h"
 #include "kernels/train_layer.cuh"
 #include "kernels/train_replay.cuh"
-#include "planner_kernels.h"
 
 namespace softmpc::cuda {
 

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "torch_matrix_rate.h"
-
 #include <ATen/ATen.h>
 
 #include <algorithm>
@@ -9,7 +7,8 @@
 #include <vector>
 
 #include "softmpc/thread_pool.h"
-#include "stacked_mlp.h"
+#include "torch/torch_net.h"
+#include "torch_backend.h"
 
 namespace softmpc {
 namespace {

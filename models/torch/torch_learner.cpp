@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "torch/torch_learner.h"
+
+#include "initialisation.h"
+#include "net_specs.h"
+#include "softmpc/hd/losses.h"
+#include "tensor_state.h"
+#include "torch_backend.h"
+
+namespace softmpc {
+
+bool has_torch() { return true; }
+
+std::unique_ptr<Learner> make_torch_learner(const LearnerSetup& setup) {
+  return std::make_unique<TorchLearner>(setup, torch::TensorOptions(torch::kFloat));
+}
+
+TorchLearner::TorchLearner(const LearnerSetup& s, torch::TensorOptions options)
+    : setup_(s),
+      options_(options),
+      members_(s.model.members, member_spec(s.model, s.nx, s.nu, s.outputs), s.model.learning_rate,
+               options),
+      critics_(s.critic.count, critic_spec(s.critic, s.nx, s.nu), s.critic.learning_rate, options),
+      targets_(s.critic.count, critics_.spec(), s.critic.learning_rate, options),
+      member_weights_(NetWeights::zeros(s.model.members, members_.spec())),
+      critic_weights_(NetWeights::zeros(s.critic.count, critics_.spec())) {
+  use_one_thread();
+  members_.initialise(s.seed, kMembers);
+  critics_.initialise(s.seed, kCritics);
+  targets_.initialise(s.seed, kCritics);
+  members_.export_to(member_weights_);
+  critics_.export_to(critic_weights_);
+  dynamics_ = std::make_unique<MlpDynamics>(member_weights_, s.nx, s.nu, s.outputs, s.precision);
+  for (int c = 0; c < s.critic.count; ++c)
+    for (auto* values : {&online_value_, &target_value_})
+      values->push_back(std::make_unique<MlpValue>(critic_weights_, s.nx, s.nu, c));
+  if (!s.has_policy) return;
+  for (auto* net : {&policy_, &policy_target_}) {
+    net->emplace(1, policy_spec(s.policy, s.nx, s.nu), s.policy.learning_rate, options);
+    (*net)->initialise(s.seed, kPolicy);
+  }
+  policy_weights_ = NetWeights::zeros(1, policy_->spec());
+  policy_->export_to(policy_weights_);
+  for (auto* policy : {&online_policy_, &target_policy_})
+    *policy = std::make_unique<MlpPolicy>(policy_weights_, s.action_low, s.action_high);
+  const torch::Tensor low = rows(s.action_low, 1)[0], high = rows(s.action_high, 1)[0];
+  half_ = (high - low) * 0.5;
+  mid_ = (high + low) * 0.5;
+}
+
+torch::Tensor TorchLearner::rows(std::span<const float> values, int count) const {
+  return tensor_of(values, {count, static_cast<std::int64_t>(values.size()) / count}, options_);
+}
+
+/// (value - mean) / std by columns, the first ones of mean and std; an infinite std masks.
+torch::Tensor TorchLearner::standardised(const torch::Tensor& values,
+                                         const std::vector<float>& mean,
+                                         const std::vector<float>& std) const {
+  const std::int64_t n = values.size(-1);
+  return (values -
+          tensor_of(mean, {static_cast<std::int64_t>(mean.size())}, options_).narrow(0, 0, n)) /
+         tensor_of(std, {static_cast<std::int64_t>(std.size())}, options_).narrow(0, 0, n);
+}
+
+/// The sum over all elements.
+torch::Tensor TorchLearner::regression(const torch::Tensor& y, const torch::Tensor& target,
+                                       Loss loss, double delta) const {
+  return loss == Loss::huber ? torch::smooth_l1_loss(y, target, at::Reduction::Sum, delta)
+                             : torch::mse_loss(y, target, at::Reduction::Sum);
+}
+
+torch::Tensor TorchLearner::member_loss(const ReplayBatch& batch) const {
+  const int n = batch.size, regressed = setup_.nx + setup_.outputs.reward;
+  const NetNormalisation& c = member_weights_.normalisation;
+  const torch::Tensor x = rows(batch.x, n);
+  const torch::Tensor input =
+      standardised(torch::cat({x, rows(batch.a, n)}, 1), c.input_mean, c.input_std);
+  torch::Tensor target = rows(batch.next, n) - x;
+  if (setup_.outputs.reward) target = torch::cat({target, rows(batch.reward, n)}, 1);
+  target = standardised(target, c.output_mean, c.output_std);
+
+  const torch::Tensor out = members_.forward(input.unsqueeze(0));  // [E, N, out]
+  const torch::Tensor y = out.narrow(2, 0, regressed);
+  const torch::Tensor labels = target.unsqueeze(0).expand_as(y);
+  const int end = regressed + setup_.outputs.termination;
+  const double members = static_cast<double>(y.size(0)), elements = members * n * regressed;
+  torch::Tensor loss;
+  if (setup_.model.loss == Loss::gaussian_nll) {
+    const torch::Tensor s = hd::kMinLogVariance + (hd::kMaxLogVariance - hd::kMinLogVariance) *
+                                                      torch::sigmoid(out.narrow(2, end, regressed));
+    loss = 0.5 * ((y - labels).square() * torch::exp(-s) + s).sum() / elements;
+  } else {
+    loss = regression(y, labels, setup_.model.loss, setup_.model.huber_delta) / elements;
+  }
+  if (setup_.outputs.termination) {
+    const torch::Tensor logit = out.select(2, regressed);
+    const torch::Tensor ended = rows(batch.terminated, n).flatten().unsqueeze(0).expand_as(logit);
+    loss =
+        loss + torch::binary_cross_entropy_with_logits(logit, ended, {}, {}, at::Reduction::Sum) /
+                   (members * n);
+  }
+  return loss;
+}
+
+void TorchLearner::start_members(const ReplayBatch& batch, ThreadPool& pool) {
+  pool.start([this, &batch](int) {
+    use_one_thread();
+    const torch::Tensor loss = member_loss(batch);
+    members_.descend(loss);
+    member_loss_ = loss.item<double>();
+  });
+}
+
+double TorchLearner::finish_members() {
+  members_.export_to(member_weights_);
+  dynamics_->update(member_weights_);
+  return member_loss_;
+}
+
+CriticStep TorchLearner::update_critics(const ReplayBatch& batch, std::span<const float> y) {
+  use_one_thread();
+  const int n = batch.size;
+  const NetNormalisation& c = critic_weights_.normalisation;
+  const torch::Tensor input =
+      standardised(torch::cat({rows(batch.x, n), rows(batch.a, n)}, 1), c.input_mean, c.input_std);
+  const torch::Tensor q = critics_.forward(input.unsqueeze(0)).squeeze(2);  // [C, N]
+  const torch::Tensor target = rows(y, n).flatten().unsqueeze(0).expand_as(q);
+  // each critic's own mean, so that their number does not change a step
+  const torch::Tensor loss =
+      regression(q, target, setup_.critic.loss, setup_.critic.huber_delta) / n;
+  critics_.descend(loss);
+  ++critic_updates_;
+  if (critic_updates_ % setup_.critic.target_interval == 0)
+    targets_.follow(critics_, setup_.critic.tau);
+  errors_ = host_values((q - target).mean(0));
+  if (policy_ && critic_updates_ % setup_.policy.update_interval == 0) update_policy(batch);
+  return {loss.item<double>() / setup_.critic.count, q.mean().item<double>(), errors_};
+}
+
+/// The deterministic policy gradient: L = -mean Q(x, mu(x)) of the first critic.
+void TorchLearner::update_policy(const ReplayBatch& batch) {
+  const NetNormalisation& c = critic_weights_.normalisation;
+  const torch::Tensor x = rows(batch.x, batch.size);
+  const torch::Tensor z =
+      policy_->forward(standardised(x, c.input_mean, c.input_std).unsqueeze(0))[0];
+  const torch::Tensor action = mid_ + half_ * torch::tanh(z);
+  const torch::Tensor input =
+      standardised(torch::cat({x, action}, 1), c.input_mean, c.input_std).unsqueeze(0);
+  policy_->descend(-critics_.forward_constant(input)[0].mean());
+  policy_target_->follow(*policy_, setup_.policy.tau);
+}
+
+void TorchLearner::publish() {
+  NetWeights target = critic_weights_;
+  targets_.export_to(target);
+  critics_.export_to(critic_weights_);
+  for (auto& value : online_value_) value->update(critic_weights_);
+  for (auto& value : target_value_) value->update(target);
+  if (!policy_) return;
+  policy_weights_.normalisation =
+      policy_normalisation(critic_weights_.normalisation, setup_.nx, setup_.nu);
+  policy_target_->export_to(policy_weights_);
+  target_policy_->update(policy_weights_);
+  policy_->export_to(policy_weights_);
+  online_policy_->update(policy_weights_);
+}
+
+NetWeights TorchLearner::member_weights() const {
+  NetWeights w = member_weights_;
+  members_.export_to(w);
+  return w;
+}
+
+NetWeights TorchLearner::critic_weights() const {
+  NetWeights w = critic_weights_;
+  critics_.export_to(w);
+  return w;
+}
+
+NetWeights TorchLearner::policy_weights() const {
+  if (!policy_) return {};
+  NetWeights w = policy_weights_;
+  policy_->export_to(w);
+  w.normalisation = policy_normalisation(critic_weights_.normalisation, setup_.nx, setup_.nu);
+  return w;
+}
+
+void TorchLearner::save(TensorFile& file) const {
+  members_.save(file, "members");
+  critics_.save(file, "critics");
+  targets_.save_parameters(file, "critics.target");
+  put<std::int64_t>(file, "critics.updates", {critic_updates_});
+  if (!policy_) return;
+  policy_->save(file, "policy");
+  policy_target_->save_parameters(file, "policy.target");
+}
+
+void TorchLearner::load(const TensorFile& file) {
+  members_.load(file, "members");
+  critics_.load(file, "critics");
+  targets_.load_parameters(file, "critics.target");
+  critic_updates_ = get<std::int64_t>(file, "critics.updates", 1)[0];
+  if (policy_) {
+    policy_->load(file, "policy");
+    policy_target_->load_parameters(file, "policy.target");
+  }
+  finish_members();
+  publish();
+}
+
+}  // namespace softmpc
