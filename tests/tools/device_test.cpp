@@ -201,8 +201,7 @@ TEST(DeviceTrain, TrainsOnTheProgramsDeviceAsOnTheCpu) {
   const Folder folder;
   const std::string out = folder.file("cuda");
   const Bundle device = trained(out, "cuda"), cpu = trained(folder.file("cpu"), "cpu");
-  EXPECT_EQ(Json::parse(read_file(out + "/config.json")).at("trainer").at("device"),
-            "cuda");
+  EXPECT_EQ(Json::parse(read_file(out + "/config.json")).at("trainer").at("device"), "cuda");
   EXPECT_TRUE(std::filesystem::exists(out + "/checkpoint"));
   for (const auto& [found, expected] :
        {std::pair{&device.members, &cpu.members}, std::pair{&device.critics, &cpu.critics}}) {
