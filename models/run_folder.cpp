@@ -161,7 +161,8 @@ std::string RunFolder::cut_back(const std::string& observer_state) {
   const std::uint64_t whole = end_of_lines(read_file(impl_->metrics.path()), metrics);
   if (whole < metrics) {
     lost = impl_->metrics.path() + ": " + std::to_string(metrics - whole) + " of the " +
-           std::to_string(metrics) + " bytes that the checkpoint counts are lost; the run goes on "
+           std::to_string(metrics) +
+           " bytes that the checkpoint counts are lost; the run goes on "
            "from the checkpoint all the same";
   }
   impl_->metrics.truncate(whole);

@@ -26,7 +26,8 @@ std::string holder(int file) {
 
 /// Whether `path` still names the open file: its last holder deletes it when done.
 bool still_named(int file, const std::string& path) {
-  struct stat open {}, named {};
+  struct stat open {
+  }, named{};
   return ::fstat(file, &open) == 0 && ::stat(path.c_str(), &named) == 0 &&
          open.st_ino == named.st_ino && open.st_dev == named.st_dev;
 }

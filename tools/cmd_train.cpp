@@ -118,13 +118,13 @@ int train_one(const TrainOptions& options) {
   }
   const TrainOutcome outcome = train(request, progress, stop_requested());
   progress.finish();
-  report_silence();
   if (!outcome.lost.empty()) print_warning(outcome.lost);
   MetricsTail metrics(request.out + "/metrics.jsonl");
   metrics.update();
   Json result = as_json(request, outcome, metrics);
   if (outcome.stopped) result["resume"] = resume_command(options);
   write_out(options.json ? result.dump() + '\n' : as_text(result));
+  report_silence();  // where the summary is refused too, its error says it
   return outcome.stopped ? 128 + stop_signal_number() : 0;
 }
 

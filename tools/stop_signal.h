@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Ctrl-C, SIGTERM and a closed terminal (SIGHUP) as a flag: the first asks to stop, the one after `patience` kills.
+// Ctrl-C, SIGTERM and a closed terminal (SIGHUP) as a flag: the first asks to stop, the one after
+// `patience` kills.
 #pragma once
 
 #include <atomic>

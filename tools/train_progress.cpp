@@ -84,7 +84,7 @@ void TrainProgress::on_eval(const EvalReport& report) {
   if (style_ == ProgressStyle::silent) return;
   line_.finish();
   show_out(text("eval at step %lld: mean %.1f over %zu episodes\n",
-                 static_cast<long long>(report.step), mean(report.returns), report.returns.size()));
+                static_cast<long long>(report.step), mean(report.returns), report.returns.size()));
 }
 
 void TrainProgress::on_step(std::int64_t step) {

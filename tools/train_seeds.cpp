@@ -16,8 +16,8 @@
 #include "child_process.h"
 #include "command.h"
 #include "console.h"
-#include "metrics_tail.h"
 #include "folder_lock.h"
+#include "metrics_tail.h"
 #include "softmpc/bundle.h"
 #include "softmpc/error.h"
 #include "statistics.h"
@@ -221,15 +221,15 @@ void SeedRunner::end(SeedRun& run, int exit_code) {
   run.exit_code = exit_code;
   run.steps = standing(run.request).step;
   run.seconds = std::chrono::duration<double>(Clock::now() - run.start).count();
-  const bool by_signal = exit_code == 128 + SIGINT || exit_code == 128 + SIGTERM ||
-                         exit_code == 128 + SIGHUP;
+  const bool by_signal =
+      exit_code == 128 + SIGINT || exit_code == 128 + SIGTERM || exit_code == 128 + SIGHUP;
   run.state = exit_code == 0                ? State::done
               : by_signal && forwarded_ > 0 ? State::stopped
                                             : State::failed;
   if (!options_.quiet && !options_.json && !out_is_terminal()) {
     show_out(text("seed %llu: %s at step %lld after %s\n",
-                   static_cast<unsigned long long>(run.seed), name_of(run.state),
-                   static_cast<long long>(run.steps), duration(run.seconds).c_str()));
+                  static_cast<unsigned long long>(run.seed), name_of(run.state),
+                  static_cast<long long>(run.steps), duration(run.seconds).c_str()));
   }
 }
 
@@ -316,8 +316,7 @@ std::string SeedRunner::summary_table() const {
   for (const SeedRun& run : runs_) {
     const std::vector<double> last = run.metrics.last_returns();
     if (!last.empty()) medians.push_back(median(last));
-    rows.push_back({std::to_string(run.seed), name_of(run.state),
-                    std::to_string(run.steps),
+    rows.push_back({std::to_string(run.seed), name_of(run.state), std::to_string(run.steps),
                     last.empty() ? "-" : text("%.1f", medians.back()),
                     run.seconds > 0 ? duration(run.seconds) : "-"});
   }
@@ -358,7 +357,6 @@ int SeedRunner::run() {
     std::this_thread::sleep_for(kPoll);
   }
   line_.finish();
-  report_silence();
   const bool stopped = stop_requested() && count(State::stopped) + count(State::waiting) > 0;
   Json result = summary();
   if (stopped) result["resume"] = resume_command(options_);
@@ -366,6 +364,7 @@ int SeedRunner::run() {
   if (stopped && !options_.json) {
     write_out("stopped; go on with: " + resume_command(options_) + '\n');
   }
+  report_silence();
   if (stop_count() < 2) raise_failure();
   return stopped || stop_count() > 1 ? 128 + stop_signal_number() : 0;
 }

@@ -107,7 +107,9 @@ TrainOutcome train(const TrainRequest& request, TrainObserver& progress,
   return outcome;
 }
 
-void check_request(const TrainRequest& request) { Trainer(request.config, find_task(request.task)); }
+void check_request(const TrainRequest& request) {
+  Trainer(request.config, find_task(request.task));
+}
 
 void train_in_memory(const std::string& task, const Config& config, TrainObserver& progress) {
   Trainer(config, find_task(task), device_of(config)).run(progress, "");

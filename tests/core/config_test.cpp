@@ -88,8 +88,7 @@ TEST(Config, TheListHasEveryField) {
   [[maybe_unused]] const auto [t1, t2, t3, t4] = TargetsConfig{};
   [[maybe_unused]] const auto [m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13] =
       ModelConfig{};
-  [[maybe_unused]] const auto [c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12] =
-      CriticConfig{};
+  [[maybe_unused]] const auto [c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12] = CriticConfig{};
   [[maybe_unused]] const auto [q1, q2, q3, q4, q5, q6] = PolicyConfig{};
   [[maybe_unused]] const auto [r1, r2, r3, r4, r5, r6, r7, r8, r9, r10, r11, r12, r13, r14] =
       TrainerConfig{};

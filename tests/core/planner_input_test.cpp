@@ -164,9 +164,7 @@ TEST_F(PlannerInput, MissingModelsAreRefusedByName) {
 TEST_F(PlannerInput, ATraceOfTheWrongSizeIsRefused) {
   Buffers buffers(2, nets.nx, nets.nu, config.horizon);
   const auto planner = make_planner(config, nets.shape(2), nets.models());
-  const auto solve = [&](PlanTrace trace) {
-    planner->solve({}, buffers.batch(), &trace);
-  };
+  const auto solve = [&](PlanTrace trace) { planner->solve({}, buffers.batch(), &trace); };
   std::vector<float> noise(2 * 8 * 4 * 2);
   std::vector<int> member(3, 1);
   PlanTrace trace;

@@ -27,8 +27,7 @@ TEST(TrainFolder, InUseIsRefusedAndKeptAsItIs) {
   const std::string out = folder.file("live"), whole = folder.file("whole");
   Program first(small_run(out, 3000));
   ASSERT_TRUE(first.wait_for("step 400/")) << first.err();
-  const std::string refusal =
-      out + ": is being trained by process " + std::to_string(first.id());
+  const std::string refusal = out + ": is being trained by process " + std::to_string(first.id());
   expect_error(run(small_run(out, 3000, {"--resume"})), 1, {refusal});
   expect_error(run(small_run(out, 3000)), 1, {refusal});
   EXPECT_EQ(run({"eval", out, "--episodes", "1"}).code, 0) << "reading stays possible";
@@ -127,8 +126,8 @@ void expect_stop_does_not_show(const Words& more, int steps, const std::string& 
 TEST(TrainFolder, AStopGivesAnEvaluationUp) {
   const Folder folder;
   const std::string out = folder.file("run");
-  Program program(small_run(out, 400, {"--set", "trainer.eval_interval=200", "--set",
-                                       "trainer.eval_episodes=1000000"}));
+  Program program(small_run(
+      out, 400, {"--set", "trainer.eval_interval=200", "--set", "trainer.eval_episodes=1000000"}));
   ASSERT_TRUE(program.wait_for("step 200/")) << program.err();
   ::usleep(200000);
   program.signal(SIGTERM);
@@ -138,14 +137,16 @@ TEST(TrainFolder, AStopGivesAnEvaluationUp) {
 }
 
 TEST(TrainFolder, AnEvaluationGivenUpIsMadeUpFor) {
-  expect_stop_does_not_show({"--set", "trainer.eval_interval=200", "--set",
-                             "trainer.eval_episodes=400"}, 400, "step 200/");
+  expect_stop_does_not_show(
+      {"--set", "trainer.eval_interval=200", "--set", "trainer.eval_episodes=400"}, 400,
+      "step 200/");
 }
 
 // a step of 256 environments has 256 updates: the stop comes between them
 TEST(TrainFolder, AStopWithinAStepOfManyEnvironmentsDoesNotShow) {
   expect_stop_does_not_show({"--envs", "256", "--set", "trainer.learning_starts=256", "--set",
-                             "trainer.log_interval=512"}, 2560, "step 512/");
+                             "trainer.log_interval=512"},
+                            2560, "step 512/");
 }
 
 TEST(TrainFolder, AStopWithinAnEpisodesUpdatesDoesNotShow) {

@@ -19,8 +19,8 @@ using Words = std::vector<std::string>;
 
 /// A run of small networks: some 2,000 steps a second.
 inline Words small_run(const std::string& out, int steps, const Words& more = {}) {
-  Words words = {"train", "InvertedPendulum", "--preset", "paper-gaussian", "--out", out,
-                 "--steps", std::to_string(steps)};
+  Words words = {"train", "InvertedPendulum", "--preset",           "paper-gaussian", "--out",
+                 out,     "--steps",          std::to_string(steps)};
   for (const char* setting : {"planner.rollouts=16", "planner.horizon=2", "targets.rollouts=4",
                               "model.members=2", "model.width=16", "critic.width=16",
                               "trainer.log_interval=100", "trainer.checkpoint_interval=300"}) {

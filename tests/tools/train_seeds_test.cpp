@@ -77,8 +77,8 @@ TEST(TrainSeeds, AFolderInUseIsRefused) {
 TEST(TrainSeeds, TheSummaryCountsTheStepsThatWereDone) {
   const Folder folder;
   const std::string out = folder.file("seeds");
-  Words words = {"train", "pendulum", "--preset", "paper-gaussian", "--steps", "250", "--seeds",
-                 "0..1", "--jobs", "1", "--out", out, "--json"};
+  Words words = {"train", "pendulum", "--preset", "paper-gaussian", "--steps", "250",   "--seeds",
+                 "0..1",  "--jobs",   "1",        "--out",          out,       "--json"};
   for (const char* setting : {"planner.rollouts=8", "planner.horizon=2", "targets.rollouts=4",
                               "model.members=2", "model.width=16", "critic.width=16"}) {
     words.insert(words.end(), {"--set", setting});

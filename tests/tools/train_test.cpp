@@ -163,7 +163,8 @@ TEST(Train, ResumeKeepsSettingsAndAddsSteps) {
   const std::string before = read_file(grown + "/config.json");
   expect_error(resume({"--set", "planner.rollouts=17"}), 2, {"'planner.rollouts' is 17", "16"});
   expect_error(resume({"--seed", "2"}), 2, {"'trainer.seed' is 2", "1"});
-  expect_error(resume({"--preset", "paper-uniform"}), 2, {"--preset", "paper-gaussian", "paper-uniform"});
+  expect_error(resume({"--preset", "paper-uniform"}), 2,
+               {"--preset", "paper-gaussian", "paper-uniform"});
   expect_error(resume({"--steps", "300"}), 2, {"'trainer.steps' is 300", "400"});
   expect_error(run({"train", "Hopper", "--out", grown, "--resume"}), 2,
                {"InvertedPendulum", "not Hopper"});

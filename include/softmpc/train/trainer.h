@@ -69,7 +69,8 @@ class Trainer {
 
   /// Trains until config.trainer.steps or until *stop becomes true: then a checkpoint is written,
   /// if need be within a step, between two of its updates or with its evaluation given up; a
-  /// resumed run makes up for what the step lacks, with the same result. Checkpoints go to `checkpoint_dir`; empty: none.
+  /// resumed run makes up for what the step lacks, with the same result. Checkpoints go to
+  /// `checkpoint_dir`; empty: none.
   void run(TrainObserver& observer, const std::string& checkpoint_dir,
            const std::atomic<bool>* stop = nullptr);
 
