@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "initialisation.h"
+#include "softmpc/error.h"
 #include "softmpc/hd/adam.h"
 #include "tensor_state.h"
 
@@ -30,6 +31,9 @@ void TrainBlock::resize(int new_rows, int new_count) {
 FusedMlp::FusedMlp(int stack, NetSpec spec, double learning_rate, bool spare, int planned,
                    Precision precision)
     : stack_(stack), spec_(std::move(spec)), learning_rate_(learning_rate), copies_(spare ? 2 : 1) {
+  for (int l = 0; l < spec_.depth(); ++l)
+    if (spec_.layers[l].activation != (l + 1 < spec_.depth() ? Activation::silu : Activation::none))
+      throw UsageError("network: the fused learner trains SiLU between layers and a linear head");
   const NetWeights zeros = NetWeights::zeros(stack_, spec_);
   for (int copy = 0; copy < copies_; ++copy)
     net_[copy] = std::make_shared<PackedMlp>(zeros, Activation::none, planned, precision);
@@ -56,6 +60,7 @@ const float* FusedMlp::forward(int index, const TrainBlock& input, TrainScratch&
   const auto& kernels = cpu::kernels();
   const std::size_t layers = spec_.layers.size();
   s.z.resize(layers);
+  s.n.resize(layers);
   s.h.resize(layers);
   const float* h = input.data.data();
   for (std::size_t l = 0; l < layers; ++l) {
@@ -64,8 +69,16 @@ const float* FusedMlp::forward(int index, const TrainBlock& input, TrainScratch&
     grow(s.z[l], size);
     kernels.dense(linear(index, l), h, input.lanes, s.z[l].data(), input.lanes, input.lanes);
     if (l + 1 == layers) break;
+    const float* sums = s.z[l].data();
+    if (spec_.layers[l].normalise) {
+      grow(s.n[l], size);
+      cpu::NormLayer norm = net_[active_]->norm(index, l);
+      norm.activation = Activation::none;  // the backward pass needs what comes before it
+      kernels.layer_norm(norm, sums, s.n[l].data(), input.lanes, input.lanes);
+      sums = s.n[l].data();
+    }
     grow(s.h[l], size);
-    kernels.silu(s.z[l].data(), s.h[l].data(), static_cast<std::int64_t>(width) * input.lanes);
+    kernels.silu(sums, s.h[l].data(), static_cast<std::int64_t>(width) * input.lanes);
     h = s.h[l].data();
   }
   return s.z.back().data();
@@ -101,11 +114,28 @@ void FusedMlp::backward(int index, const TrainBlock& input, TrainScratch& s, boo
     }
     if (l == 0) break;
     const std::size_t used = static_cast<std::size_t>(layer.in) * lanes;
-    kernels.silu_backward(s.z[l - 1].data(), s.dh.data(), static_cast<std::int64_t>(used));
+    const bool normalised = spec_.layers[l - 1].normalise;
+    kernels.silu_backward((normalised ? s.n : s.z)[l - 1].data(), s.dh.data(),
+                          static_cast<std::int64_t>(used));
+    if (normalised) norm_backward(index, l - 1, lanes, s, descend);
     std::fill(s.dh.begin() + static_cast<std::ptrdiff_t>(used),
               s.dh.begin() + static_cast<std::ptrdiff_t>(group_rows(layer.in) * lanes), 0.0f);
     std::swap(s.dz, s.dh);
   }
+}
+
+/// From dL/dn of layer l, in dh, to dL/dz.
+void FusedMlp::norm_backward(int index, std::size_t l, int lanes, TrainScratch& s,
+                             bool descend) const {
+  const PackedLayout& layout = net_[active_]->layout();
+  const PackedLayout::Layer& layer = layout.layers()[l];
+  grow(s.norm, 2 * group_rows(layer.out));
+  const std::size_t at = index * layout.floats() + layer.norm;
+  const float* now = net_[active_]->network(0) + at;
+  float* next = descend ? net_[copies_ - 1 - active_]->network(0) + at : nullptr;
+  cpu::kernels().layer_norm_backward(
+      {layer.out, lanes, s.z[l].data(), s.dh.data(), now, s.norm.data(), now, next,
+       mean_.data() + at, variance_.data() + at, hd::adam_step(learning_rate_, steps_)});
 }
 
 void FusedMlp::descend(int index, const TrainBlock& input, TrainScratch& scratch) {

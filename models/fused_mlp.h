@@ -26,12 +26,14 @@ struct TrainBlock {
 
 /// Activations and gradients of one update; one for each thread.
 struct TrainScratch {
-  std::vector<cpu::AlignedFloats> z, h;  // per layer: before and after its activation
-  cpu::AlignedFloats dz, dh, turned;     // the present layer's dL/dz, its input's, dz batch-major
+  std::vector<cpu::AlignedFloats> z, n, h;  // per layer: sums, behind LayerNorm, activations
+  cpu::AlignedFloats dz, dh, turned;  // the present layer's dL/dz, its input's, dz batch-major
+  cpu::AlignedFloats norm;            // gradient of LayerNorm's parameters
 };
 
 class FusedMlp {
  public:
+  /// Trains nets with SiLU behind every layer but the head; throws UsageError for others.
   /// `spare`: updates write to a second copy of the weights, which publish() makes the present one;
   /// else in place. `planned`: how many outputs the planner reads; 0: all.
   FusedMlp(int stack, NetSpec spec, double learning_rate, bool spare = false, int planned = 0,
@@ -78,6 +80,8 @@ class FusedMlp {
   void backward(int index, const TrainBlock& input, TrainScratch& scratch, bool descend,
                 bool input_gradient) const;
   cpu::PackedLayer linear(int index, std::size_t l) const;
+  void norm_backward(int index, std::size_t l, int lanes, TrainScratch& scratch,
+                     bool descend) const;
 
   int stack_;
   NetSpec spec_;

@@ -13,11 +13,11 @@ namespace softmpc {
 inline NetSpec member_spec(const ModelConfig& config, int nx, int nu, MemberOutputs outputs) {
   const int variances = config.loss == Loss::gaussian_nll ? nx + outputs.reward : 0;
   return NetSpec::mlp(nx + nu, config.width, config.layers,
-                      nx + outputs.reward + outputs.termination + variances);
+                      nx + outputs.reward + outputs.termination + variances, config.layer_norm);
 }
 
 inline NetSpec critic_spec(const CriticConfig& config, int nx, int nu) {
-  return NetSpec::mlp(nx + nu, config.width, config.layers, 1);
+  return NetSpec::mlp(nx + nu, config.width, config.layers, 1, config.layer_norm);
 }
 
 inline NetSpec policy_spec(const PolicyConfig& config, int nx, int nu) {

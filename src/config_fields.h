@@ -70,9 +70,8 @@ inline constexpr Choice<Pattern> kPattern[] = {{"online", Pattern::online},
                                                {"episodic", Pattern::episodic}};
 inline constexpr Choice<Acting> kActing[] = {{"planner", Acting::planner},
                                              {"policy", Acting::policy}};
-inline constexpr Choice<LearnerKind> kLearner[] = {{"auto", LearnerKind::automatic},
-                                                    {"fused", LearnerKind::fused},
-                                                    {"torch", LearnerKind::torch}};
+inline constexpr Choice<LearnerKind> kLearner[] = {
+    {"auto", LearnerKind::automatic}, {"fused", LearnerKind::fused}, {"torch", LearnerKind::torch}};
 inline constexpr Choice<const char*> kDevice[] = {
     {"cpu", "cpu"}, {"cuda", "cuda"}, {"auto", "auto"}};
 
@@ -130,6 +129,8 @@ void visit_model(C& c, const Visit& visit) {
   visit("members", c.members, Whole<int>{1, 1024}, "E, models in the ensemble");
   visit("width", c.width, kWidth, "units of a hidden layer");
   visit("layers", c.layers, kLayers, "hidden layers");
+  visit("layer_norm", c.layer_norm, Flag{},
+        "LayerNorm of hidden layers before their activation; CPU only");
   visit("learning_rate", c.learning_rate, kRate, "step size of Adam");
   visit("batch_size", c.batch_size, kBatch, "transitions per update");
   visit("updates_per_step", c.updates_per_step, kUpdates, "updates per environment step");
@@ -150,6 +151,8 @@ void visit_critic(C& c, const Visit& visit) {
         "critics; with several the target is the minimum of their values");
   visit("width", c.width, kWidth, "units of a hidden layer");
   visit("layers", c.layers, kLayers, "hidden layers");
+  visit("layer_norm", c.layer_norm, Flag{},
+        "LayerNorm of hidden layers before their activation; CPU only");
   visit("learning_rate", c.learning_rate, kRate, "step size of Adam");
   visit("batch_size", c.batch_size, kBatch, "transitions per update");
   visit("updates_per_step", c.updates_per_step, kUpdates, "updates per environment step");
@@ -198,9 +201,10 @@ void visit_trainer(C& c, const Visit& visit) {
         "steps between checkpoints; 0: at the end only");
   visit("threads", c.threads, Whole<int>{0, 4096}, "worker threads; 0: all cores");
   visit("device", c.device, OneOf<const char*>{kDevice}, "where networks are evaluated");
-  visit("learner", c.learner, OneOf<LearnerKind>{kLearner},
-        "who computes gradients: fused kernels, fast for plain nets, or LibTorch, for any net; auto "
-        "is fused on the CPU");
+  visit(
+      "learner", c.learner, OneOf<LearnerKind>{kLearner},
+      "who computes gradients: fused kernels, fast for plain nets, or LibTorch, for any net; auto "
+      "is fused on the CPU");
 }
 
 template <class C, class Visit>

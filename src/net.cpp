@@ -80,6 +80,7 @@ void NetSpec::validate(const std::string& what) const {
     if (layers[l].width <= 0)
       fail(", layer " + std::to_string(l + 1) + ": width " + std::to_string(layers[l].width) +
            " is not positive");
+  if (layers.back().normalise) fail(": LayerNorm of the head is not possible");
 }
 
 NetNormalisation NetNormalisation::identity(const NetSpec& spec) {

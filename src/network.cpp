@@ -68,7 +68,7 @@ Precision resolve_precision(Precision wanted, const NetSpec& spec) {
 Precision resolve_precision(const Config& config, int nx, int nu) {
   const ModelConfig& model = config.model;
   return resolve_precision(config.planner.precision,
-                           NetSpec::mlp(nx + nu, model.width, model.layers, nx));
+                           NetSpec::mlp(nx + nu, model.width, model.layers, nx, model.layer_norm));
 }
 
 const char* to_string(Precision precision) {
@@ -133,25 +133,31 @@ void MlpDynamics::first_step(int member, std::span<const LaneRun> runs, ConstCol
 }
 
 MlpValue::MlpValue(const NetWeights& weights, int nx, int nu, int index)
-    : nx_(nx), nu_(nu), index_(index) {
+    : MlpValue(weights, nx, nu, Reduction::least) {
+  require(index >= 0 && index < weights.stack,
+          "critics: there is no critic " + std::to_string(index));
+  first_ = index;
+  count_ = 1;
+}
+MlpValue::MlpValue(const NetWeights& weights, int nx, int nu, Reduction over)
+    : nx_(nx), nu_(nu), count_(weights.stack), over_(over) {
   weights.validate("critics");
   require(weights.inputs() == nx + nu && weights.outputs() == 1,
           "critics: inputs and outputs do not fit nx " + std::to_string(nx) + ", nu " +
               std::to_string(nu));
-  require(index >= 0 && index < weights.stack,
-          "critics: there is no critic " + std::to_string(index));
   net_ = std::make_shared<PackedMlp>(weights, Activation::none);
 }
 MlpValue::MlpValue(std::shared_ptr<PackedMlp> net, int nx, int nu, int index)
-    : nx_(nx), nu_(nu), index_(index), net_(std::move(net)) {}
+    : nx_(nx), nu_(nu), first_(index), net_(std::move(net)) {}
 MlpValue::~MlpValue() = default;
 bool MlpValue::read_network(NetWeights& weights) const {
+  if (count_ != 1) return false;  // a reduction over several is no network
   const NetWeights all = net_->weights();
   weights = NetWeights::zeros(1, all.spec);
   weights.normalisation = all.normalisation;
   all.spec.for_each_slot([&](const ParameterSlot& s) {
     const std::span<const float> from = all.slot(s.layer, s.part);
-    std::ranges::copy(from.subspan(index_ * s.size(), s.size()),
+    std::ranges::copy(from.subspan(first_ * s.size(), s.size()),
                       weights.slot(s.layer, s.part).begin());
   });
   return true;
@@ -159,13 +165,32 @@ bool MlpValue::read_network(NetWeights& weights) const {
 void MlpValue::update(const NetWeights& weights) { net_->update(weights); }
 std::size_t MlpValue::scratch_bytes(int count) const { return scratch_for(*net_, count); }
 
-void MlpValue::evaluate(ConstColumns x, ConstColumns a, int count, float* out,
-                        void* scratch) const {
+/// Q [count] of one critic, inside scratch.
+const float* MlpValue::run(int critic, ConstColumns x, ConstColumns a, int count,
+                           float* scratch) const {
   const int lanes = cpu::pad_lanes(count);
-  float* in = net_->input(static_cast<float*>(scratch));
+  float* in = net_->input(scratch);
   copy_rows(x, nx_, count, in, lanes);
   copy_rows(a, nu_, count, in + static_cast<std::size_t>(nx_) * lanes, lanes);
-  std::memcpy(out, net_->run(index_, static_cast<float*>(scratch), lanes), sizeof(float) * count);
+  return net_->run(critic, scratch, lanes);
+}
+
+void MlpValue::evaluate(ConstColumns x, ConstColumns a, int count, float* out,
+                        void* scratch) const {
+  auto* floats = static_cast<float*>(scratch);
+  std::memcpy(out, run(first_, x, a, count, floats), sizeof(float) * count);
+  for (int c = first_ + 1; c < first_ + count_; ++c) {
+    const float* q = run(c, x, a, count, floats);
+    if (over_ == Reduction::least) {
+      // a NaN of any critic stays, so that the planner sees it
+      for (int j = 0; j < count; ++j)
+        if (!(q[j] >= out[j]) && !std::isnan(out[j])) out[j] = q[j];
+    } else {
+      for (int j = 0; j < count; ++j) out[j] += q[j];
+    }
+  }
+  if (over_ == Reduction::mean && count_ > 1)
+    for (int j = 0; j < count; ++j) out[j] /= static_cast<float>(count_);
 }
 
 MlpPolicy::MlpPolicy(const NetWeights& weights, std::span<const float> low,

@@ -23,7 +23,8 @@ includes() {
     "^[[:space:]]*#[[:space:]]*include[[:space:]]*[<\"]($1)" "${rooms[@]}" | grep -vE "^($2)/" || true
 }
 
-report 'only models/ and tests/models/ include torch' "$(includes '(torch|ATen|c10)/' 'models|tests/models')"
+report 'only models/torch/ and tests/models/ include torch' \
+  "$(includes '(torch|ATen|c10)/' 'models/torch|tests/models')"
 report 'only tasks/ and tests/tasks/ include MuJoCo' "$(includes 'mujoco[/.]' 'tasks|tests/tasks')"
 report 'only cuda/ includes CUDA headers' "$(includes 'cuda|nvrtc|cub/|thrust/|cublas|curand' 'cuda|tests/cuda')"
 report 'only cuda/ holds .cu and .cuh' \

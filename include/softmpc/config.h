@@ -51,7 +51,8 @@ struct ModelConfig {
   ModelSource source = ModelSource::learned;
   int members = 4;  ///< E
   int width = 256;
-  int layers = 2;  ///< hidden layers
+  int layers = 2;           ///< hidden layers
+  bool layer_norm = false;  ///< LayerNorm of hidden layers, on the CPU
   double learning_rate = 3e-4;
   int batch_size = 32;
   int updates_per_step = 1;
@@ -67,6 +68,7 @@ struct CriticConfig {
   int count = 1;  ///< several: the target is the minimum of their values
   int width = 256;
   int layers = 2;
+  bool layer_norm = false;
   double learning_rate = 3e-4;
   int batch_size = 32;
   int updates_per_step = 1;

@@ -77,7 +77,8 @@ struct NetSpec {
   /// P, the parameters of one net.
   std::size_t parameters() const;
 
-  /// Throws Error naming `what` unless there is a layer and all sizes are positive.
+  /// Throws Error naming `what` unless there is a layer, all sizes are positive and the head is
+  /// not normalised.
   void validate(const std::string& what) const;
 };
 

@@ -58,10 +58,14 @@ class MlpDynamics final : public DynamicsModel {
   std::shared_ptr<PackedMlp> net_;
 };
 
-/// Learned Q(x, a): critic `index` of a stack.
+/// How the values of several critics become one.
+enum class Reduction { least, mean };
+
+/// Learned Q(x, a): one critic of a stack, or the least or mean of all.
 class MlpValue final : public TerminalValue {
  public:
   MlpValue(const NetWeights& weights, int nx, int nu, int index = 0);
+  MlpValue(const NetWeights& weights, int nx, int nu, Reduction over);
   /// Evaluates weights that a trainer changes in place.
   MlpValue(std::shared_ptr<PackedMlp> net, int nx, int nu, int index);
   ~MlpValue() override;
@@ -72,7 +76,11 @@ class MlpValue final : public TerminalValue {
   bool read_network(NetWeights& weights) const override;
 
  private:
-  int nx_, nu_, index_;
+  const float* run(int critic, ConstColumns x, ConstColumns a, int count, float* scratch) const;
+
+  int nx_, nu_;
+  int first_ = 0, count_ = 1;  // critics of the stack
+  Reduction over_ = Reduction::least;
   std::shared_ptr<PackedMlp> net_;
 };
 

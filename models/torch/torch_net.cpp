@@ -4,12 +4,11 @@
 #include <ATen/Parallel.h>
 
 #include "initialisation.h"
+#include "softmpc/hd/layer_norm.h"
 #include "tensor_state.h"
 
 namespace softmpc {
 namespace {
-
-constexpr double kLayerNormEpsilon = 1e-5;
 
 torch::Tensor activated(const torch::Tensor& z, Activation activation) {
   switch (activation) {
@@ -77,7 +76,7 @@ torch::Tensor TorchNet::forward(torch::Tensor h, const torch::Tensor& parameters
     const LayerSpec& layer = spec_.layers[l];
     torch::Tensor z = torch::baddbmm(view(l, Part::bias), h, view(l, Part::weight).transpose(1, 2));
     if (layer.normalise)
-      z = torch::layer_norm(z, {layer.width}, {}, {}, kLayerNormEpsilon) *
+      z = torch::layer_norm(z, {layer.width}, {}, {}, hd::kLayerNormEpsilon) *
               view(l, Part::norm_scale) +
           view(l, Part::norm_shift);
     h = activated(z, layer.activation);

@@ -50,6 +50,26 @@ struct DescentJob {
   hd::AdamStep step;
 };
 
+/// LayerNorm of `units` rows, then the activation.
+struct NormLayer {
+  const float *scale, *shift;  ///< [units]
+  int units;
+  Activation activation;
+};
+
+/// LayerNorm's gradient and Adam step. Parameters and moments are the scale in whole groups, then
+/// the shift; `next` null: they stay. The scale is read before it moves.
+struct NormDescentJob {
+  int units, lanes;
+  const float* z;  ///< [units, lanes] before LayerNorm
+  float* d;        ///< [units, lanes] dL/dn, and afterwards dL/dz
+  const float* scale;
+  float* gradient;  ///< room for scale and shift
+  const float* now;
+  float *next, *mean, *variance;
+  hd::AdamStep step;
+};
+
 /// Which normals to draw: lane j gets those of (problem[j], rollout[j]).
 struct NormalsKey {
   std::uint64_t seed;
@@ -86,6 +106,8 @@ struct Kernels {
   /// whose components lie x_stride apart; `sums` has room for whole groups.
   void (*sum_inputs)(const PackedLayer& layer, int count, const float* x, int x_stride,
                      float* sums);
+  /// y = act(LayerNorm(z)) of each lane over the rows; y may be z. Rows beyond stay as they were.
+  void (*layer_norm)(const NormLayer& layer, const float* z, float* y, int stride, int lanes);
 
   // training
   /// dx[i, :] = sum_o weight[o, i] dz[o, :]; dx has whole kRows.
@@ -99,6 +121,8 @@ struct Kernels {
   void (*transpose)(const float* x, int rows, int x_stride, float* out, int out_stride, int lanes);
   /// Gradient of one layer, then hd::adam on each of its parameters.
   void (*descend)(const DescentJob& job);
+  /// From dL/dn to dL/dz of LayerNorm, then hd::adam on its parameters.
+  void (*layer_norm_backward)(const NormDescentJob& job);
 };
 
 /// The best table that this CPU runs; the environment variable SOFTMPC_ISA (portable, avx2, avx512,

@@ -130,8 +130,9 @@ SOFTMPC_HD void gradient_tile(const float* h, int lanes, const float* dz, int dz
     for (int v = 0; v < kGroupVectors; ++v) store(g + i * kGroup + v * kWidth, sum[i][v]);
 }
 
-/// Adam on `count` parameters from `at` on.
-SOFTMPC_HD void adam(const DescentJob& job, Long at, const float* g, int count) {
+/// Adam on `count` parameters of a job from `at` on.
+template <class Job>
+SOFTMPC_HD void adam(const Job& job, Long at, const float* g, int count) {
   const float* now = job.now + at;
   float *next = job.next + at, *mean = job.mean + at, *variance = job.variance + at;
   const hd::AdamStep step = job.step;

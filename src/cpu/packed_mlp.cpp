@@ -35,7 +35,7 @@ PackedMlp::PackedMlp(const NetWeights& weights, Activation output_activation, in
   for (const LayerSpec& layer : spec_.layers)
     widest_ = std::max(widest_, cpu::pad_rows(layer.width));
   if (precision_ == Precision::bfloat16 && layout_.layers().size() > 2) {  // else nothing to round
-    if (cpu::through_onednn())
+    if (cpu::through_onednn() && !spec_.normalises())
       onednn_ = std::make_unique<OneDnnMlp>(stack_, hidden_widths(spec_));
     else
       pairs_.resize(layout_.pairs() * stack_);
@@ -115,12 +115,15 @@ void PackedMlp::refresh(int index) {
 cpu::PackedLayer PackedMlp::layer(int index, std::size_t l) const {
   const PackedLayout::Layer& layer = layout_.layers()[l];
   const bool last = l + 1 == layout_.layers().size();
+  // LayerNorm comes between the sums and the activation, in a pass of its own
+  const Activation inner =
+      spec_.layers[l].normalise ? Activation::none : spec_.layers[l].activation;
   return {network(index) + layer.weight,
           network(index) + layer.bias,
           pairs_.empty() ? nullptr : pairs_.data() + index * layout_.pairs() + layer.pairs,
           layer.in,
           last ? outputs_ : layer.out,
-          last ? output_activation_ : spec_.layers[l].activation};
+          last ? output_activation_ : inner};
 }
 
 std::size_t PackedMlp::scratch_floats(int lanes) const {
@@ -158,10 +161,24 @@ cpu::PackedLayer PackedMlp::first_layer(int index, const float* x, float* sums, 
   return first;
 }
 
+cpu::NormLayer PackedMlp::norm(int index, std::size_t l) const {
+  const PackedLayout::Layer& layer = layout_.layers()[l];
+  const float* scale = network(index) + layer.norm;
+  return {scale, scale + cpu::groups_of(layer.out) * cpu::kGroup, layer.out,
+          spec_.layers[l].activation};
+}
+
+/// A layer with float32 operands and, where it has one, its LayerNorm.
+void PackedMlp::dense(int index, std::size_t l, const cpu::PackedLayer& layer, const float* x,
+                      float* y, int lanes) const {
+  cpu::kernels().dense(layer, x, lanes, y, lanes, lanes);
+  if (spec_.layers[l].normalise) cpu::kernels().layer_norm(norm(index, l), y, y, lanes, lanes);
+}
+
 const float* PackedMlp::run_float32(int index, const cpu::PackedLayer& first, float* x, float* y,
                                     int lanes) const {
   for (std::size_t l = 0; l < layout_.layers().size(); ++l) {
-    cpu::kernels().dense(l == 0 ? first : layer(index, l), x, lanes, y, lanes, lanes);
+    dense(index, l, l == 0 ? first : layer(index, l), x, y, lanes);
     std::swap(x, y);
   }
   return x;
@@ -173,6 +190,7 @@ const float* PackedMlp::run_bfloat16(int index, const cpu::PackedLayer& first, f
                                      int lanes) const {
   const std::size_t last = layout_.layers().size() - 1;
   if (last < 2) return run_float32(index, first, x, y, lanes);
+  if (spec_.normalises()) return run_normalised_bfloat16(index, first, x, y, lanes);
   const auto& kernels = cpu::kernels();
   if (onednn_) {
     kernels.dense(first, x, lanes, y, lanes, lanes);
@@ -187,6 +205,22 @@ const float* PackedMlp::run_bfloat16(int index, const cpu::PackedLayer& first, f
   }
   kernels.dense(layer(index, last), x, lanes, y, lanes, lanes);
   return y;
+}
+
+/// The same where LayerNorm needs the sums of whole layers before they are rounded.
+const float* PackedMlp::run_normalised_bfloat16(int index, const cpu::PackedLayer& first, float* x,
+                                                float* y, int lanes) const {
+  const std::size_t last = layout_.layers().size() - 1;
+  const auto& kernels = cpu::kernels();
+  auto* pairs = reinterpret_cast<cpu::Bf16Pair*>(x);  // the input is read by then
+  dense(index, 0, first, x, y, lanes);
+  for (std::size_t l = 1; l < last; ++l) {
+    kernels.to_bf16(y, layout_.layers()[l].in, lanes, pairs, lanes, lanes);
+    kernels.dense_bf16(layer(index, l), pairs, lanes, y, nullptr, lanes, lanes);
+    if (spec_.layers[l].normalise) kernels.layer_norm(norm(index, l), y, y, lanes, lanes);
+  }
+  dense(index, last, layer(index, last), y, x, lanes);
+  return x;
 }
 
 const float* PackedMlp::run(int index, float* scratch, int lanes,

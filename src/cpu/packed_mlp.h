@@ -42,6 +42,8 @@ class PackedMlp {
   const float* network(int index) const { return parameters_.data() + index * layout_.floats(); }
   void refresh(int index);
   cpu::PackedLayer layer(int index, std::size_t l) const;
+  /// LayerNorm of layer l, which has one.
+  cpu::NormLayer norm(int index, std::size_t l) const;
 
   int stack() const { return stack_; }
   int inputs() const { return spec_.inputs; }
@@ -61,6 +63,10 @@ class PackedMlp {
   void normalise(float* x, int lanes) const;
   cpu::PackedLayer first_layer(int index, const float* x, float* sums, int lanes,
                                const SharedInputs& shared) const;
+  void dense(int index, std::size_t l, const cpu::PackedLayer& layer, const float* x, float* y,
+             int lanes) const;
+  const float* run_normalised_bfloat16(int index, const cpu::PackedLayer& first, float* x, float* y,
+                                       int lanes) const;
   const float* run_float32(int index, const cpu::PackedLayer& first, float* x, float* y,
                            int lanes) const;
   const float* run_bfloat16(int index, const cpu::PackedLayer& first, float* x, float* y,
@@ -72,8 +78,8 @@ class PackedMlp {
   Activation output_activation_;
   Precision precision_;
   PackedLayout layout_;
-  cpu::AlignedFloats parameters_;                                             // [stack, floats]
-  std::vector<cpu::Bf16Pair, cpu::CacheLineAllocator<cpu::Bf16Pair>> pairs_;  // [stack, pairs]
+  cpu::AlignedFloats parameters_;                                             // [stack, floats()]
+  std::vector<cpu::Bf16Pair, cpu::CacheLineAllocator<cpu::Bf16Pair>> pairs_;  // [stack, pairs()]
   std::unique_ptr<OneDnnMlp> onednn_;  // between hidden layers, in place of the kernels
   int widest_ = 0;  // rows of an activation block: the widest layer in whole cpu::kRows
   bool normalise_input_ = false, normalise_output_ = false;

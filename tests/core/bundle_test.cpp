@@ -20,11 +20,15 @@ namespace {
 using test::error_of;
 using test::TempFolder;
 
-NetWeights net(int stack, const std::vector<int>& widths) {
-  NetWeights w = NetWeights::zeros(stack, NetSpec::mlp(widths));
+NetWeights net(int stack, const NetSpec& spec) {
+  NetWeights w = NetWeights::zeros(stack, spec);
   float x = 0.1f;
   for (float& v : w.parameters) v = x = 3.9f * x * (1 - x);
   return w;
+}
+
+NetWeights net(int stack, const std::vector<int>& widths) {
+  return net(stack, NetSpec::mlp(widths));
 }
 
 Bundle sample() {
@@ -244,6 +248,31 @@ TEST_F(BundleTest, HasTheNamesThatOtherProgramsRead) {
   EXPECT_EQ(file.metadata.at("acting"), "policy");
   EXPECT_EQ(nlohmann::json::parse(file.metadata.at("provenance"))["settings"]["trainer"]["of"][0],
             "later");
+}
+
+TEST_F(BundleTest, HoldsLayerNormWhereALayerHasIt) {
+  Bundle b = sample();
+  NetSpec spec = NetSpec::mlp({3, 4, 5, 1});
+  spec.layers[1].normalise = true;
+  b.critics = net(2, spec);
+  save_bundle(b, path_);
+  const TensorFile file = read_safetensors(path_);
+  EXPECT_EQ(file.tensors.at("critics.norm_scale2").shape, (std::vector<std::int64_t>{2, 5}));
+  EXPECT_EQ(file.tensors.at("critics.norm_shift2").shape, (std::vector<std::int64_t>{2, 5}));
+  EXPECT_EQ(file.tensors.count("critics.norm_scale1"), 0u);
+  expect_equal(load_bundle(path_), b);
+  EXPECT_EQ(changed_error([](TensorFile& f) {
+              f.tensors["critics.norm_scale1"] = f.tensors["critics.bias1"];
+            }),
+            "tensor critics.norm_shift1: is missing");
+}
+
+// The format names no activations: what it cannot say is not saved.
+TEST_F(BundleTest, OtherActivationsAreRefused) {
+  EXPECT_NE(save_error([](Bundle& b) {
+              b.members.spec.layers[0].activation = Activation::tanh;
+            }).find("members, layer 1: a bundle holds nets with SiLU between layers"),
+            std::string::npos);
 }
 
 TEST_F(BundleTest, AMissingFileIsNamed) {

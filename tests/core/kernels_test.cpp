@@ -307,6 +307,48 @@ TEST(Kernels, NanStaysInItsLane) {
 }
 
 // The activations of each instruction set keep the bounds of math.h over a wide range.
+/// Mean, rate and centred units of one lane, in double.
+struct Norm {
+  std::vector<double> centred;
+  double rate;
+  Norm(const AlignedFloats& z, int units, int lanes, int lane) {
+    double mean = 0, variance = 0;
+    for (int u = 0; u < units; ++u)
+      mean += z[static_cast<std::size_t>(u) * lanes + lane] / double(units);
+    for (int u = 0; u < units; ++u)
+      variance += std::pow(z[static_cast<std::size_t>(u) * lanes + lane] - mean, 2) / units;
+    rate = 1 / std::sqrt(variance + 1e-5);
+    for (int u = 0; u < units; ++u)
+      centred.push_back((z[static_cast<std::size_t>(u) * lanes + lane] - mean) * rate);
+  }
+};
+
+TEST(Kernels, LayerNormAgreesWithDouble) {
+  std::printf("seed 61\n");
+  Random random(61);
+  for (const Kernels* kernels : runnable())
+    for (int round = 0; round < 20; ++round) {
+      const int units = random.whole(1, 130), lanes = kLanes * random.whole(1, 5);
+      const auto activation = static_cast<Activation>(random.whole(0, 2));
+      SCOPED_TRACE(std::string(kernels->name) + ", units " + std::to_string(units));
+      const AlignedFloats z = random_block(random, units, lanes);
+      const std::vector<float> scale = random.normals(static_cast<std::size_t>(units));
+      const std::vector<float> shift = random.normals(static_cast<std::size_t>(units));
+      AlignedFloats y = z;
+      y.resize(y.size() + lanes, 7.0f);
+      kernels->layer_norm({scale.data(), shift.data(), units, activation}, y.data(), y.data(),
+                          lanes, lanes);
+      for (int j = 0; j < lanes; ++j) {
+        const Norm norm(z, units, lanes, j);
+        for (int u = 0; u < units; ++u)
+          EXPECT_NEAR(y[static_cast<std::size_t>(u) * lanes + j],
+                      activate(activation, scale[u] * norm.centred[u] + shift[u]),
+                      1e-6 * (1 + norm.rate));
+        EXPECT_EQ(y[static_cast<std::size_t>(units) * lanes + j], 7.0f);
+      }
+    }
+}
+
 TEST(Kernels, ActivationsAreAccurate) {
   const int lanes = 1 << 16;
   for (const Kernels* kernels : runnable())

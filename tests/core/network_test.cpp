@@ -2,7 +2,9 @@
 // Tests network.h: members, critic and policy against plain double evaluation; updates; refusals.
 #include "softmpc/network.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <limits>
 #include <string>
 #include <vector>
@@ -61,14 +63,16 @@ oracle::Vector joined(const Block& x, const Block& a, int lane) {
 }
 
 void expect_near(double got, double expected, const std::string& what) {
-  EXPECT_NEAR(got, expected, 1e-5 * (1 + std::abs(expected))) << what;
+  EXPECT_NEAR(got, expected, 2e-5 * (1 + std::abs(expected))) << what;
 }
 
 NetWeights random_net(Random& random, int stack, int in, int out) {
   std::vector<int> sizes = {in};
   for (int l = random.whole(0, 3); l > 0; --l) sizes.push_back(random.whole(1, 70));
   sizes.push_back(out);
-  NetWeights w = testing::random_weights(random, stack, NetSpec::mlp(sizes), 1.5, random.coin());
+  NetSpec spec = NetSpec::mlp(sizes);
+  for (int l = 0; l + 1 < spec.depth(); ++l) spec.layers[l].normalise = random.whole(0, 2) == 0;
+  NetWeights w = testing::random_weights(random, stack, spec, 1.5, random.coin());
   if (random.coin())
     w.normalisation.input_std[static_cast<std::size_t>(random.whole(0, in - 1))] = kInf;
   return w;
@@ -127,6 +131,75 @@ TEST(MlpValue, AgreesWithDoubleForEachOfAStack) {
                     "seed " + std::to_string(seed));
     }
   }
+}
+
+TEST(MlpValue, AgreesWithDoubleOverAStack) {
+  const std::uint64_t seed = 21;
+  std::printf("seed %llu\n", static_cast<unsigned long long>(seed));
+  Random random(seed);
+  for (int round = 0; round < 20; ++round) {
+    const int nx = random.whole(1, 20), nu = random.whole(1, 9), count = random.whole(1, 100);
+    const NetWeights w = random_net(random, random.whole(1, 5), nx + nu, 1);
+    const Block x = random_block(random, nx, count), a = random_block(random, nu, count);
+    const MlpValue least(w, nx, nu, Reduction::least), mean(w, nx, nu, Reduction::mean);
+    Scratch scratch(least.scratch_bytes(count));
+    std::vector<float> low(static_cast<std::size_t>(count)), middle(low.size());
+    least.evaluate(x.columns(), a.columns(), count, low.data(), scratch.get());
+    mean.evaluate(x.columns(), a.columns(), count, middle.data(), scratch.get());
+    for (int j = 0; j < count; ++j) {
+      double smallest = kInf, sum = 0;
+      for (int c = 0; c < w.stack; ++c) {
+        const double q = oracle::evaluate_mlp(w, c, joined(x, a, j))[0];
+        smallest = std::min(smallest, q);
+        sum += q;
+      }
+      expect_near(low[static_cast<std::size_t>(j)], smallest, "least");
+      expect_near(middle[static_cast<std::size_t>(j)], sum / w.stack, "mean");
+    }
+  }
+}
+
+// A planner must see that one critic of several has gone astray.
+TEST(MlpValue, ANanOfOneCriticIsTheValueOfAll) {
+  Random random(22);
+  for (int astray = 0; astray < 3; ++astray) {
+    NetWeights w = testing::random_weights(random, 3, NetSpec::mlp({3, 8, 1}));
+    MlpValue value(w, 2, 1, Reduction::least);
+    w.bias(1)[static_cast<std::size_t>(astray)] = std::nanf("");
+    value.update(w);
+    const Block x = random_block(random, 2, 5), a = random_block(random, 1, 5);
+    Scratch scratch(value.scratch_bytes(5));
+    std::vector<float> q(5);
+    value.evaluate(x.columns(), a.columns(), 5, q.data(), scratch.get());
+    for (float v : q) EXPECT_TRUE(std::isnan(v)) << "critic " << astray;
+  }
+}
+
+// bfloat16 rounds operands between hidden layers, whether they are normalised or not: its error is
+// as small with LayerNorm as without.
+TEST(MlpDynamics, LayerNormInBfloat16StaysNearFloat32) {
+  Random random(23);
+  for (const bool layer_norm : {false, true})
+    for (int hidden = 1; hidden <= 3; ++hidden) {
+      const int nx = 7, nu = 2, lanes = 48;
+      const NetSpec spec = NetSpec::mlp(nx + nu, 65, hidden, nx, layer_norm);
+      const NetWeights w = testing::random_weights(random, 2, spec, 1, true);
+      const MlpDynamics exact(w, nx, nu), narrow(w, nx, nu, {}, Precision::bfloat16);
+      const Block x = random_block(random, nx, lanes), a = random_block(random, nu, lanes);
+      Block one(nx, lanes, lanes), other(nx, lanes, lanes);
+      Scratch scratch(narrow.scratch_bytes(lanes));
+      exact.step(1, x.columns(), a.columns(), lanes, {one.columns(), nullptr, nullptr},
+                 scratch.get());
+      narrow.step(1, x.columns(), a.columns(), lanes, {other.columns(), nullptr, nullptr},
+                  scratch.get());
+      double squares = 0, size = 0;
+      for (std::size_t i = 0; i < one.data.size(); ++i) {
+        squares += std::pow(one.data[i] - other.data[i], 2);
+        size += std::pow(one.data[i], 2);
+      }
+      EXPECT_LT(std::sqrt(squares / size), 5e-3) << "hidden layers " << hidden;
+      EXPECT_EQ(squares > 0, hidden > 1) << "one hidden layer has no product to round";
+    }
 }
 
 TEST(MlpPolicy, AgreesWithDoubleAndStaysInTheBox) {

@@ -37,23 +37,33 @@ torch::Tensor rows_of(const float* data, int rows, int count, int lanes) {
 
 /// Network e of a stack in LibTorch, double precision, with gradients.
 struct Reference {
-  std::vector<torch::Tensor> weight, bias;
+  std::vector<torch::Tensor> weight, bias, scale, shift;  // of LayerNorm: undefined without it
   Reference(const FusedMlp& net, int e) {
     const NetWeights w = net.weights(NetNormalisation::identity(net.spec()));
     for (int l = 0; l < w.layers(); ++l) {
       const int in = w.spec.inputs_of(l), out = w.spec.layers[l].width;
       weight.push_back(in_double(w.weight(l), {w.stack, out, in})[e].clone().requires_grad_());
       bias.push_back(in_double(w.bias(l), {w.stack, out})[e].clone().requires_grad_());
+      const bool normalise = w.spec.layers[l].normalise;
+      for (auto [list, part] :
+           {std::pair{&scale, Part::norm_scale}, std::pair{&shift, Part::norm_shift}})
+        list->push_back(normalise
+                            ? in_double(w.slot(l, part), {w.stack, out})[e].clone().requires_grad_()
+                            : torch::Tensor());
     }
   }
   std::vector<torch::Tensor> parameters() const {
     std::vector<torch::Tensor> all = weight;
     all.insert(all.end(), bias.begin(), bias.end());
+    for (const auto* list : {&scale, &shift})
+      for (const torch::Tensor& t : *list)
+        if (t.defined()) all.push_back(t);
     return all;
   }
   torch::Tensor forward(torch::Tensor h) const {
     for (std::size_t l = 0; l < weight.size(); ++l) {
       h = torch::matmul(h, weight[l].t()) + bias[l];
+      if (scale[l].defined()) h = torch::layer_norm(h, {h.size(1)}, scale[l], shift[l], 1e-5);
       if (l + 1 < weight.size()) h = h * torch::sigmoid(h);
     }
     return h;
@@ -63,6 +73,7 @@ struct Reference {
 /// A network of random shape, a random batch, and dL/dy.
 struct Case {
   std::vector<int> sizes;
+  NetSpec spec;
   int stack, count;
   TrainBlock input;
   std::vector<float> dy;  // [out, lanes]
@@ -71,6 +82,10 @@ struct Case {
     sizes.push_back(random.whole(1, 40));
     for (int l = random.whole(0, 3); l > 0; --l) sizes.push_back(random.whole(1, 70));
     sizes.push_back(random.whole(1, 20));
+    spec = NetSpec::mlp(sizes);
+    // two units are +-1 behind LayerNorm: nothing to differentiate
+    for (int l = 0; l + 1 < spec.depth(); ++l)
+      spec.layers[l].normalise = spec.layers[l].width > 2 && random.coin();
     stack = random.whole(1, 4);
     count = random.whole(1, 70);
     input.resize(sizes.front(), count);
@@ -92,7 +107,7 @@ TEST(FusedMlp, ForwardAndInputGradientAgreeWithAutograd) {
   TrainScratch scratch;  // one for all shapes: what an earlier one left must not matter
   for (int round = 0; round < 30; ++round) {
     const Case c(random);
-    FusedMlp net(c.stack, NetSpec::mlp(c.sizes), 1e-3);
+    FusedMlp net(c.stack, c.spec, 1e-3);
     net.initialise(random.whole(0, 1000), 0);
     const int e = random.whole(0, c.stack - 1);
     const Reference reference(net, e);
@@ -115,24 +130,27 @@ TEST(FusedMlp, GradientsAgreeWithAutograd) {
   TrainScratch scratch;
   for (int round = 0; round < 30; ++round) {
     const Case c(random);
-    FusedMlp net(c.stack, NetSpec::mlp(c.sizes), 1e-3, round % 2 == 0);
+    FusedMlp net(c.stack, c.spec, 1e-3, round % 2 == 0);
     net.initialise(random.whole(0, 1000), 0);
     net.begin_step();
-    std::vector<torch::Tensor> per_layer(2 * (c.sizes.size() - 1));
+    std::vector<std::vector<torch::Tensor>> per_slot(c.spec.layers.size() * 4);
     for (int e = 0; e < c.stack; ++e) {
       const Reference reference(net, e);
       reference.forward(c.x()).backward(c.dy_rows());
-      for (std::size_t l = 0; l + 1 < c.sizes.size(); ++l) {
-        const torch::Tensor w = reference.weight[l].grad().flatten();
-        const torch::Tensor b = reference.bias[l].grad().flatten();
-        per_layer[2 * l] = e == 0 ? w : torch::cat({per_layer[2 * l], w});
-        per_layer[2 * l + 1] = e == 0 ? b : torch::cat({per_layer[2 * l + 1], b});
-      }
+      std::size_t slot = 0;
+      for (std::size_t l = 0; l < c.spec.layers.size(); ++l)
+        for (const auto* list :
+             {&reference.weight, &reference.bias, &reference.scale, &reference.shift}) {
+          if ((*list)[l].defined()) per_slot[slot].push_back((*list)[l].grad().flatten());
+          ++slot;
+        }
       net.forward(e, c.input, scratch);
       std::copy(c.dy.begin(), c.dy.end(), net.output_gradient(c.input, scratch));
       net.descend(e, c.input, scratch);
     }
-    const torch::Tensor expected = torch::cat(per_layer);
+    std::vector<torch::Tensor> in_order;
+    for (const auto& nets : per_slot) in_order.insert(in_order.end(), nets.begin(), nets.end());
+    const torch::Tensor expected = torch::cat(in_order);
     TensorFile file;
     net.save(file, "net");
     const std::vector<float> moment = file.tensors.at("net.adam_mean").values<float>();

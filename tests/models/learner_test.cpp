@@ -103,7 +103,8 @@ TEST(Learner, UpdatesAreTheSameBitsForAnyNumberOfThreadsAndAfterALoad) {
     }
     TensorFile file;
     learner->save(file);
-    const auto bytes = std::as_bytes(std::span(encode_safetensors(file)));
+    const std::string text = encode_safetensors(file);
+    const auto bytes = std::as_bytes(std::span(text));
     states.emplace_back(bytes.begin(), bytes.end());
   }
   EXPECT_EQ(states[0], states[1]);

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -179,6 +180,52 @@ TEST(DevicePlan, AgreesWithTheCpu) {
                     tolerance);
     }
   }
+}
+
+/// Trains a few steps and gives the bundle.
+Bundle trained(const std::string& out, const std::string& device) {
+  std::vector<std::string> arguments = {
+      "train", "InvertedPendulum", "--preset", "paper-gaussian", "--steps",
+      "10",    "--device",         device,     "--out",          out};
+  for (const char* setting :
+       {"planner.rollouts=24", "planner.horizon=3", "planner.temperature=0.5", "targets.rollouts=6",
+        "planner.precision=float32", "model.width=16", "critic.width=16", "model.members=3",
+        "model.batch_size=8", "critic.batch_size=8", "environment.time_limit=6"})
+    arguments.insert(arguments.end(), {"--set", setting});
+  const Result result = run(arguments);
+  EXPECT_EQ(result.code, 0) << result.err;
+  return load_bundle(out + "/model.safetensors");
+}
+
+TEST(DeviceTrain, TrainsOnTheProgramsDeviceAsOnTheCpu) {
+  const Folder folder;
+  const std::string out = folder.file("cuda");
+  const Bundle device = trained(out, "cuda"), cpu = trained(folder.file("cpu"), "cpu");
+  EXPECT_EQ(Json::parse(read_file(out + "/config.json")).at("trainer").at("device"), "cuda");
+  EXPECT_TRUE(std::filesystem::exists(out + "/checkpoint"));
+  for (const auto& [found, expected] :
+       {std::pair{&device.members, &cpu.members}, std::pair{&device.critics, &cpu.critics}}) {
+    ASSERT_EQ(found->parameters.size(), expected->parameters.size());
+    double difference = 0, size = 0;
+    for (std::size_t i = 0; i < found->parameters.size(); ++i) {
+      difference += std::pow(found->parameters[i] - expected->parameters[i], 2.0);
+      size += std::pow(expected->parameters[i], 2.0);
+    }
+    EXPECT_LT(std::sqrt(difference / size), 1e-4);
+  }
+}
+
+TEST(DeviceTrain, RefusesWhatItCannotTrain) {
+  const Folder folder;
+  for (const auto& [setting, key] :
+       {std::pair{"trainer.learner=torch", "trainer.learner"},
+        {"planner.control_mode=policy_residual", "planner.control_mode"},
+        {"targets.source=policy", "targets.source"},
+        {"trainer.acting=policy", "trainer.acting"},
+        {"model.source=environment", "model.source"}})
+    expect_error(run({"train", "InvertedPendulum", "--device", "cuda", "--out", folder.file("run"),
+                      "--set", setting}),
+                 2, {key, "CUDA device", "trainer.device cpu"});
 }
 
 }  // namespace

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests parameter_table() of cuda/net.h: the offsets of the one table, and what a device refuses.
+#include "net.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "softmpc/error.h"
+#include "temp_folder.h"
+
+namespace softmpc::cuda {
+namespace {
+
+TEST(ParameterTable, HasTheOffsetsOfTheSpec) {
+  const NetSpec spec = NetSpec::mlp({15, 64, 64, 64, 13});
+  const ParameterTable table = parameter_table(spec);
+  spec.for_each_slot([&](const ParameterSlot& slot) {
+    const int offset = (slot.part == Part::weight ? table.weight : table.bias)[slot.layer];
+    EXPECT_EQ(static_cast<std::size_t>(offset), slot.offset) << slot.name();
+  });
+  EXPECT_EQ(static_cast<std::size_t>(table.size), spec.parameters());
+}
+
+TEST(ParameterTable, WhatNoKernelComputesIsRefused) {
+  const auto refused = [](const NetSpec& spec) {
+    return test::error_of<UsageError>([&] { parameter_table(spec); });
+  };
+  EXPECT_EQ(refused(NetSpec::mlp({4, 2})),
+            "network: a device needs at least one hidden layer, this net has none");
+  EXPECT_EQ(refused(NetSpec::mlp({4, 8, 16, 2})),
+            "network: hidden layers of 8 and 16 units; on a device all hidden layers of a net are "
+            "equally wide");
+  EXPECT_EQ(refused(NetSpec::mlp({4, 8, 8, 2}, true)),
+            "network: a device has no kernel for layers with LayerNorm (model.layer_norm, "
+            "critic.layer_norm); planning and training on the CPU do");
+  EXPECT_EQ(refused(NetSpec::mlp(4, 8, kMostLayers, 2)),
+            "network: has 17 layers; a device evaluates up to 16");
+  NetSpec tanh = NetSpec::mlp({4, 8, 2});
+  tanh.layers[0].activation = Activation::tanh;
+  EXPECT_EQ(refused(tanh), "network: a device evaluates SiLU between layers only");
+}
+
+}  // namespace
+}  // namespace softmpc::cuda
