@@ -39,8 +39,7 @@ std::string unsupported(const Config& c) {
     return only("model.source", "environment", "learned");
   if (c.model.layer_norm) return only("model.layer_norm", "true", "false");
   if (c.critic.layer_norm) return only("critic.layer_norm", "true", "false");
-  if (c.trainer.learner == LearnerKind::torch)
-    return only("trainer.learner", "torch", "auto");
+  if (c.trainer.learner == LearnerKind::torch) return only("trainer.learner", "torch", "auto");
   return {};
 }
 

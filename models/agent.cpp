@@ -66,14 +66,16 @@ bool Agent::draws_pending(Round round, std::int64_t pending) const {
          (round.model && replay_.draws_pending(model_batch_, pending));
 }
 
-void Agent::update(std::int64_t count, bool critic, bool model, UpdateSums& sums) {
+bool Agent::update(Updates& updates, UpdateSums& sums, const std::atomic<bool>* stop) {
   const int rounds = std::max(config_.critic.updates_per_step, config_.model.updates_per_step);
-  for (std::int64_t i = 0; i < count * rounds; ++i) {
-    const Round r = round(static_cast<int>(i % rounds), critic, model);
+  for (; updates.done < updates.count * rounds; ++updates.done) {
+    const Round r = round(static_cast<int>(updates.done % rounds), updates.critic, updates.model);
     if (!r.critic && !r.model) continue;
+    if (stop && stop->load()) return false;
     draw_batches(r, 0);
     learn(r, nullptr, sums);
   }
+  return true;
 }
 
 void Agent::simulate(const Simulation& simulation) {
@@ -81,21 +83,23 @@ void Agent::simulate(const Simulation& simulation) {
   simulation.store();
 }
 
-void Agent::simulate_and_update(const Simulation& simulation, std::int64_t count,
-                                UpdateSums& sums) {
+bool Agent::simulate_and_update(const Simulation& simulation, Updates& updates, UpdateSums& sums,
+                                const std::atomic<bool>* stop) {
   const int rounds = std::max(config_.critic.updates_per_step, config_.model.updates_per_step);
-  bool simulated = false;
-  for (std::int64_t i = 0; i < count * rounds; ++i) {
-    const Round r = round(static_cast<int>(i % rounds), true, true);
-    const std::int64_t pending = simulated ? 0 : simulation.environments;
+  const std::int64_t pending = simulation.environments;
+  bool beside = false;
+  if (updates.done == 0 && updates.count * rounds > 0) {
+    const Round r = round(0, updates.critic, updates.model);
     draw_batches(r, pending);
-    const bool beside = !simulated && !normalises() && !draws_pending(r, pending);
-    if (!simulated && !beside) simulate(simulation);
-    simulated = true;
+    beside = !normalises() && !draws_pending(r, pending);
+    if (!beside) simulate(simulation);
     learn(r, beside ? &simulation : nullptr, sums);
     if (beside) simulation.store();
+    updates.done = 1;
+  } else {
+    simulate(simulation);
   }
-  if (!simulated) simulate(simulation);
+  return update(updates, sums, stop);
 }
 
 // --- statistics

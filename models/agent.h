@@ -3,6 +3,7 @@
 // cpu_agent.h and device_agent.h implement it; draws, keys and order of work are the same.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -27,6 +28,13 @@ class Device;
 struct UpdateSums {
   double critic_loss = 0, model_loss = 0, q = 0, target = 0;
   std::int64_t critic_updates = 0, model_updates = 0;
+};
+
+/// Updates to be made: `count` times the rounds of one environment step; each flag turns one off.
+struct Updates {
+  std::int64_t count = 0;
+  bool critic = true, model = true;
+  std::int64_t done = 0;  ///< rounds made so far
 };
 
 /// Environment steps that may run beside an update which does not need them. The result is that of
@@ -54,10 +62,12 @@ class Agent {
   /// Stores a transition with the action and plan of the last act().
   virtual void store(int environment, std::span<const float> x, std::span<const float> next,
                      float reward, bool terminated) = 0;
-  /// `count` rounds of critic and model updates, as the settings say; each flag turns one off.
-  void update(std::int64_t count, bool critic, bool model, UpdateSums& sums);
-  /// The same after `simulation`, or beside it.
-  void simulate_and_update(const Simulation& simulation, std::int64_t count, UpdateSums& sums);
+  /// Makes the rounds of critic and model updates that are left, as the settings say. False if
+  /// *stop (may be null) became true between two rounds: calling again goes on there.
+  bool update(Updates& updates, UpdateSums& sums, const std::atomic<bool>* stop);
+  /// The same after `simulation`, or beside it; the simulation itself is always whole.
+  bool simulate_and_update(const Simulation& simulation, Updates& updates, UpdateSums& sums,
+                           const std::atomic<bool>* stop);
   /// Steps all environments on all threads, then stores.
   void simulate(const Simulation& simulation);
   /// Waits for updates under way and adds what has not been counted.

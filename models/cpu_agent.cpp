@@ -113,14 +113,15 @@ double CpuAgent::effective_samples() const { return mean_of(samples_); }
 void CpuAgent::start_episode(int environment, std::uint32_t episode) {
   const std::size_t size = planner_->plan_size();
   planner_->draw({config_.trainer.seed, episode}, kEpisodePlan,
-                std::span(plan_).subspan(environment * size, size));
+                 std::span(plan_).subspan(environment * size, size));
 }
 
 std::span<const float> CpuAgent::act(std::span<const float> x, std::int64_t step) {
   const int environments = config_.trainer.envs, nu = spec_.nu;
   if (config_.trainer.acting == Acting::planner) {
     const std::size_t size = planner_->plan_size();
-    for (int e = 0; e < environments; ++e) planner_->shift(std::span(plan_).subspan(e * size, size));
+    for (int e = 0; e < environments; ++e)
+      planner_->shift(std::span(plan_).subspan(e * size, size));
     PlanBatch batch;
     batch.problems = environments;
     batch.observation = x;
@@ -243,7 +244,8 @@ void CpuAgent::load(const TensorFile& file) {
   replay_.restore(counters[2]);
   plan_ = get<float>(file, "agent.plan", plan_.size());
   load_statistics(file);
-  refresh_normalisation();
+  // before the first update the nets know nothing of the statistics
+  if (draws_ > 0) refresh_normalisation();
   learner_->load(file);
 }
 

@@ -28,6 +28,7 @@ class EventFile {
   std::uint64_t size() const { return file_.size(); }
   /// Cuts back to an earlier size(); 0 leaves a file with the version record alone.
   void truncate(std::uint64_t size, double wall_time);
+  const std::string& path() const { return file_.path(); }
 
  private:
   void write_version(double wall_time);

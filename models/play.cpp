@@ -69,6 +69,7 @@ std::vector<double> play(const Bundle& bundle, const Task& task, const PlayOptio
     double total = 0;
     int length = 0;
     for (Transition t; !t.terminated && !t.truncated; ++length) {
+      if (options.stop && options.stop->load()) return returns;
       std::copy(observation.begin(), observation.end(), x.begin());
       t = environment->step(actor.act(x), observation);
       total += t.reward;

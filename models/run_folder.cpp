@@ -10,6 +10,7 @@
 
 #include "atomic_file.h"
 #include "event_file.h"
+#include "folder_lock.h"
 #include "hardware.h"
 #include "softmpc/error.h"
 
@@ -82,7 +83,11 @@ void prepare_folder(const std::string& path, bool resume) {
     throw UsageError(path + ": is a file, and the run needs a folder");
   }
   if (fs::exists(status) && !resume) {
-    const bool empty = fs::is_empty(path, cause);
+    bool empty = true;
+    for (fs::directory_iterator entry(path, cause), end; !cause && entry != end;
+         entry.increment(cause)) {
+      empty = empty && entry->path().filename() == FolderLock::kName;
+    }
     if (cause) throw Error(path + ": cannot read the folder: " + cause.message());
     if (!empty) throw UsageError(path + ": exists and is not empty; --resume continues it");
   }
@@ -103,6 +108,12 @@ std::string start_of_run(const std::string& path) {
 
 void write_config(const std::string& path, const RunInfo& info) {
   write_file_atomically(config_path(path), config_text(info, start_of_run(path)));
+}
+
+/// Where the last whole line within the first `size` bytes of `text` ends.
+std::uint64_t end_of_lines(const std::string& text, std::uint64_t size) {
+  const std::size_t last = std::string_view(text).substr(0, size).rfind('\n');
+  return last == std::string_view::npos ? 0 : last + 1;
 }
 
 }  // namespace
@@ -133,7 +144,7 @@ RunFolder::RunFolder(const std::string& path, const RunInfo& info, bool resume) 
 
 RunFolder::~RunFolder() = default;
 
-void RunFolder::cut_back(const std::string& observer_state) {
+std::string RunFolder::cut_back(const std::string& observer_state) {
   std::uint64_t metrics = 0, events = 0;
   if (!observer_state.empty()) {
     const Json state = Json::parse(observer_state, nullptr, false);
@@ -146,9 +157,19 @@ void RunFolder::cut_back(const std::string& observer_state) {
     metrics = size("metrics_bytes");
     events = size("event_bytes");
   }
-  impl_->metrics.truncate(metrics);
-  impl_->events.truncate(events, now());
+  std::string lost;
+  const std::uint64_t whole = end_of_lines(read_file(impl_->metrics.path()), metrics);
+  if (whole < metrics) {
+    lost = impl_->metrics.path() + ": " + std::to_string(metrics - whole) + " of the " +
+           std::to_string(metrics) +
+           " bytes that the checkpoint counts are lost; the run goes on "
+           "from the checkpoint all the same";
+  }
+  impl_->metrics.truncate(whole);
+  // a short event file is metrics.jsonl's loss again; its readers start over behind the version
+  impl_->events.truncate(events <= impl_->events.size() ? events : 0, now());
   write_config(impl_->path, impl_->info);
+  return lost;
 }
 
 const std::string& RunFolder::path() const { return impl_->path; }

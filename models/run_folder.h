@@ -19,6 +19,8 @@ struct RunInfo {
   Config config;        ///< resolved: no `auto` is left in it
 };
 
+/// One process at a time: who constructs it holds a FolderLock on `path`.
+///
 /// Use: construct; to resume: Trainer::resume from checkpoint_dir(), then cut_back() to the state
 /// that it hands back, or to "" if it found no checkpoint; run.
 class RunFolder final : public TrainObserver {
@@ -30,8 +32,9 @@ class RunFolder final : public TrainObserver {
 
   /// Cuts metrics and events back to the checkpoint that kept `observer_state`; an empty text (no
   /// checkpoint) empties both. Then config.json is written anew, with the time of the first start.
-  /// Throws Error if the files are shorter than the checkpoint says.
-  void cut_back(const std::string& observer_state);
+  /// Files that hold less than the checkpoint says, as after two programs wrote them, keep their
+  /// whole lines; the sentence about what is lost is returned, "" if nothing is.
+  std::string cut_back(const std::string& observer_state);
 
   const std::string& path() const;
   std::string checkpoint_dir() const;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <deque>
 #include <type_traits>
 
 #include "agent.h"
@@ -48,6 +49,9 @@ struct Pending {
   }
 };
 
+/// What the present step still lacks after its environments have moved.
+enum class Open : std::int64_t { nothing, updates, evaluation };
+
 }  // namespace
 
 struct Trainer::Impl {
@@ -59,6 +63,8 @@ struct Trainer::Impl {
 
   std::int64_t step = 0;         // environment steps, over all environments
   std::int64_t update_debt = 0;  // steps whose updates wait for an episode's end
+  Open open = Open::nothing;
+  std::deque<Updates> updates;  // of the present step, in order
   Pending pending;
   Clock::time_point report_time = Clock::now();
   std::int64_t report_step = 0;
@@ -70,8 +76,8 @@ struct Trainer::Impl {
         agent(make_agent(c, t, pool, std::move(device))),
         episodes(c, t) {}
 
-  /// One step of every environment and the updates that belong to it.
-  void advance(TrainObserver& observer) {
+  /// One step of every environment, and of its updates those that go beside it.
+  void advance(TrainObserver& observer, const std::atomic<bool>* stop) {
     const int n = episodes.count();
     episodes.begin(*agent);
     const std::span<const float> actions = agent->act(episodes.observations(), step);
@@ -84,21 +90,42 @@ struct Trainer::Impl {
     if (agent->replay().added() + n < config.trainer.learning_starts) {
       agent->simulate(simulation);
     } else if (config.trainer.pattern == Pattern::online) {
-      agent->simulate_and_update(simulation, n, pending.updates);
+      updates.push_back({n});
+      agent->simulate_and_update(simulation, updates.back(), pending.updates, stop);
     } else {
       agent->simulate(simulation);
-      learn_by_episode(n, ended);
+      plan_by_episode(n, ended);
     }
     step += n;
+    open = Open::updates;
   }
 
-  void learn_by_episode(int steps, bool ended) {
+  void plan_by_episode(int steps, bool ended) {
     const bool episodic = config.trainer.pattern == Pattern::episodic;
     update_debt += steps;
-    if (!episodic) agent->update(steps, true, false, pending.updates);
+    if (!episodic) updates.push_back({steps, true, false});
     if (!ended) return;
-    agent->update(update_debt, episodic, true, pending.updates);
+    updates.push_back({update_debt, episodic, true});
     update_debt = 0;
+  }
+
+  /// True if the last step of all environments reached or passed a multiple.
+  bool every(std::int64_t interval) const {
+    return interval > 0 && step / interval > (step - episodes.count()) / interval;
+  }
+
+  /// What the step lacks; false if *stop came before its end.
+  bool complete(TrainObserver& observer, const std::atomic<bool>* stop) {
+    if (open == Open::updates) {
+      for (; !updates.empty(); updates.pop_front()) {
+        if (!agent->update(updates.front(), pending.updates, stop)) return false;
+      }
+      if (every(config.trainer.log_interval)) report(observer);
+      open = Open::evaluation;
+    }
+    if (every(config.trainer.eval_interval) && !evaluate(observer, stop)) return false;
+    open = Open::nothing;
+    return true;
   }
 
   void report(TrainObserver& observer) {
@@ -126,13 +153,18 @@ struct Trainer::Impl {
     report_step = step;
   }
 
-  void evaluate(TrainObserver& observer) {
+  /// False, and nothing reported, if *stop came before the last episode's end.
+  bool evaluate(TrainObserver& observer, const std::atomic<bool>* stop) {
     PlayOptions options;
     options.episodes = config.trainer.eval_episodes;
     // the same start states at each evaluation of a run, and none of training's
     options.seed = ~config.trainer.seed;
     options.threads = config.trainer.threads;
-    observer.on_eval({step, play(agent->bundle(), task, options)});
+    options.stop = stop;
+    const std::vector<double> returns = play(agent->bundle(), task, options);
+    if (returns.size() < static_cast<std::size_t>(options.episodes)) return false;
+    observer.on_eval({step, returns});
+    return true;
   }
 
   void save(CheckpointFolder& folder, TrainObserver& observer) {
@@ -144,10 +176,25 @@ struct Trainer::Impl {
     agent->save(file);
     episodes.save(file);
     put<std::int64_t>(file, "trainer.counters", {step, update_debt});
+    if (open != Open::nothing) put<std::int64_t>(file, "trainer.open", open_work());
     std::vector<double> fields;
     pending.visit([&](auto& field) { fields.push_back(static_cast<double>(field)); });
     put(file, "trainer.report", fields);
     folder.write(step, file, agent->replay());
+  }
+
+  std::vector<std::int64_t> open_work() const {
+    std::vector<std::int64_t> words = {static_cast<std::int64_t>(open)};
+    for (const Updates& u : updates)
+      words.insert(words.end(), {u.count, u.critic, u.model, u.done});
+    return words;
+  }
+
+  void restore_open_work(const std::vector<std::int64_t>& words) {
+    open = static_cast<Open>(words.at(0));
+    updates.clear();
+    for (std::size_t i = 1; i + 4 <= words.size(); i += 4)
+      updates.push_back({words[i], words[i + 1] != 0, words[i + 2] != 0, words[i + 3]});
   }
 
   void load(const TensorFile& file, CheckpointFolder& folder) {
@@ -158,6 +205,8 @@ struct Trainer::Impl {
     const auto counters = get<std::int64_t>(file, "trainer.counters", 2);
     step = counters[0];
     update_debt = counters[1];
+    const auto left = file.tensors.find("trainer.open");
+    if (left != file.tensors.end()) restore_open_work(left->second.values<std::int64_t>());
     std::size_t count = 0;
     pending.visit([&](auto&) { ++count; });
     const std::vector<double> fields = get<double>(file, "trainer.report", count);
@@ -182,6 +231,9 @@ Trainer::Trainer(const Config& config, const Task& task, std::shared_ptr<cuda::D
 Trainer::~Trainer() = default;
 
 std::int64_t Trainer::step() const { return impl_->step; }
+bool Trainer::finished() const {
+  return impl_->step >= impl_->config.trainer.steps && impl_->open == Open::nothing;
+}
 Bundle Trainer::bundle() const { return impl_->agent->bundle(); }
 
 bool Trainer::resume(const std::string& checkpoint_dir, std::string* observer_state) {
@@ -208,18 +260,13 @@ void Trainer::run(TrainObserver& observer, const std::string& checkpoint_dir,
   Impl& t = *impl_;
   const TrainerConfig& c = t.config.trainer;
   CheckpointFolder folder(checkpoint_dir);
-  // the last step of all environments reached or passed a multiple
-  const auto every = [&](std::int64_t interval) {
-    return interval > 0 && t.step / interval > (t.step - t.episodes.count()) / interval;
-  };
   std::int64_t saved = -1;
   t.report_time = Clock::now();
   t.report_step = t.step;
-  while (t.step < c.steps && !(stop && stop->load())) {
-    t.advance(observer);
-    if (every(c.log_interval)) t.report(observer);
-    if (every(c.eval_interval)) t.evaluate(observer);
-    if (!checkpoint_dir.empty() && every(c.checkpoint_interval)) {
+  while (!finished() && !(stop && stop->load())) {
+    if (t.open == Open::nothing) t.advance(observer, stop);
+    if (!t.complete(observer, stop)) break;
+    if (!checkpoint_dir.empty() && t.every(c.checkpoint_interval)) {
       t.save(folder, observer);
       saved = t.step;
     }

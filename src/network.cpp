@@ -151,12 +151,13 @@ MlpValue::MlpValue(std::shared_ptr<PackedMlp> net, int nx, int nu, int index)
     : nx_(nx), nu_(nu), first_(index), net_(std::move(net)) {}
 MlpValue::~MlpValue() = default;
 bool MlpValue::read_network(NetWeights& weights) const {
+  if (count_ != 1) return false;  // a reduction over several is no network
   const NetWeights all = net_->weights();
   weights = NetWeights::zeros(1, all.spec);
   weights.normalisation = all.normalisation;
   all.spec.for_each_slot([&](const ParameterSlot& s) {
     const std::span<const float> from = all.slot(s.layer, s.part);
-    std::ranges::copy(from.subspan(index_ * s.size(), s.size()),
+    std::ranges::copy(from.subspan(first_ * s.size(), s.size()),
                       weights.slot(s.layer, s.part).begin());
   });
   return true;

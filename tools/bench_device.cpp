@@ -28,9 +28,9 @@ DeviceProblem::DeviceProblem(const PlanCase& c, Precision precision, cuda::Path 
   cuda::DeviceOptions on;
   on.path = path;
   on.device = device;
-  planner_ = make_planner(bench_config(c, precision), bench_shape(c),
-                          {&dynamics, reward_.model.get(), &value},
-                          {.device = Device::cuda, .cuda = &on});
+  planner_ =
+      make_planner(bench_config(c, precision), bench_shape(c),
+                   {&dynamics, reward_.model.get(), &value}, {.device = Device::cuda, .cuda = &on});
   create_seconds_ = now() - start;
   const auto nu = static_cast<std::size_t>(c.nu), problems = static_cast<std::size_t>(c.problems);
   plan_.resize(kSets * problems * static_cast<std::size_t>(c.horizon + 1) * nu);
@@ -62,8 +62,7 @@ void DeviceProblem::add_device_results(Json& result, double seconds) {
   add_diagnostics(result, *planner_, create_seconds_);
 }
 
-void add_device_time(Json& result, const Timed& timed, Planner& planner,
-                     double seconds) {
+void add_device_time(Json& result, const Timed& timed, Planner& planner, double seconds) {
   timed.run();
   const double one = std::max(cuda::device_seconds(planner, 1), 1e-9);
   const int replays =

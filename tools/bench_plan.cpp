@@ -193,7 +193,8 @@ int run_on_cpu(const PlanBenchOptions& options) {
 }
 
 int run_bench_plan(const PlanBenchOptions& options) {
-  return resolve_device(options.device) == Device::cuda ? run_on_device(options) : run_on_cpu(options);
+  return resolve_device(options.device) == Device::cuda ? run_on_device(options)
+                                                        : run_on_cpu(options);
 }
 
 }  // namespace

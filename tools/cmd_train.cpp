@@ -27,8 +27,8 @@ Settings: defaults, then the preset, then --set in order, then the flags. With -
 from the run's config.json; of them --steps may grow, and --threads and
 trainer.checkpoint_interval may change.
 
-Ctrl-C stops cleanly: the step ends, a checkpoint is written, the command that goes on is printed,
-and the exit code is 130 (143 after SIGTERM). A second Ctrl-C kills; --resume then goes on from the
+Ctrl-C stops cleanly, within a step or an evaluation too: a checkpoint is written, the command that goes on is printed,
+and the exit code is 130 (143 after SIGTERM, 129 after a closed terminal). A second Ctrl-C kills; --resume then goes on from the
 last checkpoint. Either way the result is the same, bit for bit, as of a run never stopped.
 
 Examples:
@@ -110,7 +110,7 @@ int train_one(const TrainOptions& options) {
                                                             : ProgressStyle::lines;
   TrainProgress progress(style, request.config.trainer.steps);
   if (style != ProgressStyle::silent) {
-    write_out(text(
+    show_out(text(
         "training %s, preset %s, %s, seed %llu, into %s; mean is of the last ten "
         "episodes\n",
         request.task.c_str(), request.preset.c_str(), to_string(request.config.planner.precision),
@@ -118,11 +118,13 @@ int train_one(const TrainOptions& options) {
   }
   const TrainOutcome outcome = train(request, progress, stop_requested());
   progress.finish();
+  if (!outcome.lost.empty()) print_warning(outcome.lost);
   MetricsTail metrics(request.out + "/metrics.jsonl");
   metrics.update();
   Json result = as_json(request, outcome, metrics);
   if (outcome.stopped) result["resume"] = resume_command(options);
   write_out(options.json ? result.dump() + '\n' : as_text(result));
+  report_silence();  // where the summary is refused too, its error says it
   return outcome.stopped ? 128 + stop_signal_number() : 0;
 }
 

@@ -44,6 +44,23 @@ void write_out(std::string_view bytes) {
   }
 }
 
+namespace {
+std::string silence;  // why progress is no longer shown
+}  // namespace
+
+void show_out(std::string_view bytes) {
+  if (!silence.empty()) return;
+  try {
+    write_out(bytes);
+  } catch (const Error& error) {
+    silence = error.what();
+  }
+}
+
+void report_silence() {
+  if (!silence.empty()) print_warning(silence + "; the run went on without showing its progress");
+}
+
 bool out_is_terminal() { return ::isatty(STDOUT_FILENO) == 1; }
 
 int terminal_width() {
@@ -52,8 +69,9 @@ int terminal_width() {
   return 80;
 }
 
-void print_error(std::string_view message) {
-  std::string line = "softmpc: error: ";
+namespace {
+
+void print_line(std::string line, std::string_view message) {
   line.append(message);
   // a file's name or content may hold anything; the message stays one line
   for (char& c : line) {
@@ -63,6 +81,11 @@ void print_error(std::string_view message) {
   // nothing can be done where standard error itself is gone
   [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, line.data(), line.size());
 }
+
+}  // namespace
+
+void print_error(std::string_view message) { print_line("softmpc: error: ", message); }
+void print_warning(std::string_view message) { print_line("softmpc: warning: ", message); }
 
 std::string one_line(const std::exception& error) {
   if (dynamic_cast<const std::bad_alloc*>(&error)) {

@@ -16,11 +16,17 @@ namespace softmpc::tools {
 /// Writes to standard output at once. A reader that went away is no error, so that a training run
 /// outlives the `head` it was piped into; a full disk is one.
 void write_out(std::string_view bytes);
+/// Writes what only shows progress: once that fails, no more of it, for a run goes on without.
+void show_out(std::string_view bytes);
+/// Says on standard error why progress fell silent, if it did.
+void report_silence();
 bool out_is_terminal();
 int terminal_width();
 
 /// `softmpc: error: message` as one line on standard error.
 void print_error(std::string_view message);
+/// `softmpc: warning: message`, likewise.
+void print_warning(std::string_view message);
 /// First sentence of an exception: one line, without the backtrace that some libraries append.
 std::string one_line(const std::exception& error);
 

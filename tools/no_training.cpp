@@ -14,6 +14,8 @@ namespace {
 
 RecordedRun read_recorded_run(const std::string&) { missing(); }
 
+void check_request(const TrainRequest&) { missing(); }
+
 TrainOutcome train(const TrainRequest&, TrainObserver&, const std::atomic<bool>&) { missing(); }
 
 void train_in_memory(const std::string&, const Config&, TrainObserver&) { missing(); }

@@ -35,7 +35,7 @@ Exit codes:
   0    done
   1    found while running: a file, a value in it, a device, a check that failed
   2    wrong command line, task, preset, key or value
-  130  stopped by Ctrl-C (143: by SIGTERM); a training run then resumes with --resume
+  130  stopped by Ctrl-C (143: by SIGTERM, 129: by a closed terminal); a training run then resumes with --resume
 Errors are one line on standard error: softmpc: error: what, where, what would be right.)";
 
 std::vector<std::string> command_names() {

@@ -3,7 +3,11 @@
 // `patience` kills.
 #include "stop_signal.h"
 
+#include <unistd.h>
+
+#include <cerrno>
 #include <csignal>
+#include <string_view>
 
 namespace softmpc::tools {
 namespace {
@@ -11,6 +15,7 @@ namespace {
 // what a handler may touch: lock-free atomics
 std::atomic<bool> requested{false};
 std::atomic<int> count{0}, first{0}, allowed{1};
+std::atomic<bool> announced{false};
 static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<int>::is_always_lock_free);
 
 void on_signal(int number) {
@@ -18,6 +23,12 @@ void on_signal(int number) {
   if (number == SIGHUP && count > 0) return;
   if (count.fetch_add(1) == 0) first = number;
   requested = true;
+  if (announced.exchange(false)) {
+    constexpr std::string_view line = "\nstopping after this step; once more kills\n";
+    const int kept = errno;
+    [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, line.data(), line.size());
+    errno = kept;
+  }
   if (count >= allowed) {
     std::signal(SIGINT, SIG_DFL);
     std::signal(SIGTERM, SIG_DFL);
@@ -28,6 +39,7 @@ void on_signal(int number) {
 
 void catch_stop_signals(int patience) {
   allowed = patience;
+  announced = ::isatty(STDERR_FILENO) == 1;
   struct sigaction action {};
   action.sa_handler = on_signal;
   sigemptyset(&action.sa_mask);

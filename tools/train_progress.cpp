@@ -30,23 +30,18 @@ std::string progress_bar(double share, const std::string& text) {
          std::string(static_cast<std::size_t>(width - filled), '.') + "] ";
 }
 
-StatusLine::~StatusLine() {
-  try {
-    finish();
-  } catch (...) {  // output is gone; the error that brought us here says more
-  }
-}
+StatusLine::~StatusLine() { finish(); }
 
 void StatusLine::show(const std::string& line) {
   const auto width = static_cast<std::size_t>(std::max(terminal_width() - 1, 10));
   shown_ = true;
-  write_out("\r" + line.substr(0, width) + "\x1b[K");
+  show_out("\r" + line.substr(0, width) + "\x1b[K");
 }
 
 void StatusLine::finish() {
   if (!shown_) return;
   shown_ = false;
-  write_out("\n");
+  show_out("\n");
 }
 
 TrainProgress::TrainProgress(ProgressStyle style, std::int64_t steps)
@@ -82,14 +77,14 @@ void TrainProgress::on_episode(const EpisodeEnd& episode) {
 void TrainProgress::on_train(const TrainReport& report) {
   if (style_ != ProgressStyle::lines) return;
   measure(report.step, Clock::now());
-  write_out("step " + numbers(report.step) + '\n');
+  show_out("step " + numbers(report.step) + '\n');
 }
 
 void TrainProgress::on_eval(const EvalReport& report) {
   if (style_ == ProgressStyle::silent) return;
   line_.finish();
-  write_out(text("eval at step %lld: mean %.1f over %zu episodes\n",
-                 static_cast<long long>(report.step), mean(report.returns), report.returns.size()));
+  show_out(text("eval at step %lld: mean %.1f over %zu episodes\n",
+                static_cast<long long>(report.step), mean(report.returns), report.returns.size()));
 }
 
 void TrainProgress::on_step(std::int64_t step) {

@@ -3,17 +3,20 @@
 #include "train_seeds.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <thread>
 
 #include "child_process.h"
 #include "command.h"
 #include "console.h"
+#include "folder_lock.h"
 #include "metrics_tail.h"
 #include "softmpc/bundle.h"
 #include "softmpc/error.h"
@@ -61,6 +64,7 @@ struct SeedRun {
   State state = State::waiting;
   pid_t child = 0;
   int exit_code = 0;
+  std::int64_t steps = 0;  ///< of its checkpoint, once it is not running
   double seconds = 0;
   Clock::time_point start;
   std::string log;  ///< where the output goes now
@@ -68,17 +72,40 @@ struct SeedRun {
 
 int core_count() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
 
-/// True if the run's bundle holds the last step that was asked for.
-bool is_finished(const TrainRequest& request) {
+/// Where a run stands, as its bundle has it: written with every checkpoint.
+struct Standing {
+  std::int64_t step = 0;
+  bool finished = true;  ///< with all that belongs to the step
+};
+Standing standing(const TrainRequest& request) {
   const std::string path = request.out + "/model.safetensors";
   std::error_code fault;
-  if (!request.resume || !fs::exists(path, fault)) return false;
+  if (!fs::exists(path, fault)) return {};
   try {
     const Json provenance = Json::parse(load_bundle(path).provenance);
-    return provenance.at("step").get<std::int64_t>() >= request.config.trainer.steps;
+    return {provenance.at("step").get<std::int64_t>(), provenance.value("finished", true)};
   } catch (const std::exception&) {
-    return false;  // the child that resumes will say what is wrong with it
+    return {};  // the child that resumes will say what is wrong with it
   }
+}
+
+/// True if the run's bundle holds the last step that was asked for.
+bool is_finished(const TrainRequest& request) {
+  if (!request.resume) return false;
+  const Standing now = standing(request);
+  return now.finished && now.step >= request.config.trainer.steps;
+}
+
+// Ctrl-Z stops the seeds, which are in process groups of their own, and then this process.
+std::atomic<bool> suspended{false};
+
+void catch_suspension() {
+  struct sigaction action {};
+  sigaction(SIGTSTP, nullptr, &action);
+  if (action.sa_handler == SIG_IGN) return;
+  action.sa_handler = [](int) { suspended = true; };
+  action.sa_flags = SA_RESTART;
+  sigaction(SIGTSTP, &action, nullptr);
 }
 
 class SeedRunner {
@@ -93,6 +120,8 @@ class SeedRunner {
   void poll(SeedRun& run);
   void end(SeedRun& run, int exit_code);
   void forward_signals();
+  void suspend() const;
+  void signal_children(int number) const;
   void show();
   std::string status() const;
   std::size_t count(State state) const;
@@ -102,6 +131,7 @@ class SeedRunner {
 
   TrainOptions options_;
   std::string out_;
+  std::optional<FolderLock> lock_;
   int jobs_ = 1;
   std::vector<SeedRun> runs_;
   StatusLine line_;
@@ -111,6 +141,8 @@ class SeedRunner {
 
 SeedRunner::SeedRunner(const TrainOptions& options) : options_(options), out_(out_folder(options)) {
   const SeedRange range = read_seeds(options.seeds);
+  std::error_code fault;
+  if (fs::is_directory(out_, fault)) lock_.emplace(out_, "trained");
   const auto most = static_cast<std::int64_t>(range.count());
   jobs_ = static_cast<int>(options.jobs.empty() ? std::min<std::int64_t>(most, core_count())
                                                 : whole_number("--jobs", options.jobs, 1, 1024));
@@ -119,15 +151,15 @@ SeedRunner::SeedRunner(const TrainOptions& options) : options_(options), out_(ou
     // measured once for all seeds that begin now
     Config& config = runs_.back().request.config;
     if (!options.resume) config.planner.precision = runs_.front().request.config.planner.precision;
-    std::error_code fault;
     if (!options.resume && fs::exists(runs_.back().request.out, fault)) {
       throw UsageError("--out: " + runs_.back().request.out +
                        " exists; --resume continues it, or name another folder");
     }
   }
-  std::error_code fault;
+  check_request(runs_.front().request);  // what no seed can use is refused once
   fs::create_directories(out_, fault);
   if (fault) throw Error(out_ + ": cannot create: " + fault.message());
+  if (!lock_) lock_.emplace(out_, "trained");
 }
 
 TrainOptions SeedRunner::child_options(std::uint64_t seed) const {
@@ -167,7 +199,7 @@ void SeedRunner::start(SeedRun& run) {
   run.state = State::running;
   run.start = Clock::now();
   if (!options_.quiet && !options_.json && !out_is_terminal()) {
-    write_out(text("seed %llu: started\n", static_cast<unsigned long long>(run.seed)));
+    show_out(text("seed %llu: started\n", static_cast<unsigned long long>(run.seed)));
   }
 }
 
@@ -187,15 +219,17 @@ void SeedRunner::poll(SeedRun& run) {
 
 void SeedRunner::end(SeedRun& run, int exit_code) {
   run.exit_code = exit_code;
+  run.steps = standing(run.request).step;
   run.seconds = std::chrono::duration<double>(Clock::now() - run.start).count();
-  const bool by_signal = exit_code == 128 + SIGINT || exit_code == 128 + SIGTERM;
+  const bool by_signal =
+      exit_code == 128 + SIGINT || exit_code == 128 + SIGTERM || exit_code == 128 + SIGHUP;
   run.state = exit_code == 0                ? State::done
               : by_signal && forwarded_ > 0 ? State::stopped
                                             : State::failed;
   if (!options_.quiet && !options_.json && !out_is_terminal()) {
-    write_out(text("seed %llu: %s at step %lld after %s\n",
-                   static_cast<unsigned long long>(run.seed), name_of(run.state),
-                   static_cast<long long>(run.metrics.step()), duration(run.seconds).c_str()));
+    show_out(text("seed %llu: %s at step %lld after %s\n",
+                  static_cast<unsigned long long>(run.seed), name_of(run.state),
+                  static_cast<long long>(run.steps), duration(run.seconds).c_str()));
   }
 }
 
@@ -203,10 +237,21 @@ void SeedRunner::forward_signals() {
   // the first Ctrl-C lets the children stop cleanly, the second kills them
   while (forwarded_ < std::min(stop_count(), 2)) {
     const int signal = ++forwarded_ == 1 ? stop_signal_number() : SIGKILL;
-    for (const SeedRun& run : runs_) {
-      if (run.state == State::running) ::kill(run.child, signal);
-    }
+    signal_children(signal);
   }
+}
+
+void SeedRunner::signal_children(int number) const {
+  for (const SeedRun& run : runs_) {
+    if (run.state == State::running) ::kill(run.child, number);
+  }
+}
+
+void SeedRunner::suspend() const {
+  if (!suspended.exchange(false)) return;
+  signal_children(SIGSTOP);
+  ::raise(SIGSTOP);  // until SIGCONT
+  signal_children(SIGCONT);
 }
 
 std::size_t SeedRunner::count(State state) const {
@@ -246,7 +291,7 @@ void SeedRunner::show() {
     line_.show(status());
   } else if (now - last_line_ >= kLineEvery) {
     last_line_ = now;
-    write_out(status() + '\n');
+    show_out(status() + '\n');
   }
 }
 
@@ -255,7 +300,7 @@ Json SeedRunner::summary() const {
   for (const SeedRun& run : runs_) {
     runs.push_back({{"seed", run.seed},
                     {"status", name_of(run.state)},
-                    {"steps", run.metrics.step()},
+                    {"steps", run.steps},
                     {"episodes", run.metrics.episodes()},
                     {"median_return", median(run.metrics.last_returns())},
                     {"seconds", run.seconds},
@@ -271,8 +316,7 @@ std::string SeedRunner::summary_table() const {
   for (const SeedRun& run : runs_) {
     const std::vector<double> last = run.metrics.last_returns();
     if (!last.empty()) medians.push_back(median(last));
-    rows.push_back({std::to_string(run.seed), name_of(run.state),
-                    std::to_string(run.metrics.step()),
+    rows.push_back({std::to_string(run.seed), name_of(run.state), std::to_string(run.steps),
                     last.empty() ? "-" : text("%.1f", medians.back()),
                     run.seconds > 0 ? duration(run.seconds) : "-"});
   }
@@ -296,6 +340,7 @@ int SeedRunner::run() {
   for (SeedRun& run : runs_) {
     if (!is_finished(run.request)) continue;
     run.state = State::finished_before;
+    run.steps = standing(run.request).step;
     run.metrics.update();
   }
   ::setenv("OMP_NUM_THREADS", "1", 1);  // for the children: their threads are softmpc's own
@@ -306,6 +351,7 @@ int SeedRunner::run() {
       if (run.state == State::waiting && free && !stop_requested()) start(run);
     }
     forward_signals();
+    suspend();
     show();
     if (count(State::running) == 0 && (count(State::waiting) == 0 || stop_requested())) break;
     std::this_thread::sleep_for(kPoll);
@@ -318,6 +364,7 @@ int SeedRunner::run() {
   if (stopped && !options_.json) {
     write_out("stopped; go on with: " + resume_command(options_) + '\n');
   }
+  report_silence();
   if (stop_count() < 2) raise_failure();
   return stopped || stop_count() > 1 ? 128 + stop_signal_number() : 0;
 }
@@ -327,6 +374,7 @@ int SeedRunner::run() {
 int train_seeds(const TrainOptions& options) {
   SeedRunner runner(options);
   catch_stop_signals(3);  // the second is forwarded too
+  catch_suspension();
   return runner.run();
 }
 

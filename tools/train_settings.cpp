@@ -18,7 +18,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
 
-constexpr std::int64_t kMostSteps = std::int64_t{1} << 40;
 constexpr std::uint64_t kMostSeeds = 1000;
 
 /// Settings that a resumed run may change: its results do not depend on them.
@@ -28,18 +27,31 @@ std::string preset_of(const TrainOptions& options) {
   return options.preset.empty() ? kDefaultPreset : options.preset;
 }
 
+/// A flag is its setting under a shorter name: same rule, same limits.
+void apply_flag(Config& config, const std::string& option, const std::string& key,
+                const std::string& value) {
+  if (value.empty()) return;
+  try {
+    apply_setting(config, key + "=" + value);
+  } catch (const UsageError&) {
+    std::string rule;
+    for (const SettingInfo& setting : setting_list()) {
+      if (setting.key == key) rule = setting.rule;
+    }
+    const std::size_t dots = rule.find("..");
+    throw UsageError(option + ": '" + value + "' must be a whole number from " +
+                     rule.substr(0, dots) + " to " + rule.substr(dots + 2));
+  }
+}
+
 /// What the command line says beyond the preset.
 void apply_command_line(const TrainOptions& options, Config& config) {
   for (const std::string& assignment : options.settings) apply_setting(config, assignment);
+  apply_flag(config, "--steps", "trainer.steps", options.steps);
+  apply_flag(config, "--seed", "trainer.seed", options.seed);
+  apply_flag(config, "--threads", "trainer.threads", options.threads);
+  apply_flag(config, "--envs", "trainer.envs", options.envs);
   TrainerConfig& trainer = config.trainer;
-  if (!options.steps.empty()) trainer.steps = whole_number("--steps", options.steps, 1, kMostSteps);
-  if (!options.seed.empty()) trainer.seed = seed_number("--seed", options.seed);
-  if (!options.threads.empty()) {
-    trainer.threads = static_cast<int>(whole_number("--threads", options.threads, 0, 1024));
-  }
-  if (!options.envs.empty()) {
-    trainer.envs = static_cast<int>(whole_number("--envs", options.envs, 1, 4096));
-  }
   if (!options.device.empty()) trainer.device = options.device;
   trainer.device = to_string(resolve_train_device(trainer.device));
 }

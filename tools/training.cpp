@@ -5,7 +5,9 @@
 #include <chrono>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 
+#include "folder_lock.h"
 #include "gpu_device.h"
 #include "run_folder.h"
 #include "softmpc/error.h"
@@ -47,7 +49,8 @@ class RunObserver final : public TrainObserver {
     nlohmann::ordered_json provenance = {{"softmpc", SOFTMPC_VERSION},
                                          {"preset", request_.preset},
                                          {"seed", request_.config.trainer.seed},
-                                         {"step", step}};
+                                         {"step", step},
+                                         {"finished", trainer_.finished()}};
     provenance.update(nlohmann::ordered_json::parse(bundle.provenance));
     bundle.provenance = provenance.dump();
     save_bundle(bundle, folder_.model_path());
@@ -76,24 +79,36 @@ RecordedRun read_recorded_run(const std::string& out) {
 TrainOutcome train(const TrainRequest& request, TrainObserver& progress,
                    const std::atomic<bool>& stop) {
   const auto begin = std::chrono::steady_clock::now();
+  std::optional<FolderLock> lock;
+  std::error_code fault;
+  if (std::filesystem::is_directory(request.out, fault)) lock.emplace(request.out, "trained");
   // what can be refused is refused before the folder is touched
   Trainer trainer(request.config, find_task(request.task), device_of(request.config));
   const std::string checkpoints = (std::filesystem::path(request.out) / "checkpoint").string();
   std::string folder_state;
   const bool resumed = request.resume && trainer.resume(checkpoints, &folder_state);
+  if (!lock && !std::filesystem::exists(request.out, fault)) {
+    std::filesystem::create_directories(request.out, fault);
+    if (fault) throw Error(request.out + ": cannot create the folder: " + fault.message());
+    lock.emplace(request.out, "trained");
+  }
   RunFolder folder(request.out, {request.task, request.preset, SOFTMPC_VERSION, request.config},
                    request.resume);
-  folder.cut_back(resumed ? folder_state : std::string());
   TrainOutcome outcome;
+  outcome.lost = folder.cut_back(resumed ? folder_state : std::string());
   outcome.start = trainer.step();
   RunObserver observer(request, trainer, folder, progress);
   trainer.run(observer, checkpoints, &stop);
   observer.save_bundle_of(trainer.step());
   outcome.steps = trainer.step();
-  outcome.stopped = outcome.steps < request.config.trainer.steps;
+  outcome.stopped = !trainer.finished();
   outcome.state_hash = trainer.state_hash();
   outcome.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return outcome;
+}
+
+void check_request(const TrainRequest& request) {
+  Trainer(request.config, find_task(request.task));
 }
 
 void train_in_memory(const std::string& task, const Config& config, TrainObserver& progress) {

@@ -29,6 +29,7 @@ struct TrainOutcome {
   std::int64_t steps = 0;  ///< steps done in all
   double seconds = 0;      ///< of this process
   std::uint64_t state_hash = 0;
+  std::string lost;  ///< of the metrics, where the folder was found damaged; else ""
 };
 
 /// What a resumed run's config.json says.
@@ -38,6 +39,9 @@ struct RecordedRun {
 };
 /// Throws Error naming the file where it is damaged.
 RecordedRun read_recorded_run(const std::string& out);
+
+/// Throws UsageError for settings that do not fit the task.
+void check_request(const TrainRequest& request);
 
 /// Trains and writes the run folder; `progress` is told what is going on after the folder was.
 TrainOutcome train(const TrainRequest& request, TrainObserver& progress,

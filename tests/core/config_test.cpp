@@ -86,14 +86,15 @@ TEST(Config, TheListHasEveryField) {
   }
   [[maybe_unused]] const auto [p1, p2, p3, p4, p5, p6, p7, p8, p9, p10, p11, p12] = PlannerConfig{};
   [[maybe_unused]] const auto [t1, t2, t3, t4] = TargetsConfig{};
-  [[maybe_unused]] const auto [m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12] = ModelConfig{};
-  [[maybe_unused]] const auto [c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11] = CriticConfig{};
+  [[maybe_unused]] const auto [m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13] =
+      ModelConfig{};
+  [[maybe_unused]] const auto [c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12] = CriticConfig{};
   [[maybe_unused]] const auto [q1, q2, q3, q4, q5, q6] = PolicyConfig{};
   [[maybe_unused]] const auto [r1, r2, r3, r4, r5, r6, r7, r8, r9, r10, r11, r12, r13, r14] =
       TrainerConfig{};
   [[maybe_unused]] const auto [e1, e2] = EnvironmentConfig{};
-  const std::map<std::string, int> fields = {{"planner", 12},   {"targets", 4}, {"model", 12},
-                                             {"critic", 11},    {"policy", 6},  {"trainer", 14},
+  const std::map<std::string, int> fields = {{"planner", 12},   {"targets", 4}, {"model", 13},
+                                             {"critic", 12},    {"policy", 6},  {"trainer", 14},
                                              {"environment", 2}};
   EXPECT_EQ(count, fields);  // the bindings above do not compile with another number
 }

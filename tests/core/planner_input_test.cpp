@@ -76,14 +76,16 @@ TEST(PlannerShapeRules, EachIsRefusedByName) {
 TEST(PlannerShapeRules, EndlessBoundsAreForTheGaussianPriorWithoutAPolicy) {
   ProblemShape shape = kShape;
   shape.action_high[1] = std::numeric_limits<float>::infinity();
-  EXPECT_NO_THROW(Planner({}, shape));
+  Random random{3};
+  const SmallModels nets{random, shape.nx, shape.nu, 2, 8};
+  EXPECT_NO_THROW(make_planner({}, shape, nets.models()));
   PlannerConfig config;
   config.prior = Prior::uniform;
-  expect_refused<UsageError>([&] { Planner(config, shape); },
+  expect_refused<UsageError>([&] { make_planner(config, shape, {}); },
                              "action 1 has the bounds -1..inf; planner.prior uniform");
   config = {};
   config.control_mode = ControlMode::policy_residual;
-  expect_refused<UsageError>([&] { Planner(config, shape); },
+  expect_refused<UsageError>([&] { make_planner(config, shape, {}); },
                              "action 1 has the bounds -1..inf; planner.control_mode");
 }
 
@@ -162,9 +164,7 @@ TEST_F(PlannerInput, MissingModelsAreRefusedByName) {
 TEST_F(PlannerInput, ATraceOfTheWrongSizeIsRefused) {
   Buffers buffers(2, nets.nx, nets.nu, config.horizon);
   const auto planner = make_planner(config, nets.shape(2), nets.models());
-  const auto solve = [&](PlanTrace trace) {
-    planner->solve({}, buffers.batch(), &trace);
-  };
+  const auto solve = [&](PlanTrace trace) { planner->solve({}, buffers.batch(), &trace); };
   std::vector<float> noise(2 * 8 * 4 * 2);
   std::vector<int> member(3, 1);
   PlanTrace trace;

@@ -60,8 +60,8 @@ class DeviceController : public ::testing::Test {
 
 TEST_F(DeviceController, AgreesWithTheCpuFromTickToTick) {
   Controller cpu(bundle, &nets.reward, {.seed = 3});
-  Controller device =
-      make_controller(bundle, &nets.reward, {.seed = 3, .device = softmpc::Device::cuda}, test_device());
+  Controller device = make_controller(bundle, &nets.reward,
+                                      {.seed = 3, .device = softmpc::Device::cuda}, test_device());
   EXPECT_EQ(cpu.device(), "cpu");
   EXPECT_TRUE(device.device().starts_with("cuda (")) << device.device();
   std::vector<float> x(static_cast<std::size_t>(bundle.nx), 0.1f);

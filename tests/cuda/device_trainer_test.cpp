@@ -102,8 +102,8 @@ class CpuTrainer {
       value_.push_back(std::make_unique<MlpValue>(critics_.net(), run.nx, run.nu, c));
       target_.push_back(std::make_unique<MlpValue>(critics_.target(), run.nx, run.nu, c));
     }
-    planner_ = make_planner(run.config.planner, shape(run.envs()), models(*value_[0]),
-                            {.pool = &pool_});
+    planner_ =
+        make_planner(run.config.planner, shape(run.envs()), models(*value_[0]), {.pool = &pool_});
     targets_.emplace(run.config, shape(run.config.critic.batch_size), models(*target_[0]), pool_);
     plan.resize(run.envs() * planner_->plan_size());
     action.resize(static_cast<std::size_t>(run.envs()) * run.nu);

@@ -7,9 +7,9 @@
 #include <cstdlib>
 
 #include "device.h"
+#include "device_planner.h"
 #include "fixed_kernels.h"
 #include "precompiled.h"
-#include "device_planner.h"
 #include "softmpc/error.h"
 #include "temp_folder.h"
 

@@ -141,8 +141,8 @@ Rms errors(Case c, int rollouts, int seeds) {
   const LqDynamics dynamics;
   const RuleReward<Lq> reward;
   const LqValue value(c.config.gamma);
-  const auto planner = make_planner(
-      c.config, {Lq::nx, Lq::nu, {-Lq::bound}, {Lq::bound}, 1}, {&dynamics, &reward, &value});
+  const auto planner = make_planner(c.config, {Lq::nx, Lq::nu, {-Lq::bound}, {Lq::bound}, 1},
+                                    {&dynamics, &reward, &value});
   Rms sum{};
   for (int seed = 0; seed < seeds; ++seed) {
     const float observation[2] = {static_cast<float>(kStart[0]), static_cast<float>(kStart[1])};

@@ -18,9 +18,11 @@ SOURCE, BUILD, EMULATED, GTEST = (Path(argument) for argument in sys.argv[1:5])
 
 def gpu_check(*arguments):
     words = [sys.executable, str(SOURCE / "tools" / "gpu_check"), *map(str, arguments)]
-    # a GPU that this machine may have is not for these tests
+    # a GPU that this machine may have is not for these tests. Their pack is of a build with LibTorch, which a
+    # program that has moved finds no more; a real pack's has none
+    libraries = ":".join(str(SOURCE / ".deps" / name / "lib") for name in ("torch", "mujoco"))
     return subprocess.run(words, capture_output=True, text=True, check=False,
-                          env=dict(os.environ, CUDA_VISIBLE_DEVICES="-1"))
+                          env=dict(os.environ, CUDA_VISIBLE_DEVICES="-1", LD_LIBRARY_PATH=libraries))
 
 
 class GpuCheck(unittest.TestCase):

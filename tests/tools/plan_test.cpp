@@ -153,12 +153,11 @@ TEST_F(Plan, TaskOfTheBundleMustBeKnown) {
 /// A short training of the pendulum with small nets; the path of its run folder.
 std::string trained(const Folder& folder, const std::vector<std::string>& settings) {
   const std::string out = folder.file("run");
-  std::vector<std::string> arguments = {"train", "pendulum", "--steps", "50", "--threads", "1",
-                                        "--quiet", "--out", out};
+  std::vector<std::string> arguments = {"train", "pendulum", "--steps", "50", "--threads",
+                                        "1",     "--quiet",  "--out",   out};
   for (const char* setting : {"model.width=16", "critic.width=16", "planner.rollouts=20"})
     arguments.insert(arguments.end(), {"--set", setting});
-  for (const std::string& setting : settings)
-    arguments.insert(arguments.end(), {"--set", setting});
+  for (const std::string& setting : settings) arguments.insert(arguments.end(), {"--set", setting});
   const Result result = run(arguments);
   EXPECT_EQ(result.code, 0) << result.err;
   return out;

@@ -46,6 +46,7 @@ class Program {
   /// Exit code, 128 + signal if one killed it.
   int wait();
   void signal(int number) const;
+  pid_t id() const { return child_; }
   /// Waits until standard output holds `text`; false if the program ends or 30 s pass before.
   bool wait_for(const std::string& text);
 

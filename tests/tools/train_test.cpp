@@ -7,57 +7,13 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "program.h"
 #include "softmpc/bundle.h"
+#include "train_runs.h"
 
 namespace softmpc::test {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::json;
-using Words = std::vector<std::string>;
-
-/// A run of small networks: some 2,000 steps a second.
-Words small_run(const std::string& out, int steps, const Words& more = {}) {
-  Words words = {"train", "InvertedPendulum", "--out", out, "--steps", std::to_string(steps)};
-  for (const char* setting : {"planner.rollouts=16", "planner.horizon=2", "targets.rollouts=4",
-                              "model.members=2", "model.width=16", "critic.width=16",
-                              "trainer.log_interval=100", "trainer.checkpoint_interval=300"}) {
-    words.insert(words.end(), {"--set", setting});
-  }
-  words.insert(words.end(), more.begin(), more.end());
-  return words;
-}
-
-/// metrics.jsonl without the fields that hold times.
-std::vector<Json> metrics(const std::string& out) {
-  std::vector<Json> lines;
-  for (const std::string& line : lines_of(read_file(out + "/metrics.jsonl"))) {
-    lines.push_back(Json::parse(line));
-    lines.back().erase("steps_per_second");
-  }
-  return lines;
-}
-
-Json config(const std::string& out) { return Json::parse(read_file(out + "/config.json")); }
-
-void expect_same_run(const std::string& a, const std::string& b) {
-  EXPECT_EQ(metrics(a), metrics(b));
-  Bundle first = load_bundle(a + "/model.safetensors");
-  Bundle second = load_bundle(b + "/model.safetensors");
-  EXPECT_EQ(first.members.weight, second.members.weight);
-  EXPECT_EQ(first.critics.weight, second.critics.weight);
-}
-
-/// No file with another name than a run folder's own.
-void expect_no_leftovers(const std::string& out) {
-  for (const auto& entry : fs::directory_iterator(out)) {
-    const std::string name = entry.path().filename().string();
-    EXPECT_TRUE(name == "config.json" || name == "metrics.jsonl" || name == "checkpoint" ||
-                name == "model.safetensors" || name.starts_with("events.out.tfevents"))
-        << name;
-  }
-}
 
 // `auto` is measured once; the run keeps what it found, and environments side by side.
 TEST(Train, PrecisionAutoAndEnvironmentsAreKept) {
@@ -207,7 +163,8 @@ TEST(Train, ResumeKeepsSettingsAndAddsSteps) {
   const std::string before = read_file(grown + "/config.json");
   expect_error(resume({"--set", "planner.rollouts=17"}), 2, {"'planner.rollouts' is 17", "16"});
   expect_error(resume({"--seed", "2"}), 2, {"'trainer.seed' is 2", "1"});
-  expect_error(resume({"--preset", "paper-uniform"}), 2, {"--preset", "default", "paper-uniform"});
+  expect_error(resume({"--preset", "paper-uniform"}), 2,
+               {"--preset", "paper-gaussian", "paper-uniform"});
   expect_error(resume({"--steps", "300"}), 2, {"'trainer.steps' is 300", "400"});
   expect_error(run({"train", "Hopper", "--out", grown, "--resume"}), 2,
                {"InvertedPendulum", "not Hopper"});
@@ -290,55 +247,6 @@ TEST(Train, FullDiskLeavesARunThatGoesOn) {
   const Result result = run(small_run(out, 900, {"--quiet", "--resume"}));
   ASSERT_EQ(result.code, 0) << result.err;
   expect_same_run(whole, out);
-}
-
-TEST(TrainSeeds, RunSideBySideAndResume) {
-  const Folder folder;
-  const std::string out = folder.file("seeds"), single = folder.file("single");
-  const Result result = run(small_run(out, 300, {"--seeds", "1..3", "--jobs", "2"}));
-  ASSERT_EQ(result.code, 0) << result.err;
-  for (const char* part : {"seed 3: done", "median over seeds"}) {
-    EXPECT_NE(result.out.find(part), std::string::npos) << result.out;
-  }
-  for (const char* seed : {"seed-1", "seed-2", "seed-3"}) {
-    EXPECT_TRUE(fs::exists(fs::path(out) / seed / "log.txt")) << seed;
-    EXPECT_TRUE(fs::exists(fs::path(out) / seed / "model.safetensors")) << seed;
-  }
-  ASSERT_EQ(run(small_run(single, 300, {"--seed", "2", "--quiet"})).code, 0);
-  expect_same_run(out + "/seed-2", single);
-  expect_error(run(small_run(out, 300, {"--seeds", "1..3"})), 2, {"seed-1", "--resume"});
-  // finished seeds are skipped, new ones begun
-  const Result more = run(small_run(out, 300, {"--seeds", "1..4", "--resume", "--json"}));
-  ASSERT_EQ(more.code, 0) << more.err;
-  const Json runs = Json::parse(more.out).at("runs");
-  ASSERT_EQ(runs.size(), 4u);
-  EXPECT_EQ(runs[0].at("status"), "done before");
-  EXPECT_EQ(runs[3].at("status"), "done");
-  EXPECT_EQ(runs[3].at("steps"), 300);
-}
-
-TEST(TrainSeeds, InterruptReachesTheSeeds) {
-  const Folder folder;
-  const std::string out = folder.file("seeds");
-  Program program(small_run(out, 200000, {"--seeds", "1..2", "--jobs", "1"}));
-  ASSERT_TRUE(program.wait_for("seed 1: started")) << program.err();
-  const std::string seen = out + "/seed-1/metrics.jsonl";
-  for (int i = 0; i < 3000 && (!fs::exists(seen) || fs::file_size(seen) == 0); ++i) ::usleep(10000);
-  program.signal(SIGINT);
-  EXPECT_EQ(program.wait(), 130);
-  EXPECT_NE(program.out().find("seed 1: stopped"), std::string::npos) << program.out();
-  EXPECT_NE(program.out().find("--resume"), std::string::npos);
-  EXPECT_TRUE(fs::exists(out + "/seed-1/checkpoint"));
-}
-
-TEST(TrainSeeds, FailureNamesSeedAndLog) {
-  const Folder folder;
-  const std::string out = folder.file("seeds");
-  fs::create_directories(out);
-  write_file(out + "/seed-2", "a file where a folder must be");
-  const Result result = run(small_run(out, 100, {"--seeds", "1..2", "--resume", "--quiet"}));
-  expect_error(result, 1, {"seed 2 failed", "seed-2", "log"});
-  EXPECT_TRUE(fs::exists(out + "/seed-1/model.safetensors"));
 }
 
 }  // namespace

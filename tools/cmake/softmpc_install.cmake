@@ -5,15 +5,22 @@ set(softmpc_package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/softmpc")
 foreach(component core cuda tasks train)
   if(TARGET softmpc_${component})
     set_target_properties(softmpc_${component} PROPERTIES EXPORT_NAME ${component})
-    install(TARGETS softmpc_${component} EXPORT softmpc_${component}
+    # core and cuda call each other, so one export set holds both
+    set(export softmpc_${component})
+    if(component STREQUAL "cuda")
+      set(export softmpc_core)
+    endif()
+    install(TARGETS softmpc_${component} EXPORT ${export}
       ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
       LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
     if(component STREQUAL "train")
       set_target_properties(softmpc_torch PROPERTIES EXPORT_NAME torch)
       install(TARGETS softmpc_torch EXPORT softmpc_train ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
     endif()
-    install(EXPORT softmpc_${component} NAMESPACE softmpc:: DESTINATION ${softmpc_package_dir}
-      FILE softmpc_${component}Targets.cmake)
+    if(NOT component STREQUAL "cuda")
+      install(EXPORT softmpc_${component} NAMESPACE softmpc:: DESTINATION ${softmpc_package_dir}
+        FILE softmpc_${component}Targets.cmake)
+    endif()
   endif()
 endforeach()
 install(DIRECTORY include/softmpc DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")

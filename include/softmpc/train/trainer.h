@@ -67,12 +67,16 @@ class Trainer {
   /// on_checkpoint returned. Throws Error if it is corrupt or of other settings.
   bool resume(const std::string& checkpoint_dir, std::string* observer_state);
 
-  /// Trains until config.trainer.steps or until *stop becomes true (then the present step is
-  /// finished and a checkpoint written). Checkpoints go to `checkpoint_dir`; empty: none.
+  /// Trains until config.trainer.steps or until *stop becomes true: then a checkpoint is written,
+  /// if need be within a step, between two of its updates or with its evaluation given up; a
+  /// resumed run makes up for what the step lacks, with the same result. Checkpoints go to
+  /// `checkpoint_dir`; empty: none.
   void run(TrainObserver& observer, const std::string& checkpoint_dir,
            const std::atomic<bool>* stop = nullptr);
 
   std::int64_t step() const;
+  /// All steps of the settings are done, with their updates and evaluations.
+  bool finished() const;
   /// The nets as they are now.
   Bundle bundle() const;
   /// A hash over nets, optimisers, replay and plans: equal runs have equal hashes.
@@ -87,6 +91,7 @@ struct PlayOptions {
   int episodes = 5;
   std::uint64_t seed = 1000;
   int threads = 0;
+  const std::atomic<bool>* stop = nullptr;  ///< once true, play() returns the whole episodes so far
   /// Makes the controller; empty: one on the CPU.
   std::function<Controller(const Bundle&, const RewardModel*, ControllerOptions)> controller;
 };

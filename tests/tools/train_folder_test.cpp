@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests of run folders in use, in part lost, or with nowhere to print.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "train_runs.h"
+
+namespace softmpc::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool wait_for_file(const std::string& path) {
+  for (int i = 0; i < 3000; ++i) {
+    std::error_code fault;
+    if (fs::exists(path, fault) && fs::file_size(path, fault) > 0) return true;
+    ::usleep(10000);
+  }
+  return false;
+}
+
+TEST(TrainFolder, InUseIsRefusedAndKeptAsItIs) {
+  const Folder folder;
+  const std::string out = folder.file("live"), whole = folder.file("whole");
+  Program first(small_run(out, 3000));
+  ASSERT_TRUE(first.wait_for("step 400/")) << first.err();
+  const std::string refusal = out + ": is being trained by process " + std::to_string(first.id());
+  expect_error(run(small_run(out, 3000, {"--resume"})), 1, {refusal});
+  expect_error(run(small_run(out, 3000)), 1, {refusal});
+  EXPECT_EQ(run({"eval", out, "--episodes", "1"}).code, 0) << "reading stays possible";
+  EXPECT_EQ(first.wait(), 0) << first.err();
+  ASSERT_EQ(run(small_run(whole, 3000, {"--quiet"})).code, 0);
+  expect_same_run(whole, out);
+  expect_no_leftovers(out);
+}
+
+// the lock of a killed process: its file is there, and keeps nobody out
+TEST(TrainFolder, AKilledProcessHoldsNobodyUp) {
+  const Folder folder;
+  const std::string out = folder.file("run");
+  {
+    Program program(small_run(out, 3000));
+    ASSERT_TRUE(program.wait_for("step 400/")) << program.err();
+    program.signal(SIGKILL);
+    program.wait();
+  }
+  EXPECT_TRUE(fs::exists(out + "/lock"));
+  const Result result = run(small_run(out, 3000, {"--resume", "--quiet"}));
+  EXPECT_EQ(result.code, 0) << result.err;
+  expect_no_leftovers(out);
+}
+
+TEST(TrainFolder, ShortMetricsResumeFromTheCheckpoint) {
+  const Folder folder;
+  const std::string out = folder.file("run"), whole = folder.file("whole");
+  ASSERT_EQ(run(small_run(whole, 900, {"--quiet"})).code, 0);
+  ASSERT_EQ(run(small_run(out, 600, {"--quiet"})).code, 0);
+  const std::string file = out + "/metrics.jsonl";
+  fs::resize_file(file, 72);
+  const Result result = run(small_run(out, 900, {"--quiet", "--resume"}));
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_EQ(lines_of(result.err).size(), 1u) << result.err;
+  EXPECT_NE(result.err.find(file + ": "), std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("lost"), std::string::npos) << result.err;
+  EXPECT_EQ(load_bundle(whole + "/model.safetensors").critics.parameters,
+            load_bundle(out + "/model.safetensors").critics.parameters);
+  metrics(out);  // every line is whole
+}
+
+// /dev/full takes no byte: progress falls silent, and the run ends with its checkpoint
+TEST(TrainFolder, AFullLogDoesNotEndARun) {
+  const Folder folder;
+  const std::string out = folder.file("run"), whole = folder.file("whole");
+  ProgramOptions full;
+  full.output = "/dev/full";
+  expect_error(run(small_run(out, 450), full), 1, {});
+  EXPECT_TRUE(fs::exists(out + "/checkpoint/manifest.json"));
+  ASSERT_EQ(run(small_run(whole, 450, {"--quiet"})).code, 0);
+  expect_same_run(whole, out);
+}
+
+TEST(TrainFolder, AHangupStopsWithACheckpoint) {
+  const Folder folder;
+  const std::string out = folder.file("run");
+  Program program(small_run(out, 100000, {"--set", "trainer.checkpoint_interval=0"}));
+  ASSERT_TRUE(program.wait_for("step 200/")) << program.err();
+  program.signal(SIGHUP);
+  program.signal(SIGHUP);
+  EXPECT_EQ(program.wait(), 128 + SIGHUP);
+  EXPECT_TRUE(fs::exists(out + "/checkpoint/manifest.json"));
+}
+
+/// Stops a run as soon as `seen` is printed, goes on with it, and expects what a whole run has.
+void expect_stop_does_not_show(const Words& more, int steps, const std::string& seen) {
+  const Folder folder;
+  const std::string out = folder.file("run"), whole = folder.file("whole");
+  Words quiet = more;
+  quiet.emplace_back("--quiet");
+  ASSERT_EQ(run(small_run(whole, steps, quiet)).code, 0);
+  int stops = 0;
+  for (; stops < 50; ++stops) {
+    Words resumed = more;
+    if (stops > 0) resumed.emplace_back("--resume");
+    Program program(small_run(out, steps, resumed));
+    if (stops == 0) {
+      ASSERT_TRUE(program.wait_for(seen)) << program.err();
+    }
+    ::usleep(150000 + 37000 * stops);  // into a step, wherever that is
+    program.signal(SIGTERM);
+    const int code = program.wait();
+    if (code == 0) break;
+    ASSERT_EQ(code, 128 + SIGTERM) << program.err();
+  }
+  EXPECT_GT(stops, 0);
+  if (stops == 50) {
+    quiet.emplace_back("--resume");
+    ASSERT_EQ(run(small_run(out, steps, quiet)).code, 0);
+  }
+  expect_same_run(whole, out);
+}
+
+// one evaluation would last for minutes: the stop gives it up, and a later run makes up for it
+TEST(TrainFolder, AStopGivesAnEvaluationUp) {
+  const Folder folder;
+  const std::string out = folder.file("run");
+  Program program(small_run(
+      out, 400, {"--set", "trainer.eval_interval=200", "--set", "trainer.eval_episodes=1000000"}));
+  ASSERT_TRUE(program.wait_for("step 200/")) << program.err();
+  ::usleep(200000);
+  program.signal(SIGTERM);
+  EXPECT_EQ(program.wait(), 143);
+  EXPECT_NE(program.out().find("200 steps"), std::string::npos) << program.out();
+  for (const Json& line : metrics(out)) EXPECT_NE(line.at("kind"), "eval");
+}
+
+TEST(TrainFolder, AnEvaluationGivenUpIsMadeUpFor) {
+  expect_stop_does_not_show(
+      {"--set", "trainer.eval_interval=200", "--set", "trainer.eval_episodes=400"}, 400,
+      "step 200/");
+}
+
+// a step of 256 environments has 256 updates: the stop comes between them
+TEST(TrainFolder, AStopWithinAStepOfManyEnvironmentsDoesNotShow) {
+  expect_stop_does_not_show({"--envs", "256", "--set", "trainer.learning_starts=256", "--set",
+                             "trainer.log_interval=512"},
+                            2560, "step 512/");
+}
+
+TEST(TrainFolder, AStopWithinAnEpisodesUpdatesDoesNotShow) {
+  expect_stop_does_not_show({"--set", "trainer.pattern=episodic"}, 1500, "step 200/");
+}
+
+}  // namespace
+}  // namespace softmpc::test
