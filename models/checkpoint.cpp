@@ -102,7 +102,7 @@ std::string_view apply_section(std::string_view journal, const std::string& fold
   std::memcpy(&count, journal.data(), sizeof count);
   journal.remove_prefix(sizeof count);
   std::vector<std::int64_t> slots(count);
-  std::memcpy(slots.data(), journal.data(), count * sizeof(std::int64_t));
+  if (count > 0) std::memcpy(slots.data(), journal.data(), count * sizeof(std::int64_t));
   journal.remove_prefix(count * sizeof(std::int64_t));
   SlotFile file(folder + "/" + kind.name);
   for (std::size_t i = 0; i < count;) {

@@ -53,10 +53,12 @@ struct Experiment {
       const int n = episodes.count();
       const Simulation simulation = {n, [&](int e) { episodes.step(e, actions); },
                                      [&] { episodes.store(*agent, step, observer); }};
-      if (agent->replay().added() + n < config.trainer.learning_starts)
+      if (agent->replay().added() + n < config.trainer.learning_starts) {
         agent->simulate(simulation);
-      else
-        agent->simulate_and_update(simulation, n, sums);
+      } else {
+        Updates updates{.count = n};
+        agent->simulate_and_update(simulation, updates, sums, nullptr);
+      }
       step += n;
     }
   }

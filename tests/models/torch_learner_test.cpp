@@ -53,6 +53,7 @@ const std::vector<std::pair<const char*, Change>>& variants() {
          s.model.loss = Loss::gaussian_nll;
        }},
       {"layer_norm", [](LearnerSetup& s) { s.model.layer_norm = s.critic.layer_norm = true; }},
+      {"LayerNorm", [](LearnerSetup& s) { s.model.layer_norm = s.critic.layer_norm = true; }},
       {"one critic, three layers", [](LearnerSetup& s) {
          s.critic.count = 1;
          s.model.layers = s.critic.layers = s.policy.layers = 3;

@@ -85,7 +85,8 @@ TEST(TrainSeeds, TheSummaryCountsTheStepsThatWereDone) {
   }
   const Result result = run(words);
   ASSERT_EQ(result.code, 0) << result.err;
-  for (const Json& seed : Json::parse(result.out).at("runs")) EXPECT_EQ(seed.at("steps"), 250);
+  const Json summary = Json::parse(result.out);
+  for (const Json& seed : summary.at("runs")) EXPECT_EQ(seed.at("steps"), 250);
 }
 
 TEST(TrainSeeds, AValueThatNoSeedCanUseIsRefusedOnce) {
