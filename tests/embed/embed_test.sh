@@ -16,7 +16,7 @@ diff <(block cpp) "$source_dir/tests/embed/main.cpp" ||
   { echo "README.md: its C++ example is not tests/embed/main.cpp"; exit 1; }
 
 # a short training of the example's task; the bundle is what a robot would be given
-"$SOFTMPC_PROGRAM" train lq --steps 3000 --seed 2 --threads 1 --out "$work/run" --quiet \
+"$SOFTMPC_PROGRAM" train lq --steps 3000 --seed 5 --threads 1 --out "$work/run" --quiet \
   --set planner.rollouts=100 --set planner.variance=1 --set planner.horizon=6 \
   --set model.width=32 --set critic.width=32 --set model.batch_size=64 \
   --set critic.batch_size=64 >/dev/null

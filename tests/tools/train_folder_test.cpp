@@ -25,14 +25,14 @@ bool wait_for_file(const std::string& path) {
 TEST(TrainFolder, InUseIsRefusedAndKeptAsItIs) {
   const Folder folder;
   const std::string out = folder.file("live"), whole = folder.file("whole");
-  Program first(small_run(out, 3000));
+  Program first(small_run(out, 20000));
   ASSERT_TRUE(first.wait_for("step 400/")) << first.err();
   const std::string refusal = out + ": is being trained by process " + std::to_string(first.id());
-  expect_error(run(small_run(out, 3000, {"--resume"})), 1, {refusal});
-  expect_error(run(small_run(out, 3000)), 1, {refusal});
+  expect_error(run(small_run(out, 20000, {"--resume"})), 1, {refusal});
+  expect_error(run(small_run(out, 20000)), 1, {refusal});
   EXPECT_EQ(run({"eval", out, "--episodes", "1"}).code, 0) << "reading stays possible";
   EXPECT_EQ(first.wait(), 0) << first.err();
-  ASSERT_EQ(run(small_run(whole, 3000, {"--quiet"})).code, 0);
+  ASSERT_EQ(run(small_run(whole, 20000, {"--quiet"})).code, 0);
   expect_same_run(whole, out);
   expect_no_leftovers(out);
 }
@@ -150,7 +150,7 @@ TEST(TrainFolder, AStopWithinAStepOfManyEnvironmentsDoesNotShow) {
 }
 
 TEST(TrainFolder, AStopWithinAnEpisodesUpdatesDoesNotShow) {
-  expect_stop_does_not_show({"--set", "trainer.pattern=episodic"}, 1500, "step 200/");
+  expect_stop_does_not_show({"--set", "trainer.pattern=episodic"}, 8000, "step 200/");
 }
 
 }  // namespace
