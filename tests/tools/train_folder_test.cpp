@@ -138,7 +138,7 @@ TEST(TrainFolder, AStopGivesAnEvaluationUp) {
 
 TEST(TrainFolder, AnEvaluationGivenUpIsMadeUpFor) {
   expect_stop_does_not_show(
-      {"--set", "trainer.eval_interval=200", "--set", "trainer.eval_episodes=400"}, 400,
+      {"--set", "trainer.eval_interval=200", "--set", "trainer.eval_episodes=2000"}, 400,
       "step 200/");
 }
 
