@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <type_traits>
 
 #include "device_planner.h"
 #include "softmpc/error.h"
@@ -45,8 +46,11 @@ class NetworksOf {
   DeviceModels view_;
 };
 
-const DevicePlanner& on_device(const Planner& planner) {
-  if (const auto* p = dynamic_cast<const DevicePlanner*>(&planner)) return *p;
+/// `planner` as one of a device; P is const or not, and so is the result.
+template <class P>
+auto& on_device(P& planner) {
+  using Wanted = std::conditional_t<std::is_const_v<P>, const DevicePlanner, DevicePlanner>;
+  if (auto* p = dynamic_cast<Wanted*>(&planner)) return *p;
   throw Error("planner: it computes on the " + planner.device() + ", not on a CUDA device");
 }
 
@@ -57,7 +61,7 @@ void DevicePlanner::update(const Models& models) { update(NetworksOf(models).vie
 DeviceDiagnostics diagnostics(const Planner& planner) { return on_device(planner).diagnostics(); }
 
 double device_seconds(Planner& planner, int repeats) {
-  return const_cast<DevicePlanner&>(on_device(planner)).device_seconds(repeats);
+  return on_device(planner).device_seconds(repeats);
 }
 
 }  // namespace cuda

@@ -39,10 +39,9 @@ std::unique_ptr<Agent> make_agent(const Config& config, const Task& task, Thread
 
 Agent::Agent(const Config& config, const Task& task, ThreadPool& pool)
     : config_(config),
-      spec_(task.spec({config.environment.positions, config.environment.time_limit})),
+      spec_(task.spec(task_options(config.environment))),
       pool_(pool),
-      reward_(
-          make_rollout_reward(task, {config.environment.positions, config.environment.time_limit})),
+      reward_(make_rollout_reward(task, task_options(config.environment))),
       replay_(spec_.nx, spec_.nu, (config.planner.horizon + 1) * spec_.nu,
               config.trainer.replay_capacity),
       input_statistics_(spec_.nx + spec_.nu),
@@ -122,7 +121,7 @@ void Agent::count_transition(std::span<const float> x, std::span<const float> ac
 }
 
 void Agent::refresh_members(NetNormalisation& n, MemberOutputs outputs) const {
-  if (config_.model.normalisation == Normalisation::none) return;
+  if (config_.model.normalisation == Normalisation::none || draws_ == 0) return;
   const std::size_t nx = spec_.nx;
   std::vector<float> mean(nx + 1), std(nx + 1);
   input_statistics_.write(n.input_mean, n.input_std);
@@ -133,7 +132,7 @@ void Agent::refresh_members(NetNormalisation& n, MemberOutputs outputs) const {
 }
 
 void Agent::refresh_critics(NetNormalisation& n) const {
-  if (config_.critic.normalisation == Normalisation::none) return;
+  if (config_.critic.normalisation == Normalisation::none || draws_ == 0) return;
   input_statistics_.write(n.input_mean, n.input_std);
 }
 

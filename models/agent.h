@@ -100,7 +100,8 @@ class Agent {
   bool normalises() const;
   void count_transition(std::span<const float> x, std::span<const float> action,
                         std::span<const float> next, float reward);
-  /// Fills the mean and std fields that the settings let follow the statistics.
+  /// Fills the mean and std fields that the settings let follow the statistics; before the first
+  /// draw nets know nothing of them, in a resumed run neither.
   void refresh_members(NetNormalisation& normalisation, MemberOutputs outputs) const;
   void refresh_critics(NetNormalisation& normalisation) const;
   void save_statistics(TensorFile& file) const;

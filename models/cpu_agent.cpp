@@ -62,7 +62,7 @@ CpuAgent::CpuAgent(const Config& config, const Task& task, ThreadPool& pool)
       outputs_(learned_outputs(config, spec_)),
       learner_(make_learner(config.trainer.learner, learner_setup(config, spec_))) {
   if (config.model.source == ModelSource::environment)
-    simulator_ = task.make_dynamics({config.environment.positions, config.environment.time_limit});
+    simulator_ = task.make_dynamics(task_options(config.environment));
   planner_ = make_planner(config.planner, shape_for(spec_, config.trainer.envs), models(false, 0),
                           {.pool = &pool});
   planner_targets_.emplace(config, shape_for(spec_, config.critic.batch_size), models(true, 0),
@@ -244,8 +244,7 @@ void CpuAgent::load(const TensorFile& file) {
   replay_.restore(counters[2]);
   plan_ = get<float>(file, "agent.plan", plan_.size());
   load_statistics(file);
-  // before the first update the nets know nothing of the statistics
-  if (draws_ > 0) refresh_normalisation();
+  refresh_normalisation();
   learner_->load(file);
 }
 

@@ -177,7 +177,6 @@ void DeviceAgent::load(const TensorFile& file) {
   load_statistics(file);
   replay_.restore(state.added);
   trainer_->write_state(state);
-  if (draws_ == 0) return;  // before the first update the nets know nothing of the statistics
   refresh_members(members_.normalisation, outputs_);
   refresh_critics(critics_.normalisation);
   trainer_->set_net_normalisation(members_.normalisation, critics_.normalisation);

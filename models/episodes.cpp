@@ -19,8 +19,7 @@ std::uint64_t reset_seed(std::uint64_t seed, std::uint32_t episode, std::uint32_
 Episodes::Episodes(const Config& config, const Task& task) : seed_(config.trainer.seed) {
   running_.resize(config.trainer.envs);
   for (Running& r : running_) {
-    r.environment =
-        task.make_environment({config.environment.positions, config.environment.time_limit});
+    r.environment = task.make_environment(task_options(config.environment));
     nx_ = r.environment->observation_size();
     nu_ = r.environment->action_size();
     r.observation.resize(nx_);

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "episodes.h"
+#include "policy_actor.h"
 #include "softmpc/controller.h"
 #include "softmpc/error.h"
 #include "softmpc/train/trainer.h"
@@ -16,35 +17,27 @@ class Actor {
  public:
   Actor(const Bundle& bundle, const Task& task, const TaskOptions& variant,
         const PlayOptions& options)
-      : reward_(make_rollout_reward(task, variant)) {
+      : reward_(make_rollout_reward(task, variant)), policy_(bundle) {
     if (bundle.members.stack == 0) dynamics_ = task.make_dynamics(variant);
-    if (bundle.acting == Acting::policy && bundle.policy) {
-      policy_ = std::make_unique<MlpPolicy>(*bundle.policy, bundle.action_low, bundle.action_high);
-      action_.resize(bundle.nu);
-      scratch_.resize(policy_->scratch_bytes(1) / sizeof(float));
-    } else {
-      const ControllerOptions wanted = {options.seed, options.threads, dynamics_.get()};
-      controller_ = std::make_unique<Controller>(
-          options.controller ? options.controller(bundle, reward_.get(), wanted)
-                             : Controller(bundle, reward_.get(), wanted));
-    }
+    if (policy_.acts()) return;
+    const ControllerOptions wanted = {options.seed, options.threads, dynamics_.get()};
+    controller_ = std::make_unique<Controller>(
+        options.controller ? options.controller(bundle, reward_.get(), wanted)
+                           : Controller(bundle, reward_.get(), wanted));
   }
 
   void start_episode() {
     if (controller_ && played_++ > 0) controller_->reset();
   }
   std::span<const float> act(std::span<const float> x) {
-    if (controller_) return controller_->plan(x).action;
-    policy_->evaluate({x.data(), 1}, 1, {action_.data(), 1}, scratch_.data());
-    return action_;
+    return controller_ ? controller_->plan(x).action : policy_.act(x);
   }
 
  private:
   std::unique_ptr<RewardModel> reward_;
   std::unique_ptr<DynamicsModel> dynamics_;
   std::unique_ptr<Controller> controller_;
-  std::unique_ptr<MlpPolicy> policy_;
-  std::vector<float> action_, scratch_;
+  PolicyActor policy_;
   int played_ = 0;
 };
 
@@ -52,7 +45,7 @@ class Actor {
 
 std::vector<double> play(const Bundle& bundle, const Task& task, const PlayOptions& options,
                          std::vector<int>* lengths) {
-  const TaskOptions variant = {bundle.environment.positions, bundle.environment.time_limit};
+  const TaskOptions variant = task_options(bundle.environment);
   const TaskSpec spec = task.spec(variant);
   if (spec.nx != bundle.nx || spec.nu != bundle.nu)
     throw Error("bundle: nx " + std::to_string(bundle.nx) + ", nu " + std::to_string(bundle.nu) +

@@ -221,7 +221,7 @@ struct Trainer::Impl {
 Trainer::Trainer(const Config& config, const Task& task, std::shared_ptr<cuda::Device> device) {
   validate(config);
   Config resolved = config;
-  const TaskSpec spec = task.spec({config.environment.positions, config.environment.time_limit});
+  const TaskSpec spec = task.spec(task_options(config.environment));
   if (config.trainer.device != "cuda")
     resolved.planner.precision = resolve_precision(config, spec.nx, spec.nu);
   else if (config.planner.precision == Precision::automatic)

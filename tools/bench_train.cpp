@@ -161,8 +161,7 @@ int run_bench_train(const TrainBenchOptions& options) {
   const std::int64_t warmup = count("--warmup", options.warmup, kWarmup);
   TrainRequest request = resolve_bench(options, warmup + steps);
   Config& config = request.config;
-  const TaskSpec spec =
-      find_task(request.task).spec({config.environment.positions, config.environment.time_limit});
+  const TaskSpec spec = find_task(request.task).spec(task_options(config.environment));
   ThreadPool pool(config.trainer.threads);
   const bool on_device = config.trainer.device == "cuda";
   // the yardstick is the CPU's: it paces the timer, but says nothing of a device

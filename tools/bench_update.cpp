@@ -55,8 +55,7 @@ int run_bench_update(const UpdateBenchOptions& options) {
   train.out = "none";
   const TrainRequest request = resolve(train);
   const Config& c = request.config;
-  const TaskSpec spec =
-      find_task(request.task).spec({c.environment.positions, c.environment.time_limit});
+  const TaskSpec spec = find_task(request.task).spec(task_options(c.environment));
   const int rounds = options.rounds.empty()
                          ? 500
                          : static_cast<int>(whole_number("--rounds", options.rounds, 1, 1 << 20));

@@ -7,6 +7,7 @@
 #include "console.h"
 #include "gpu_device.h"
 #include "json_reader.h"
+#include "policy_actor.h"
 #include "softmpc/controller.h"
 #include "softmpc/error.h"
 #include "softmpc/task.h"
@@ -59,8 +60,7 @@ std::vector<std::vector<float>> read_states(const std::string& path, const Bundl
 
 /// The task's reward and termination, as far as the bundle's own members do not predict them.
 std::unique_ptr<RewardModel> reward_of(const Bundle& bundle, const std::string& path) {
-  const TaskOptions options = {.positions = bundle.environment.positions,
-                               .time_limit = bundle.environment.time_limit};
+  const TaskOptions options = task_options(bundle.environment);
   try {
     const Task& task = find_task(bundle.task);
     if (!bundle.outputs.reward && !task.make_reward(options)) {
@@ -77,9 +77,7 @@ std::unique_ptr<RewardModel> reward_of(const Bundle& bundle, const std::string& 
 std::unique_ptr<DynamicsModel> dynamics_of(const Bundle& bundle, const std::string& path) {
   if (bundle.members.stack > 0) return nullptr;
   try {
-    auto dynamics = find_task(bundle.task)
-                        .make_dynamics({.positions = bundle.environment.positions,
-                                        .time_limit = bundle.environment.time_limit});
+    auto dynamics = find_task(bundle.task).make_dynamics(task_options(bundle.environment));
     if (dynamics) return dynamics;
   } catch (const UsageError& error) {
     throw Error(path + ": " + error.what());
@@ -87,26 +85,6 @@ std::unique_ptr<DynamicsModel> dynamics_of(const Bundle& bundle, const std::stri
   throw Error(path + ": it plans with the environment, and " + bundle.task +
               " has no dynamics of its own");
 }
-
-/// What `eval` executes where the policy acted in training.
-class PolicyActor {
- public:
-  explicit PolicyActor(const Bundle& bundle) {
-    if (!bundle.policy || bundle.acting != Acting::policy) return;
-    policy_ = std::make_unique<MlpPolicy>(*bundle.policy, bundle.action_low, bundle.action_high);
-    action_.resize(static_cast<std::size_t>(bundle.nu));
-    scratch_.resize(policy_->scratch_bytes(1) / sizeof(float));
-  }
-  bool acts() const { return policy_ != nullptr; }
-  std::span<const float> act(const std::vector<float>& x) const {
-    policy_->evaluate({x.data(), 1}, 1, {action_.data(), 1}, scratch_.data());
-    return action_;
-  }
-
- private:
-  std::unique_ptr<MlpPolicy> policy_;
-  mutable std::vector<float> action_, scratch_;
-};
 
 Json as_json(const Plan& plan, std::size_t nu) {
   Json rows = Json::array();
@@ -148,7 +126,7 @@ int run_plan(const PlanOptions& options) {
   const auto states = read_states(options.state, bundle);
   const auto reward = reward_of(bundle, options.bundle);
   const auto dynamics = dynamics_of(bundle, options.bundle);
-  const PolicyActor policy(bundle);
+  PolicyActor policy(bundle);  // as `eval` acts
   Controller controller =
       make_controller(bundle, reward.get(),
                       {.seed = seed, .threads = 1, .dynamics = dynamics.get(), .device = device});
@@ -185,9 +163,8 @@ Run add_plan(CLI::App& app) {
       "Each state is a problem of its own: its plan starts as at an episode's start, from N(0, "
       "Sigma).\n"
       "'action' is what to execute (the policy's, where that acted in training), 'value' the soft "
-      "value, 'plan' the H+1 rows of the plan, "
-      "relative to\n"
-      "the neutral action.\n\n"
+      "value,\n"
+      "'plan' the H+1 rows of the plan, relative to the neutral action.\n\n"
       "Example: echo '[[0, 0, 0, 0]]' | softmpc plan runs/InvertedPendulum-default-seed1 --state "
       "-");
   return [options] { return run_plan(*options); };

@@ -83,8 +83,7 @@ void refuse_changes(const Config& recorded, const Config& asked, const std::stri
 /// Precision `auto` becomes what is faster here; the run keeps it.
 void measure_precision(const std::string& task, Config& config) {
   if (config.planner.precision != Precision::automatic) return;
-  const TaskSpec spec =
-      find_task(task).spec({config.environment.positions, config.environment.time_limit});
+  const TaskSpec spec = find_task(task).spec(task_options(config.environment));
   config.planner.precision = resolve_precision(config, spec.nx, spec.nu);
 }
 

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "softmpc/config.h"
 #include "softmpc/environment.h"
 #include "softmpc/model.h"
 
@@ -22,6 +23,9 @@ struct TaskOptions {
   bool positions = true;
   int time_limit = 0;  ///< steps until truncation; 0: the task's own limit
 };
+
+/// The variant that a run's settings name.
+inline TaskOptions task_options(const EnvironmentConfig& c) { return {c.positions, c.time_limit}; }
 
 /// One variant of one task.
 struct TaskSpec {
