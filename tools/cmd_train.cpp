@@ -27,9 +27,10 @@ Settings: defaults, then the preset, then --set in order, then the flags. With -
 from the run's config.json; of them --steps may grow, and --threads and
 trainer.checkpoint_interval may change.
 
-Ctrl-C stops cleanly, within a step or an evaluation too: a checkpoint is written, the command that goes on is printed,
-and the exit code is 130 (143 after SIGTERM, 129 after a closed terminal). A second Ctrl-C kills; --resume then goes on from the
-last checkpoint. Either way the result is the same, bit for bit, as of a run never stopped.
+Ctrl-C stops cleanly, within a step or an evaluation too: a checkpoint is written, the command that
+goes on is printed, and the exit code is 130 (143 after SIGTERM, 129 after a closed terminal). A
+second Ctrl-C kills; --resume then goes on from the last checkpoint. Either way the result is the
+same, bit for bit, as of a run never stopped.
 
 Examples:
   softmpc train InvertedDoublePendulum

@@ -278,7 +278,7 @@ TEST(MlpDynamics, TheFirstStepIsAStep) {
   }
 }
 
-TEST(MlpWeightsUpdate, GivesTheSameAsANewNetwork) {
+TEST(NetWeightsUpdate, GivesTheSameAsANewNetwork) {
   Random random(6);
   const std::vector<int> sizes = {5, 16, 4};
   MlpDynamics updated(testing::random_weights(random, 2, NetSpec::mlp(sizes), 1, true), 4, 1);
