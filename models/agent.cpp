@@ -6,8 +6,8 @@
 
 #include "cpu_agent.h"
 #include "device_agent.h"
+#include "learn/tensor_state.h"
 #include "softmpc/error.h"
-#include "tensor_state.h"
 
 namespace softmpc {
 

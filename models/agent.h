@@ -9,9 +9,9 @@
 #include <memory>
 #include <span>
 
+#include "io/safetensors.h"
 #include "normaliser.h"
 #include "replay.h"
-#include "safetensors.h"
 #include "softmpc/bundle.h"
 #include "softmpc/config.h"
 #include "softmpc/network.h"

@@ -5,10 +5,10 @@
 #include <limits>
 #include <numeric>
 
+#include "learn/tensor_state.h"
 #include "softmpc/error.h"
 #include "softmpc/hd/philox.h"
 #include "softmpc/hd/prior.h"
-#include "tensor_state.h"
 
 namespace softmpc {
 namespace {

@@ -8,7 +8,7 @@
 
 #include "agent.h"
 #include "cpu/aligned.h"
-#include "learner.h"
+#include "learn/learner.h"
 #include "planner_targets.h"
 #include "softmpc/planner.h"
 

@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <numeric>
 
-#include "initialisation.h"
-#include "net_specs.h"
+#include "learn/initialisation.h"
+#include "learn/net_specs.h"
+#include "learn/tensor_state.h"
 #include "planner_targets.h"
-#include "tensor_state.h"
 
 namespace softmpc {
 namespace {

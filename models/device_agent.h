@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "agent.h"
-#include "device_trainer.h"
+#include "train/device_trainer.h"
 
 namespace softmpc {
 

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <string>
 
+#include "learn/tensor_state.h"
 #include "softmpc/error.h"
 #include "softmpc/hd/philox.h"
-#include "tensor_state.h"
 
 namespace softmpc {
 

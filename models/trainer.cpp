@@ -8,11 +8,11 @@
 #include <type_traits>
 
 #include "agent.h"
-#include "checkpoint.h"
-#include "crc32c.h"
 #include "episodes.h"
+#include "io/crc32c.h"
+#include "learn/tensor_state.h"
+#include "run/checkpoint.h"
 #include "softmpc/error.h"
-#include "tensor_state.h"
 
 namespace softmpc {
 namespace {

@@ -10,9 +10,9 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "crc32c.h"
+#include "io/crc32c.h"
+#include "io/safetensors.h"
 #include "planner_inputs.h"
-#include "safetensors.h"
 #include "softmpc/error.h"
 
 namespace softmpc {

@@ -41,7 +41,7 @@ done
 report 'the library never calls exit, abort, rand, srand or time' \
   "$(grep -rnE --include='*.h' --include='*.cpp' --include='*.cu' --include='*.cuh' \
     '(^|[^.>_[:alnum:]])(exit|_exit|abort|rand|srand|time)[[:space:]]*\(' "${library[@]}" |
-    grep -vE '^[^:]*:[0-9]+:[[:space:]]*(//|\*)|//.*(exit|abort|rand|time)[[:space:]]*\(|double time\(const ' || true)"
+    grep -vE '^[^:]*:[0-9]+:[[:space:]]*(//|\*)|//.*(exit|abort|rand|time)[[:space:]]*\(|double ([A-Za-z]+::)?time\(const ' || true)"
 report 'the library prints nothing to standard output' \
   "$(grep -rnE '(^|[^_[:alnum:]])(std::cout|printf|puts)([[:space:]]*\(|[^_[:alnum:]])' "${library[@]}" |
     grep -vE '^[^:]*:[0-9]+:[[:space:]]*//|snprintf|fprintf' || true)"

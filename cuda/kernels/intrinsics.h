@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a kernel may ask of the machine. The one place that knows which: PTX on a device, the
-// emulator of tests/cuda (a fiber a thread) on a CPU.
+// emulator (a fiber a thread) on a CPU.
 #pragma once
 
 #if defined(__CUDACC__)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // In place of LibTorch in a build without it.
+#include "learn/torch_backend.h"
 #include "softmpc/error.h"
-#include "torch_backend.h"
 
 namespace softmpc {
 

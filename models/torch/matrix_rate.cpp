@@ -6,9 +6,9 @@
 #include <functional>
 #include <vector>
 
+#include "learn/torch_backend.h"
 #include "softmpc/thread_pool.h"
 #include "torch/torch_net.h"
-#include "torch_backend.h"
 
 namespace softmpc {
 namespace {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "torch/torch_learner.h"
 
-#include "initialisation.h"
-#include "net_specs.h"
+#include "learn/initialisation.h"
+#include "learn/net_specs.h"
+#include "learn/tensor_state.h"
+#include "learn/torch_backend.h"
 #include "softmpc/hd/losses.h"
-#include "tensor_state.h"
-#include "torch_backend.h"
 
 namespace softmpc {
 

@@ -6,7 +6,7 @@
 
 #include <optional>
 
-#include "learner.h"
+#include "learn/learner.h"
 #include "torch/torch_net.h"
 
 namespace softmpc {

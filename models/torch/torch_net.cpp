@@ -3,9 +3,9 @@
 
 #include <ATen/Parallel.h>
 
-#include "initialisation.h"
+#include "learn/initialisation.h"
+#include "learn/tensor_state.h"
 #include "softmpc/hd/layer_norm.h"
-#include "tensor_state.h"
 
 namespace softmpc {
 namespace {

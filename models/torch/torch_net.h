@@ -9,7 +9,7 @@
 #include <span>
 #include <string>
 
-#include "safetensors.h"
+#include "io/safetensors.h"
 #include "softmpc/net.h"
 
 namespace softmpc {

@@ -8,9 +8,9 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "atomic_file.h"
 #include "file_limit.h"
-#include "safetensors.h"
+#include "io/atomic_file.h"
+#include "io/safetensors.h"
 #include "softmpc/error.h"
 #include "temp_folder.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests for src/crc32c.cpp. Check values: RFC 3720, appendix B.4.
-#include "crc32c.h"
+#include "io/crc32c.h"
 
 #include <gtest/gtest.h>
 

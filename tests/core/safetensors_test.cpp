@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests for src/safetensors.cpp.
-#include "safetensors.h"
+#include "io/safetensors.h"
 
 #include <gtest/gtest.h>
 

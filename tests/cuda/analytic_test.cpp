@@ -11,9 +11,9 @@
 #include <gtest/gtest.h>
 
 #include "analytic_models.h"
-#include "device_planner.h"
 #include "diff_drive/diff_drive.h"
-#include "dispatch.h"
+#include "plan/device_planner.h"
+#include "plan/dispatch.h"
 #include "softmpc/error.h"
 #include "test_device.h"
 

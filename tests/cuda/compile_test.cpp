@@ -7,10 +7,10 @@
 #include <regex>
 #include <set>
 
-#include "cubin_cache.h"
-#include "fixed_kernels.h"
 #include "kernel_files.h"
-#include "precompiled.h"
+#include "runtime/cubin_cache.h"
+#include "runtime/fixed_kernels.h"
+#include "runtime/precompiled.h"
 #include "temp_folder.h"
 
 namespace softmpc::cuda {

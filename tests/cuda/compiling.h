@@ -7,9 +7,9 @@
 #include <memory>
 #include <string>
 
-#include "compiler.h"
-#include "cubin.h"
-#include "kernel_text.h"
+#include "runtime/compiler.h"
+#include "runtime/cubin.h"
+#include "runtime/kernel_text.h"
 #include "softmpc/error.h"
 
 namespace softmpc::cuda {

@@ -12,7 +12,7 @@
 #include "../core/planner_oracle.h"
 #include "../core/random_models.h"
 #include "../core/random_problem.h"
-#include "device_planner.h"
+#include "plan/device_planner.h"
 #include "test_device.h"
 
 namespace softmpc::cuda {

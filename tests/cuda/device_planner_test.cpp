@@ -10,7 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "../core/random_models.h"
-#include "device_planner.h"
+#include "plan/device_planner.h"
 #include "softmpc/error.h"
 #include "test_device.h"
 

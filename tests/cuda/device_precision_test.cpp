@@ -8,8 +8,8 @@
 
 #include <gtest/gtest.h>
 
-#include "device_planner.h"
 #include "pipeline/precision_play.h"
+#include "plan/device_planner.h"
 #include "test_device.h"
 
 namespace softmpc::cuda {

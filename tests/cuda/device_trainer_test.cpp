@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests for cuda/device_trainer.cpp: whole training steps on the device against the learners and
 // planners of the CPU; bits under every order of threads; state out and in again.
-#include "device_trainer.h"
+#include "train/device_trainer.h"
 
 #include <gtest/gtest.h>
 
@@ -9,11 +9,11 @@
 #include <cstring>
 
 #include "core/random_models.h"
-#include "device.h"
-#include "initialisation.h"
-#include "learners.h"
+#include "learn/initialisation.h"
+#include "learn/learners.h"
 #include "planner_targets.h"
 #include "replay.h"
+#include "runtime/device.h"
 #include "softmpc/error.h"
 #include "softmpc/hd/replay.h"
 #include "softmpc/thread_pool.h"

@@ -6,10 +6,10 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "device.h"
-#include "device_planner.h"
-#include "fixed_kernels.h"
-#include "precompiled.h"
+#include "plan/device_planner.h"
+#include "runtime/device.h"
+#include "runtime/fixed_kernels.h"
+#include "runtime/precompiled.h"
 #include "softmpc/error.h"
 #include "temp_folder.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests cuda/kernel_binary.cpp and cubin_cache.cpp: where a kernel's cubin comes from.
-#include "kernel_binary.h"
+#include "runtime/kernel_binary.h"
 
 #include <gtest/gtest.h>
 
@@ -8,9 +8,9 @@
 #include <filesystem>
 #include <fstream>
 
-#include "atomic_file.h"
 #include "compiling.h"
-#include "fixed_kernels.h"
+#include "io/atomic_file.h"
+#include "runtime/fixed_kernels.h"
 #include "temp_folder.h"
 
 namespace softmpc::cuda {

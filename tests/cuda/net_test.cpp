@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests parameter_table() of cuda/net.h: the offsets of the one table, and what a device refuses.
-#include "net.h"
+#include "plan/net.h"
 
 #include <gtest/gtest.h>
 

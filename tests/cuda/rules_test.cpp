@@ -7,8 +7,8 @@
 #include "analytic_models.h"
 #include "compiling.h"
 #include "diff_drive/diff_drive.h"
-#include "dispatch.h"
-#include "kernel_text.h"
+#include "plan/dispatch.h"
+#include "runtime/kernel_text.h"
 #include "softmpc/task.h"
 
 namespace softmpc::cuda {

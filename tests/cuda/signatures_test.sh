@@ -6,7 +6,7 @@ cd "${1:-$(dirname "$0")/../..}"
 # text FILE...: without comments, all white space one space.
 text() { sed -E 's|//.*||' "$@" | tr '\n' ' ' | tr -s ' '; }
 
-emulator=$(text tests/cuda/emulator/intrinsics.h tests/cuda/emulator/wgmma.h)
+emulator=$(text cuda/emulator/intrinsics.h cuda/emulator/wgmma.h)
 count=0
 missing=''
 while IFS= read -r signature; do

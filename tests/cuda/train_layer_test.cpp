@@ -7,7 +7,7 @@
 
 #include "core/random_models.h"
 #include "test_device.h"
-#include "train_net.h"
+#include "train/train_net.h"
 #include "train_oracle.h"
 
 namespace softmpc::cuda {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests for models/event_file.cpp, by a decoder that shares no code with it.
-#include "event_file.h"
+#include "run/event_file.h"
 
 #include <gtest/gtest.h>
 

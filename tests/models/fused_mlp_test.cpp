@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests for models/fused_mlp.cpp, models/learners.cpp and models/losses.h: values, gradients and
 // Adam steps against LibTorch in double precision.
-#include "fused_mlp.h"
+#include "learn/fused_mlp.h"
 
 #include <gtest/gtest.h>
 #include <torch/torch.h>
@@ -10,8 +10,8 @@
 #include <cstdio>
 
 #include "core/random_models.h"
-#include "learners.h"
-#include "losses.h"
+#include "learn/learners.h"
+#include "learn/losses.h"
 
 namespace softmpc {
 namespace {

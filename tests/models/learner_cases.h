@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "core/random_models.h"
-#include "learner.h"
+#include "learn/learner.h"
 
 namespace softmpc::testing {
 

@@ -7,8 +7,8 @@
 
 #include <numeric>
 
+#include "learn/torch_backend.h"
 #include "softmpc/error.h"
-#include "torch_backend.h"
 
 namespace softmpc {
 namespace {

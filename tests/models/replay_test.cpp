@@ -8,7 +8,7 @@
 #include <fstream>
 #include <set>
 
-#include "checkpoint.h"
+#include "run/checkpoint.h"
 #include "softmpc/error.h"
 
 namespace softmpc {

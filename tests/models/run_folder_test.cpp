@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests for models/run_folder.cpp.
-#include "run_folder.h"
+#include "run/run_folder.h"
 
 #include <gtest/gtest.h>
 
@@ -10,8 +10,8 @@
 
 #include "../core/file_limit.h"
 #include "../core/temp_folder.h"
-#include "atomic_file.h"
 #include "event_decoder.h"
+#include "io/atomic_file.h"
 #include "softmpc/error.h"
 
 namespace softmpc {

@@ -2,7 +2,7 @@
 // The device of the tests' program: --device cuda runs the kernels on the emulator.
 #include "emulated_kernels/widths.h"
 #include "kernels/rollout_wgmma.cuh"
-#include "tools/gpu_device.h"
+#include "tools/program/gpu_device.h"
 
 namespace softmpc::cuda {
 

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plan/solver.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kernels/tile_memory.h"
+#include "kernels/update_shape.h"
+#include "plan/dispatch.h"
+#include "planner_inputs.h"
+#include "softmpc/error.h"
+
+namespace softmpc::cuda {
+namespace {
+
+int hidden_layers(const DeviceStack& net) { return net.spec().depth() - 1; }
+
+KernelConstants kernel_constants(const PlannerConfig& c, const ProblemShape& s,
+                                 const SolverNets& nets, bool traced) {
+  static_assert(static_cast<int>(MemberDraw::per_step) == kPerStep &&
+                static_cast<int>(MemberDraw::per_rollout_step) == kPerRolloutStep &&
+                static_cast<int>(MemberDraw::per_rollout) == kPerRollout);
+  const bool policy = c.control_mode == ControlMode::policy_residual;
+  KernelConstants k;
+  k.nx = s.nx;
+  k.nu = s.nu;
+  k.rollouts = c.rollouts;
+  k.horizon = c.horizon;
+  k.uniform_prior = c.prior == Prior::uniform;
+  k.policy_residual = policy;
+  k.member_draw = static_cast<int>(c.member_draw);
+  k.handle_terminations = c.handle_terminations;
+  k.learned_reward = nets.outputs.reward;
+  k.learned_termination = nets.outputs.termination;
+  k.fixed_noise = traced;
+  k.members = 1;
+  if (nets.analytic_dynamics) return k;
+  k.members = nets.dynamics->stack();
+  k.dynamics_layers = hidden_layers(*nets.dynamics);
+  k.critic_layers = hidden_layers(*nets.critics);
+  k.policy_layers = policy ? hidden_layers(*nets.policy) : 0;
+  k.dynamics_outputs = nets.dynamics->planned();
+  k.dynamics_width = nets.dynamics->width();
+  k.critic_width = nets.critics->width();
+  // the width sizes arrays even where no policy is evaluated
+  k.policy_width = policy ? nets.policy->width() : k.critic_width;
+  return k;
+}
+
+template <class T>
+std::unique_ptr<Memory> constant_array(Device& device, const std::vector<T>& values) {
+  auto memory = device.allocate(std::max<std::size_t>(values.size(), 1) * sizeof(T));
+  device.upload(memory->data(), values.data(), values.size() * sizeof(T));
+  device.synchronise();
+  return memory;
+}
+
+/// What devices know of a planner's models; empty where there is none.
+struct SolverRules {
+  DeviceRules reward, dynamics, value;
+};
+
+SolverRules rules_of(const RewardModel* reward, const DynamicsModel* dynamics,
+                     const TerminalValue* value) {
+  SolverRules rules;
+  if (reward) rules.reward = reward->device_rules();
+  if (dynamics) rules.dynamics = dynamics->device_rules();
+  if (value) rules.value = value->device_rules();
+  return rules;
+}
+
+void require_rules(const char* what, const DeviceRules& rules, const char* model) {
+  if (rules.type.empty())
+    throw Error(std::string("planner: the ") + what + " has no rules for a device; " + model +
+                "::device_rules() gives them");
+}
+
+void check_rules(const PlannerConfig& config, const SolverNets& nets, const SolverRules& rules) {
+  if (!nets.outputs.reward || (config.handle_terminations && !nets.outputs.termination))
+    require_rules("reward", rules.reward, "RewardModel");
+  if (!nets.analytic_dynamics) return;
+  require_rules("dynamics model", rules.dynamics, "DynamicsModel");
+  require_rules("terminal value", rules.value, "TerminalValue");
+}
+
+/// Parameters of one model's rules on the device.
+class RuleMemory {
+ public:
+  RuleMemory(Device& device, const DeviceRules& rules)
+      : device_(device), rules_(rules), memory_(constant_array(device, rules.parameters)) {}
+  const float* data() const { return memory_->as<float>(); }
+  void update(const DeviceRules& rules) {
+    if (rules.type != rules_.type || rules.source != rules_.source)
+      throw Error("planner: update() has rules of type '" + rules.type +
+                  "', the planner was created with '" + rules_.type + "'");
+    if (rules.parameters.size() != rules_.parameters.size())
+      throw Error("planner: the rules " + rules.type + " have " +
+                  std::to_string(rules.parameters.size()) + " parameters, were created with " +
+                  std::to_string(rules_.parameters.size()));
+    if (rules.parameters.empty()) return;
+    device_.upload(memory_->data(), rules.parameters.data(),
+                   rules.parameters.size() * sizeof(float));
+    device_.synchronise();
+  }
+
+ private:
+  Device& device_;
+  DeviceRules rules_;
+  std::unique_ptr<Memory> memory_;
+};
+
+}  // namespace
+
+Operands member_operands(Number number, const DeviceOptions& options) {
+  return number == Number::f32 || !options.split_edges ? Operands::single : Operands::edges;
+}
+
+Operands critic_operands(Number number, const DeviceOptions& options) {
+  return number == Number::f32 || !options.split_critic ? Operands::single : Operands::split;
+}
+
+Number Solver::number(Precision precision) {
+  switch (precision) {
+    case Precision::float32:
+      return Number::f32;
+    case Precision::bfloat16:
+      return Number::bf16;
+    case Precision::float16:
+    case Precision::automatic:
+      break;
+  }
+  return Number::f16;
+}
+
+struct Solver::Impl {
+  Impl(Device& d, const PlannerConfig& c, const ProblemShape& s, const SolverNets& n)
+      : device(d), config(c), shape(s), nets(n) {}
+
+  Device& device;
+  PlannerConfig config;
+  ProblemShape shape;
+  SolverNets nets;
+  KernelConstants constants;
+  RolloutChoice choice;
+  std::shared_ptr<Kernel> rollout, update, residual;
+  std::unique_ptr<Memory> sigma, inverse_variance, neutral, low, high, discount;
+  std::unique_ptr<RuleMemory> reward_rules, dynamics_rules, value_rules;
+  std::unique_ptr<Memory> cost, valid, mu, cost_plan, between, segments, tickets;
+  double uniform_constant = 0;
+  int last_problems = 0;
+
+  void choose(Path path);
+  void allocate();
+  void set_networks(RolloutJob& job, int critic) const;
+};
+
+Solver::Solver(Device& device, const PlannerConfig& config, const ProblemShape& shape,
+               const SolverNets& nets, DeviceOptions options, bool traced)
+    : impl_(std::make_unique<Impl>(device, config, shape, nets)) {
+  check_shape(config, shape);
+  Impl& s = *impl_;
+  SolverRules rules = rules_of(nets.reward, nets.analytic_dynamics, nets.analytic_value);
+  if (!device.facts().runs_host_rules) check_rules(config, nets, rules);
+  s.constants = kernel_constants(config, shape, nets, traced);
+  s.choose(options.path);
+  s.choice.source.host_rules = nets.reward;
+  s.choice.source.host_dynamics = nets.analytic_dynamics;
+  s.choice.source.host_value = nets.analytic_value;
+  s.reward_rules = std::make_unique<RuleMemory>(device, rules.reward);
+  s.dynamics_rules = std::make_unique<RuleMemory>(device, rules.dynamics);
+  s.value_rules = std::make_unique<RuleMemory>(device, rules.value);
+  s.choice.source.rules = std::move(rules.reward);
+  s.choice.source.dynamics = std::move(rules.dynamics);
+  s.choice.source.value = std::move(rules.value);
+  s.rollout = device.load(s.choice.source);
+  s.update = device.load({.call = "update_plans<Sizes>",
+                          .header = "update.cuh",
+                          .job = "RolloutJob",
+                          .constants = s.constants});
+  s.allocate();
+}
+
+void Solver::Impl::choose(Path path) {
+  const std::int64_t rollouts = static_cast<std::int64_t>(shape.max_problems) * config.rollouts;
+  if (nets.analytic_dynamics) {
+    choice = choose_analytic(constants, rollouts, device.facts(), path);
+    return;
+  }
+  const Number number = Solver::number(config.precision);
+  choice = choose_rollout(constants, {number, nets.dynamics->operands(), nets.critics->operands()},
+                          rollouts, device.facts(), path);
+  for (DeviceStack* stack : {nets.dynamics, nets.critics, nets.policy})
+    if (stack) stack->require(choice.order);
+}
+
+void Solver::Impl::allocate() {
+  const PlannerConstants values(config, shape);
+  sigma = constant_array(device, values.sigma);
+  inverse_variance = constant_array(device, values.inverse_variance);
+  neutral = constant_array(device, values.neutral);
+  low = constant_array(device, shape.action_low);
+  high = constant_array(device, shape.action_high);
+  discount = constant_array(device, values.discount);
+  uniform_constant = values.uniform;
+  const std::size_t problems = shape.max_problems, most = problems * config.rollouts;
+  const std::size_t plans = problems * (config.horizon + 1) * shape.nu * sizeof(float);
+  cost = device.allocate(most * sizeof(float));
+  valid = device.allocate(most);
+  mu = device.allocate(problems * shape.nu * sizeof(float));
+  const std::size_t numbers = update_numbers(config.rollouts, config.horizon, shape.nu);
+  segments = device.allocate(problems * numbers * sizeof(double));
+  tickets = device.allocate(problems * sizeof(std::uint32_t));
+  if (config.iterations > 1) between = device.allocate(plans);
+  if (config.control_mode != ControlMode::mean_residual) return;
+  cost_plan = device.allocate(plans);
+  residual = device.load({.call = "residual_plans<Sizes>",
+                          .header = "update.cuh",
+                          .job = "ResidualJob",
+                          .constants = constants});
+}
+
+Solver::~Solver() = default;
+
+void Solver::update_rules(const RewardModel* reward, const DynamicsModel* dynamics,
+                          const TerminalValue* value) {
+  const SolverRules rules = rules_of(reward, dynamics, value);
+  if (reward) impl_->reward_rules->update(rules.reward);
+  if (dynamics) impl_->dynamics_rules->update(rules.dynamics);
+  if (value) impl_->value_rules->update(rules.value);
+}
+
+void Solver::Impl::set_networks(RolloutJob& job, int critic) const {
+  if (nets.analytic_dynamics) return;
+  job.dynamics = nets.dynamics->view(choice.order);
+  job.critic = nets.critics->view(choice.order);
+  if (constants.policy_residual) job.policy = nets.policy->view(choice.order);
+  job.critic_index = critic;
+}
+
+void Solver::launch(const SolveArrays& arrays, int problems, int critic) {
+  for (int i = 0; i < impl_->config.iterations; ++i) launch_iteration(arrays, problems, critic, i);
+}
+
+float* Solver::plan_after(const SolveArrays& arrays, int iteration) const {
+  // the two arrays in turn, so that the last iteration writes to `refined`
+  const bool last = (impl_->config.iterations - 1 - iteration) % 2 == 0;
+  return last ? arrays.refined : impl_->between->as<float>();
+}
+
+void Solver::launch_iteration(const SolveArrays& arrays, int problems, int critic, int iteration) {
+  Impl& s = *impl_;
+  s.last_problems = problems;
+  RolloutJob job = {};
+  job.header = arrays.header;
+  job.observation = arrays.observation;
+  job.problem_id = arrays.problem_id;
+  job.plan = iteration == 0 ? arrays.plan : plan_after(arrays, iteration - 1);
+  job.cost_plan = s.cost_plan ? s.cost_plan->as<float>() : job.plan;
+  job.fixed_noise = arrays.fixed_noise;
+  job.fixed_member = arrays.fixed_member;
+  job.problems = problems;
+  job.iteration = iteration;
+  job.sigma = s.sigma->as<float>();
+  job.inverse_variance = s.inverse_variance->as<float>();
+  job.neutral = s.neutral->as<float>();
+  job.low = s.low->as<float>();
+  job.high = s.high->as<float>();
+  job.discount = s.discount->as<float>();
+  job.temperature = static_cast<float>(s.config.temperature);
+  job.inverse_temperature = static_cast<float>(1.0 / s.config.temperature);
+  job.uniform_constant = s.uniform_constant;
+  s.set_networks(job, critic);
+  job.rule_parameters = s.reward_rules->data();
+  job.dynamics_parameters = s.dynamics_rules->data();
+  job.value_parameters = s.value_rules->data();
+  job.ring_stages = s.choice.ring_stages;
+  job.segments = s.segments->as<double>();
+  job.tickets = s.tickets->as<std::uint32_t>();
+  job.cost = s.cost->as<float>();
+  job.valid = s.valid->as<std::uint8_t>();
+  job.mu = s.mu->as<float>();
+  job.refined = plan_after(arrays, iteration);
+  job.action = arrays.action;
+  job.result = arrays.result;
+  constexpr int kThreads = 256;
+  if (s.residual) {
+    const ResidualJob residual = {job.plan, s.cost_plan->as<float>(), problems};
+    const int entries = problems * s.shape.nu;
+    s.device.launch(*s.residual,
+                    {.blocks = (entries + kThreads - 1) / kThreads, .threads = kThreads}, residual);
+  }
+  s.device.launch(*s.rollout, rollout_shape(problems), job);
+  s.device.launch(
+      *s.update,
+      {.blocks = problems * update_blocks(s.config.rollouts, s.config.horizon, s.shape.nu),
+       .threads = kThreads,
+       .shared_bytes = kUpdateSharedBytes},
+      job);
+}
+
+LaunchShape Solver::rollout_shape(int problems) const {
+  const RolloutChoice& choice = impl_->choice;
+  const std::int64_t rollouts = static_cast<std::int64_t>(problems) * impl_->config.rollouts;
+  LaunchShape shape = choice.shape;
+  shape.blocks = static_cast<int>((rollouts + choice.slots - 1) / choice.slots) * shape.cluster;
+  return shape;
+}
+
+const float* Solver::cost() const { return impl_->cost->as<float>(); }
+const std::uint8_t* Solver::valid() const { return impl_->valid->as<std::uint8_t>(); }
+
+DeviceDiagnostics Solver::diagnostics() const {
+  const Impl& s = *impl_;
+  DeviceDiagnostics d;
+  d.path = s.choice.path;
+  d.device = s.device.facts().name;
+  d.why = s.choice.why;
+  const KernelFacts rollout = s.rollout->facts();
+  d.registers = rollout.registers;
+  d.shared_bytes = s.choice.shape.shared_bytes;
+  d.blocks = s.last_problems > 0 ? rollout_shape(s.last_problems).blocks : 0;
+  for (const auto& kernel : {s.rollout, s.update, s.residual}) {
+    if (!kernel) continue;
+    const KernelFacts facts = kernel->facts();
+    (facts.from_cache ? d.load_seconds : d.compile_seconds) += facts.seconds;
+  }
+  return d;
+}
+
+}  // namespace softmpc::cuda

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// The device of a build without CUDA.
+#include "runtime/device.h"
+#include "softmpc/error.h"
+
+namespace softmpc::cuda {
+
+std::string unavailable() {
+  return "this build of softmpc has no CUDA: build it with a CUDA toolkit of 12.0 or later "
+         "(-DSOFTMPC_WITH_CUDA=ON)";
+}
+
+std::shared_ptr<Device> open_device() { throw Error(unavailable()); }
+
+}  // namespace softmpc::cuda

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+// The list: a line a kernel.
+#include "runtime/fixed_kernels.h"
+
+#include "kernels/engine_bytes.h"
+#include "runtime/cubin.h"
+#include "runtime/kernel_text.h"
+
+namespace softmpc::cuda {
+namespace {
+
+KernelSource kernel(const char* call, const char* header, const char* job,
+                    const KernelConstants& constants = {}) {
+  return {.call = call, .header = header, .job = job, .constants = constants};
+}
+
+// A plan of the default settings, on a task of Hopper's size whose reward and end are learned.
+constexpr KernelConstants kHopper = {.nx = 12,
+                                     .nu = 3,
+                                     .rollouts = 200,
+                                     .horizon = 4,
+                                     .members = 4,
+                                     .dynamics_layers = 2,
+                                     .critic_layers = 2,
+                                     .policy_layers = 0,
+                                     .dynamics_outputs = 14,
+                                     .uniform_prior = 0,
+                                     .policy_residual = 0,
+                                     .member_draw = 0,
+                                     .handle_terminations = 1,
+                                     .learned_reward = 1,
+                                     .learned_termination = 1,
+                                     .fixed_noise = 0,
+                                     .slots = 0,
+                                     .chunk = 0,
+                                     .dynamics_width = 256,
+                                     .critic_width = 256,
+                                     .policy_width = 256};
+
+// As bench case d: several blocks weigh a problem's rollouts.
+constexpr KernelConstants many_rollouts() {
+  KernelConstants constants = kHopper;
+  constants.rollouts = 8192;
+  constants.horizon = 32;
+  return constants;
+}
+
+KernelSource with_threads(KernelSource source, int threads) {
+  source.threads = threads;
+  return source;
+}
+
+}  // namespace
+
+const std::vector<FixedKernel>& fixed_kernels() {
+  static const std::vector<FixedKernel> kernels = {
+      // name, {call, header, job, constants}, capabilities, registers, static shared bytes
+      {"probe_draws", kernel("probe_draws", "probe.cuh", "DrawJob"), {80, 90}, 32, 0},
+      {"pack_f16", kernel("pack_weights<Number::f16>", "pack.cuh", "PackJob"), {80, 90}, 48, 0},
+      // of no sizes: these serve every task
+      {"train_forward", kernel("train_forward", "train_layer.cuh", "TrainJob"), {80, 90}, 128, 0},
+      {"train_backward", kernel("train_backward", "train_layer.cuh", "TrainJob"), {80, 90}, 168, 0},
+      {"train_act", kernel("train_act", "train_replay.cuh", "ActJob"), {80, 90}, 64, 0},
+      {"train_sample", kernel("train_sample", "train_replay.cuh", "SampleJob"), {80, 90}, 64, 0},
+      {"train_finish", kernel("train_finish", "train_replay.cuh", "FinishJob"), {80, 90}, 64, 0},
+      {"update",
+       kernel("update_plans<Sizes>", "update.cuh", "RolloutJob", kHopper),
+       {80, 90},
+       64,
+       0},
+      {"update_segments",
+       kernel("update_plans<Sizes>", "update.cuh", "RolloutJob", many_rollouts()),
+       {80, 90},
+       64,
+       0},
+      {"tile_16",
+       kernel("rollout_tile<Sizes, Rules, 16, Number::f16, Operands::edges, Operands::split>",
+              "rollout_tile.cuh", "RolloutJob", kHopper),
+       {80, 90},
+       200,
+       0},
+      {"cluster_16",
+       kernel("rollout_cluster<Sizes, Rules, 16, Number::f16, Operands::edges, Operands::split>",
+              "rollout_cluster.cuh", "RolloutJob", kHopper),
+       {90},
+       160,
+       0},
+      {"tile_64",
+       kernel("rollout_tile<Sizes, Rules, 64, Number::f16, Operands::edges, Operands::split>",
+              "rollout_tile.cuh", "RolloutJob", kHopper),
+       {80, 90},
+       200,
+       0},
+      {"wgmma",
+       with_threads(kernel("rollout_wgmma<Sizes, Rules, 16, Number::f16, Operands::edges, "
+                           "Operands::split>",
+                           "rollout_wgmma.cuh", "RolloutJob", kHopper),
+                    kWgmmaThreads),
+       {90},
+       168,  // its two warpgroups that compute raise it to 240
+       0},
+      {"plain",
+       kernel("rollout_plain<Sizes, Rules, 16>", "rollout_tile.cuh", "RolloutJob", kHopper),
+       {80, 90},
+       128,
+       0},
+  };
+  return kernels;
+}
+
+std::string budget_error(const FixedKernel& kernel, std::string_view cubin) {
+  const CubinFacts facts = read_cubin(cubin, kKernelName);
+  const auto over = [&](const char* what, int value, int limit) {
+    return kernel.name + ": " + what + " " + std::to_string(value) + ", at most " +
+           std::to_string(limit) + " are allowed";
+  };
+  if (facts.registers > kernel.max_registers)
+    return over("registers a thread", facts.registers, kernel.max_registers);
+  if (facts.frame_bytes > 0)
+    return over("bytes of local memory (spilled registers or local arrays)", facts.frame_bytes, 0);
+  if (facts.static_shared > kernel.max_static_shared)
+    return over("bytes of static shared memory", facts.static_shared, kernel.max_static_shared);
+  return "";
+}
+
+}  // namespace softmpc::cuda

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where cubins come from.
+#include "runtime/kernel_binary.h"
+
+#include "runtime/compiler.h"
+#include "runtime/kernel_text.h"
+#include "runtime/precompiled.h"
+
+namespace softmpc::cuda {
+
+std::string_view precompiled_cubin(std::string_view text, int capability) {
+  // sm_90a runs on capability 9.0 alone, sm_80 on all of 8.x
+  const int wanted = capability / 10 == 8 ? 80 : capability;
+  const std::string print = fingerprint(text);
+  for (const PrecompiledKernel& kernel : precompiled_kernels()) {
+    if (kernel.capability == wanted && kernel.text_size == text.size() &&
+        kernel.fingerprint == print) {
+      return kernel.cubin;
+    }
+  }
+  return {};
+}
+
+KernelBinary kernel_binary(const KernelSource& source, int capability, int driver,
+                           const CubinCache& cache, bool from_library) {
+  const std::string text = kernel_text(source);
+  if (from_library) {
+    const std::string_view cubin = precompiled_cubin(text, capability);
+    if (!cubin.empty()) return {std::string(cubin), Origin::library};
+  }
+  const Compiler compiler(driver);
+  const auto options = compile_options(compiler.architecture(capability));
+  std::string key = "NVRTC " + std::to_string(compiler.version());
+  for (const std::string& option : options) key += ' ' + option;
+  key += '\n' + text;
+  if (std::optional<std::string> cubin = cache.find(key)) return {std::move(*cubin), Origin::cache};
+  KernelBinary made{compiler.compile(text, source.call, options), Origin::compiler};
+  cache.store(key, made.cubin);
+  return made;
+}
+
+}  // namespace softmpc::cuda

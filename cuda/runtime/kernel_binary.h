@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// From a kernel's source to its cubin: compiled with the library, found in the cache, or compiled
+// now.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "runtime/cubin_cache.h"
+#include "runtime/device.h"
+
+namespace softmpc::cuda {
+
+enum class Origin { library, cache, compiler };
+
+struct KernelBinary {
+  std::string cubin;
+  Origin origin = Origin::compiler;
+};
+
+/// For a device of this capability and a driver of CUDA version `driver` (13000). `from_library`
+/// false passes over what the library carries. Throws Error if the kernel does not compile, or
+/// has to be compiled and there is no compiler.
+KernelBinary kernel_binary(const KernelSource& source, int capability, int driver,
+                           const CubinCache& cache, bool from_library = true);
+
+/// A cubin that the library carries for this text; empty if none.
+std::string_view precompiled_cubin(std::string_view text, int capability);
+
+}  // namespace softmpc::cuda

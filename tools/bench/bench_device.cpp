@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/bench_device.h"
+
+#include <algorithm>
+
+namespace softmpc::tools {
+namespace {
+
+constexpr int kBlocks = 20, kReplays = 100;
+
+/// By interpolation between neighbours, as Python's statistics.quantiles(method="inclusive").
+double quantile(const std::vector<double>& sorted, double p) {
+  const double at = p * static_cast<double>(sorted.size() - 1);
+  const auto below = static_cast<std::size_t>(at);
+  const auto above = std::min(below + 1, sorted.size() - 1);
+  return sorted[below] + (at - static_cast<double>(below)) * (sorted[above] - sorted[below]);
+}
+
+}  // namespace
+
+DeviceProblem::DeviceProblem(const PlanCase& c, Precision precision, cuda::Path path,
+                             const std::shared_ptr<cuda::Device>& device)
+    : case_(c), reward_(bench_reward(c.nx, c.nu)), observation_(bench_observations(c, kSets)) {
+  const BenchNets nets = random_nets(c);
+  const double start = now();
+  const MlpDynamics dynamics(nets.members, c.nx, c.nu);
+  const MlpValue value(nets.critic, c.nx, c.nu);
+  cuda::DeviceOptions on;
+  on.path = path;
+  on.device = device;
+  planner_ =
+      make_planner(bench_config(c, precision), bench_shape(c),
+                   {&dynamics, reward_.model.get(), &value}, {.device = Device::cuda, .cuda = &on});
+  create_seconds_ = now() - start;
+  const auto nu = static_cast<std::size_t>(c.nu), problems = static_cast<std::size_t>(c.problems);
+  plan_.resize(kSets * problems * static_cast<std::size_t>(c.horizon + 1) * nu);
+  action_.resize(problems * nu);
+  soft_value_.resize(problems);
+  status_.resize(problems);
+}
+
+void DeviceProblem::solve() {
+  const std::size_t set = solves_ % kSets;
+  const std::size_t states = observation_.size() / kSets, plans = plan_.size() / kSets;
+  PlanBatch batch;
+  batch.problems = case_.problems;
+  batch.observation = std::span(observation_).subspan(set * states, states);
+  batch.plan = std::span(plan_).subspan(set * plans, plans);
+  batch.action = action_;
+  batch.value = soft_value_;
+  batch.status = status_;
+  if (case_.problems == 1) planner_->shift(batch.plan);  // a controller's tick, as on the CPU
+  planner_->solve(bench_key(solves_++), batch);
+}
+
+Timed DeviceProblem::timed() {
+  return {[this] { solve(); }, solve_flops(case_), solve_evals(case_)};
+}
+
+void DeviceProblem::add_device_results(Json& result, double seconds) {
+  add_device_time(result, timed(), *planner_, seconds);
+  add_diagnostics(result, *planner_, create_seconds_);
+}
+
+void add_device_time(Json& result, const Timed& timed, Planner& planner, double seconds) {
+  timed.run();
+  const double one = std::max(cuda::device_seconds(planner, 1), 1e-9);
+  const int replays =
+      static_cast<int>(std::clamp(seconds / (kBlocks * one), 1.0, static_cast<double>(kReplays)));
+  std::vector<double> us;
+  for (int block = 0; block < kBlocks; ++block) {
+    timed.run();
+    us.push_back(cuda::device_seconds(planner, replays) * 1e6);
+  }
+  std::sort(us.begin(), us.end());
+  const double median = quantile(us, 0.5);
+  result["device_us"] = {{"median", median},          {"q25", quantile(us, 0.25)},
+                         {"q75", quantile(us, 0.75)}, {"least", us.front()},
+                         {"blocks", kBlocks},         {"replays", replays}};
+  result["device_evals_per_second"] = timed.evals / (median * 1e-6);
+  if (timed.flops > 0) result["device_gflops"] = timed.flops / (median * 1e-6) * 1e-9;
+}
+
+void add_diagnostics(Json& result, const Planner& planner, double create_seconds) {
+  const cuda::DeviceDiagnostics d = cuda::diagnostics(planner);
+  result["path"] = to_string(d.path);
+  result["why"] = d.why;
+  result["registers"] = d.registers;
+  result["shared_bytes"] = d.shared_bytes;
+  result["blocks"] = d.blocks;
+  result["compile_seconds"] = d.compile_seconds;
+  result["load_seconds"] = d.load_seconds;
+  result["create_seconds"] = create_seconds;
+}
+
+}  // namespace softmpc::tools

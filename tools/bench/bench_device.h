@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// `softmpc bench plan --device cuda`: the same problems on a device.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bench/bench_problem.h"
+#include "softmpc/cuda.h"
+
+namespace softmpc::tools {
+
+/// Adds the time on the device's own clock, copies included: quartiles over blocks of replays of
+/// the recorded solve, each block after another `timed.run`. A block is 100 replays, fewer where
+/// they would take longer than a twentieth of `seconds`.
+void add_device_time(Json& result, const Timed& timed, Planner& planner, double seconds);
+/// Adds which kernel ran, why, and what it took to get it.
+void add_diagnostics(Json& result, const Planner& planner, double create_seconds);
+
+/// A device's planner with nets, inputs and results of one case. Inputs are several sets in turn,
+/// so that no solve finds its own in a cache.
+class DeviceProblem {
+ public:
+  DeviceProblem(const PlanCase& c, Precision precision, cuda::Path path,
+                const std::shared_ptr<cuda::Device>& device);
+  /// What is timed as the host sees it: new inputs to visible results.
+  void solve();
+  Timed timed();
+  const std::string& reward_name() const { return reward_.name; }
+  std::string device_name() const { return cuda::diagnostics(*planner_).device; }
+  void check() const { check_status(case_, status_); }
+
+  /// The free functions below, for this problem.
+  void add_device_results(Json& result, double seconds);
+
+ private:
+  static constexpr int kSets = 8;
+
+  PlanCase case_;
+  BenchReward reward_;
+  double create_seconds_ = 0;
+  std::unique_ptr<Planner> planner_;
+  std::vector<float> observation_, plan_, action_;  // plan_: one for each set
+  std::vector<double> soft_value_;
+  std::vector<PlanStatus> status_;
+  std::uint32_t solves_ = 0;
+};
+
+}  // namespace softmpc::tools

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+// softmpc plan: plans from given states with a trained controller.
+#include <cmath>
+#include <memory>
+
+#include "policy_actor.h"
+#include "program/command.h"
+#include "program/console.h"
+#include "program/gpu_device.h"
+#include "program/json_reader.h"
+#include "softmpc/controller.h"
+#include "softmpc/error.h"
+#include "softmpc/task.h"
+
+namespace softmpc::tools {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct PlanOptions {
+  std::string bundle, state, seed = "1", device, precision;
+  bool json = false;
+};
+
+/// One entry of a state, or an error that names row, entry and rule.
+float state_entry(const Json& entry, const std::string& where) {
+  if (entry.is_number()) {
+    const auto value = static_cast<float>(entry.get<double>());
+    if (std::isfinite(value)) return value;
+  }
+  std::string shown = entry.is_string() ? entry.get<std::string>() : entry.dump();
+  if (shown.size() > 40) shown = shown.substr(0, 40) + "...";
+  throw Error(where + " is " + shown + ", must be a finite float32 number");
+}
+
+/// States [[...], ...], one a row; rows and entries are counted from 0 as in the JSON.
+std::vector<std::vector<float>> read_states(const std::string& path, const Bundle& bundle) {
+  const std::string source = path == "-" ? "standard input" : path;
+  const Json document = parse_json(read_text(path), source);
+  const auto nx = static_cast<std::size_t>(bundle.nx);
+  const std::string rule = "must be [[...], ...], one state of " + std::to_string(nx) +
+                           " numbers (" + bundle.task + ") a row";
+  if (!document.is_array()) throw Error(source + ": holds no array, " + rule);
+  if (document.empty()) throw Error(source + ": holds no state, " + rule);
+  std::vector<std::vector<float>> states;
+  for (std::size_t row = 0; row < document.size(); ++row) {
+    const std::string where = source + ": row " + std::to_string(row);
+    const Json& state = document[row];
+    if (!state.is_array()) throw Error(where + " is no array, " + rule);
+    if (state.size() != nx) {
+      throw Error(where + " has " + std::to_string(state.size()) + " numbers, " + rule);
+    }
+    states.emplace_back();
+    for (std::size_t i = 0; i < nx; ++i) {
+      states.back().push_back(state_entry(state[i], where + ", entry " + std::to_string(i)));
+    }
+  }
+  return states;
+}
+
+/// The task's reward and termination, as far as the bundle's own members do not predict them.
+std::unique_ptr<RewardModel> reward_of(const Bundle& bundle, const std::string& path) {
+  const TaskOptions options = task_options(bundle.environment);
+  try {
+    const Task& task = find_task(bundle.task);
+    if (!bundle.outputs.reward && !task.make_reward(options)) {
+      throw Error(path + ": the reward of " + bundle.task + " is neither analytic nor learned");
+    }
+    return make_rollout_reward(task, options);
+  } catch (const UsageError& error) {
+    if (bundle.outputs.reward) return nullptr;
+    throw Error(path + ": " + error.what());
+  }
+}
+
+/// The task's simulator where training looked ahead with it, as `eval` does; else null.
+std::unique_ptr<DynamicsModel> dynamics_of(const Bundle& bundle, const std::string& path) {
+  if (bundle.members.stack > 0) return nullptr;
+  try {
+    auto dynamics = find_task(bundle.task).make_dynamics(task_options(bundle.environment));
+    if (dynamics) return dynamics;
+  } catch (const UsageError& error) {
+    throw Error(path + ": " + error.what());
+  }
+  throw Error(path + ": it plans with the environment, and " + bundle.task +
+              " has no dynamics of its own");
+}
+
+Json as_json(const Plan& plan, std::size_t nu) {
+  Json rows = Json::array();
+  for (std::size_t t = 0; t + nu <= plan.sequence.size(); t += nu) {
+    rows.push_back(tidy(plan.sequence.subspan(t, nu)));
+  }
+  return {{"action", tidy(plan.action)},
+          {"value", plan.value},  // NaN is written as null
+          {"status", to_string(plan.status)},
+          {"plan", rows},
+          {"effective_samples", plan.effective_samples},
+          {"valid_share", plan.valid_share}};
+}
+
+std::string as_table(const Json& plans) {
+  std::vector<std::vector<std::string>> rows = {
+      {"row", "action", "value", "status", "effective samples", "valid share"}};
+  for (std::size_t i = 0; i < plans.size(); ++i) {
+    const Json& plan = plans[i];
+    std::string action;
+    for (const Json& entry : plan["action"]) {
+      action += (action.empty() ? "" : " ") + text("%+.4f", entry.get<double>());
+    }
+    rows.push_back({std::to_string(i), action, text("%.6g", plan["value"].get<double>()),
+                    plan["status"], text("%.4g", plan["effective_samples"].get<double>()),
+                    text("%.4g", plan["valid_share"].get<double>())});
+  }
+  return table(rows);
+}
+
+int run_plan(const PlanOptions& options) {
+  const std::uint64_t seed = seed_number("--seed", options.seed);
+  resolve_device(options.device);  // before a file is read
+  Bundle bundle = load_bundle(bundle_path(options.bundle));
+  const Device device = acting_device(options.device, bundle);
+  if (!options.precision.empty()) {
+    bundle.planner.precision = read_precision(options.precision, device);
+  }
+  const auto states = read_states(options.state, bundle);
+  const auto reward = reward_of(bundle, options.bundle);
+  const auto dynamics = dynamics_of(bundle, options.bundle);
+  PolicyActor policy(bundle);  // as `eval` acts
+  Controller controller =
+      make_controller(bundle, reward.get(),
+                      {.seed = seed, .threads = 1, .dynamics = dynamics.get(), .device = device});
+  Json plans = Json::array();
+  for (const std::vector<float>& state : states) {
+    // each state is a problem of its own, started cold; the first is a new controller's first plan
+    if (!plans.empty()) controller.reset();
+    Plan plan = controller.plan(state);
+    if (policy.acts()) plan.action = policy.act(state);
+    plans.push_back(as_json(plan, static_cast<std::size_t>(bundle.nu)));
+  }
+  const std::string where = controller.device();
+  write_out(options.json ? Json{{"device", where}, {"plans", plans}}.dump() + '\n'
+                         : as_table(plans) + (options.device.empty() ? "" : where + '\n'));
+  return 0;
+}
+
+}  // namespace
+
+Run add_plan(CLI::App& app) {
+  auto options = std::make_shared<PlanOptions>();
+  add_text(app, "BUNDLE", options->bundle, "", "a run folder or its model.safetensors")->required();
+  add_text(app, "--state", options->state, "FILE|-",
+           "JSON [[...], ...], one state a row; - reads standard input")
+      ->required();
+  add_text(app, "--seed", options->seed, "S", "seed of the planner's noise, 1 if not given");
+  add_text(app, "--device", options->device, "D", kDeviceHelp);
+  add_text(app, "--precision", options->precision, "P",
+           "planner.precision, the bundle's own if not given: float32, bfloat16, auto; with cuda "
+           "float16 too");
+  app.add_flag("--json", options->json,
+               "one JSON document: {\"device\", \"plans\": [{action, value, status, plan, ...}]}");
+  app.footer(
+      "Each state is a problem of its own: its plan starts as at an episode's start, from N(0, "
+      "Sigma).\n"
+      "'action' is what to execute (the policy's, where that acted in training), 'value' the soft "
+      "value,\n"
+      "'plan' the H+1 rows of the plan, relative to the neutral action.\n\n"
+      "Example: echo '[[0, 0, 0, 0]]' | softmpc plan runs/InvertedPendulum-default-seed1 --state "
+      "-");
+  return [options] { return run_plan(*options); };
+}
+
+}  // namespace softmpc::tools
