@@ -2,26 +2,20 @@
 #include "normaliser.h"
 
 #include <algorithm>
-#include <cmath>
+
+#include "softmpc/hd/moments.h"
 
 namespace softmpc {
 
 void RunningStatistics::add(std::span<const float> values) {
   count_ += 1;
-  for (std::size_t i = 0; i < mean_.size(); ++i) {
-    const double before = values[i] - mean_[i];
-    mean_[i] += before / count_;
-    square_[i] += before * (values[i] - mean_[i]);
-  }
+  for (std::size_t i = 0; i < mean_.size(); ++i)
+    hd::add_sample(values[i], count_, mean_[i], square_[i]);
 }
 
 void RunningStatistics::write(std::span<float> mean, std::span<float> std) const {
-  for (std::size_t i = 0; i < mean_.size(); ++i) {
-    const double deviation = count_ < 2 ? 0 : std::sqrt(square_[i] / count_);
-    const bool varies = deviation > 1e-6 * std::max(1.0, std::abs(mean_[i]));
-    mean[i] = count_ < 2 ? 0.0f : static_cast<float>(mean_[i]);
-    std[i] = varies ? static_cast<float>(deviation) : 1.0f;
-  }
+  for (std::size_t i = 0; i < mean_.size(); ++i)
+    hd::mean_and_std(count_, mean_[i], square_[i], mean[i], std[i]);
 }
 
 std::vector<double> RunningStatistics::save() const {

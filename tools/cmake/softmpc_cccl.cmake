@@ -1,0 +1,48 @@
+# Defines softmpc::cccl, the headers of Thrust, CUB and libcu++, where they are found. Looked for in CCCL_ROOT (variable
+# or environment), in the CUDA toolkit (13 or later has them in include/cccl), then in SOFTMPC_DEPS_DIR.
+set(SOFTMPC_CCCL_MINIMUM 3.0.0)
+
+function(softmpc_find_cccl)
+  if(TARGET softmpc::cccl)
+    return()
+  endif()
+  if(NOT CCCL_ROOT AND NOT "$ENV{CCCL_ROOT}" STREQUAL "")
+    set(CCCL_ROOT "$ENV{CCCL_ROOT}")
+  endif()
+
+  if(CCCL_ROOT)
+    set(folders "${CCCL_ROOT}" "${CCCL_ROOT}/include" "${CCCL_ROOT}/include/cccl")
+  else()
+    set(folders ${CUDAToolkit_INCLUDE_DIRS})
+    list(TRANSFORM folders APPEND "/cccl")
+    list(APPEND folders "${SOFTMPC_DEPS_DIR}/cccl")
+  endif()
+  foreach(folder IN LISTS folders)
+    if(NOT EXISTS "${folder}/thrust/version.h")
+      continue()
+    endif()
+    # 3.0.1 is written 300001
+    file(STRINGS "${folder}/thrust/version.h" line REGEX "#define THRUST_VERSION ")
+    string(REGEX REPLACE "[^0-9]*([0-9]+).*" "\\1" number "${line}")
+    math(EXPR major "${number} / 100000")
+    math(EXPR minor "${number} / 100 % 1000")
+    math(EXPR patch "${number} % 100")
+    set(version "${major}.${minor}.${patch}")
+    if(version VERSION_LESS SOFTMPC_CCCL_MINIMUM)
+      message(STATUS "softmpc: CCCL in ${folder} is version ${version}, at least ${SOFTMPC_CCCL_MINIMUM} is needed")
+      continue()
+    endif()
+    add_library(softmpc::cccl INTERFACE IMPORTED GLOBAL)
+    set_target_properties(softmpc::cccl PROPERTIES
+      INTERFACE_INCLUDE_DIRECTORIES "${folder}" INTERFACE_SYSTEM_INCLUDE_DIRECTORIES "${folder}")
+    message(STATUS "softmpc: CCCL ${version} in ${folder}")
+    return()
+  endforeach()
+  if(CCCL_ROOT)
+    message(FATAL_ERROR "softmpc: CCCL_ROOT is '${CCCL_ROOT}', where there is no thrust/version.h of at least "
+      "${SOFTMPC_CCCL_MINIMUM}: name the folder that holds thrust and cub, or leave it out")
+  endif()
+  message(STATUS "softmpc: CCCL (Thrust) not found: run tools/setup, or set -DCCCL_ROOT=FOLDER")
+endfunction()
+
+softmpc_find_cccl()
