@@ -32,7 +32,7 @@ MemberOutputs learned_outputs(const Config& c, const TaskSpec& spec) {
 
 std::unique_ptr<Agent> make_agent(const Config& config, const Task& task, ThreadPool& pool,
                                   std::shared_ptr<cuda::Device> device) {
-  if (config.trainer.device == "cuda")
+  if (config.trainer.device == Device::cuda)
     return std::make_unique<DeviceAgent>(config, task, pool, std::move(device));
   return std::make_unique<CpuAgent>(config, task, pool);
 }

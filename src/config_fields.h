@@ -72,8 +72,8 @@ inline constexpr Choice<Acting> kActing[] = {{"planner", Acting::planner},
                                              {"policy", Acting::policy}};
 inline constexpr Choice<LearnerKind> kLearner[] = {
     {"auto", LearnerKind::automatic}, {"fused", LearnerKind::fused}, {"torch", LearnerKind::torch}};
-inline constexpr Choice<const char*> kDevice[] = {
-    {"cpu", "cpu"}, {"cuda", "cuda"}, {"auto", "auto"}};
+inline constexpr Choice<Device> kDevice[] = {
+    {"cpu", Device::cpu}, {"cuda", Device::cuda}, {"auto", Device::automatic}};
 
 inline constexpr Whole<int> kWidth{1, 8192};
 inline constexpr Whole<int> kLayers{1, 8};
@@ -200,7 +200,7 @@ void visit_trainer(C& c, const Visit& visit) {
   visit("checkpoint_interval", c.checkpoint_interval, kInterval,
         "steps between checkpoints; 0: at the end only");
   visit("threads", c.threads, Whole<int>{0, 4096}, "worker threads; 0: all cores");
-  visit("device", c.device, OneOf<const char*>{kDevice}, "where networks are evaluated");
+  visit("device", c.device, OneOf<Device>{kDevice}, "where networks are evaluated");
   visit(
       "learner", c.learner, OneOf<LearnerKind>{kLearner},
       "who computes gradients: fused kernels, fast for plain nets, or LibTorch, for any net; auto "

@@ -104,7 +104,7 @@ struct TrainerConfig {
   int eval_episodes = 5;
   std::int64_t checkpoint_interval = 5000;  ///< steps; a checkpoint is also written at the end
   int threads = 0;                          ///< 0: all cores
-  std::string device = "cpu";
+  Device device = Device::cpu;
   LearnerKind learner = LearnerKind::automatic;  ///< who computes gradients (models/learner.h)
   bool operator==(const TrainerConfig&) const = default;
 };

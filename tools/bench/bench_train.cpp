@@ -163,13 +163,13 @@ int run_bench_train(const TrainBenchOptions& options) {
   Config& config = request.config;
   const TaskSpec spec = find_task(request.task).spec(task_options(config.environment));
   ThreadPool pool(config.trainer.threads);
-  const bool on_device = config.trainer.device == "cuda";
+  const bool on_device = config.trainer.device == Device::cuda;
   // the yardstick is the CPU's: it paces the timer, but says nothing of a device
   Yardstick yardstick(pool, on_device ? Precision::float32 : config.planner.precision);
   StepTimer timer(warmup, steps, yardstick);
   train_in_memory(request.task, config, timer);
   const double flops = flops_per_step(config, spec);
-  Json result = {{"device", config.trainer.device},
+  Json result = {{"device", to_string(config.trainer.device)},
                  {"task", request.task},
                  {"preset", request.preset},
                  {"steps_per_second", timer.steps_per_second()},

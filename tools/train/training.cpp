@@ -66,7 +66,7 @@ class RunObserver final : public TrainObserver {
 };
 
 std::shared_ptr<cuda::Device> device_of(const Config& config) {
-  return config.trainer.device == "cuda" ? cuda_device() : nullptr;
+  return config.trainer.device == Device::cuda ? cuda_device() : nullptr;
 }
 
 }  // namespace
