@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <string>
 
 #include "backend.h"
@@ -11,6 +12,7 @@
 #include "cpu/rollout.h"
 #include "cpu/tiling.h"
 #include "cpu/update.h"
+#include "hardware.h"
 #include "planner_inputs.h"
 #include "softmpc/error.h"
 #include "softmpc/hd/philox.h"
@@ -34,7 +36,16 @@ class CpuPlanner final : public Planner {
   std::string device() const override { return "cpu"; }
 
  private:
+  /// Calls f(array, entries) for each array that grows with the problem.
+  template <class F>
+  void for_each_array(const F& f);
+  void require_room(const Models& models);
+  void check(const Models& models) const;
+  cpu::RolloutJob shapes_of(const Models& models) const;
+
   int threads() const { return pool_ ? pool_->threads() : 1; }
+  /// Of the widest tile: another B may choose another width.
+  int scratch_lanes() const { return wide_blocks(grouped()) * cpu::kLanes; }
   bool grouped() const { return config().member_draw != MemberDraw::per_step; }
 
   template <class F>
@@ -77,23 +88,51 @@ class CpuPlanner final : public Planner {
 CpuPlanner::CpuPlanner(const PlannerConfig& config, const ProblemShape& shape, const Models& models,
                        ThreadPool* pool)
     : Planner(config, shape), pool_(pool) {
-  for (int b = 0; b < shape.max_problems; ++b) default_id_.push_back(static_cast<std::uint32_t>(b));
-  const std::size_t problems = shape.max_problems;
-  status_.resize(problems);
-  state_.resize(problems * shape.nx);
-  member_.resize(config.horizon);
-  residual_.resize(problems * plan_size());
-  const std::size_t lanes = problems * config.rollouts;
-  cost_.resize(lanes);
-  weight_.resize(lanes);
-  valid_.resize(lanes);
-  // the last block may be cut short
-  noise_.resize((lanes + cpu::kLanes) * plan_size());
+  check(models);
+  require_room(models);
+  for_each_array([](auto& array, std::size_t entries) { array.resize(entries); });
+  std::iota(default_id_.begin(), default_id_.end(), 0u);
   scratch_.resize(threads());
   update(models);
 }
 
-void CpuPlanner::update(const Models& models) {
+template <class F>
+void CpuPlanner::for_each_array(const F& f) {
+  const std::size_t problems = shape().max_problems, lanes = problems * config().rollouts;
+  f(default_id_, problems);
+  f(status_, problems);
+  f(state_, problems * shape().nx);
+  f(member_, static_cast<std::size_t>(config().horizon));
+  f(residual_, problems * plan_size());
+  f(cost_, lanes);
+  f(weight_, lanes);
+  f(valid_, lanes);
+  f(noise_, (lanes + cpu::kLanes) * plan_size());  // the last block may be cut short
+}
+
+/// Throws Error where the arrays are more than the machine has.
+void CpuPlanner::require_room(const Models& models) {
+  std::uint64_t bytes = threads() * cpu::TileScratch::bytes(shapes_of(models), scratch_lanes());
+  for_each_array(
+      [&](const auto& array, std::size_t entries) { bytes += entries * sizeof(array[0]); });
+  const auto number = [](int n) { return std::to_string(n); };
+  const std::string problems =
+      shape().max_problems > 1 ? number(shape().max_problems) + " problems x " : "";
+  require_memory(bytes,
+                 "planner: " + problems + number(config().rollouts) + " rollouts x " +
+                     number(config().horizon + 1) + " steps x " + number(shape().nu) + " actions",
+                 "fewer rollouts, a shorter horizon or fewer problems need less");
+}
+
+cpu::RolloutJob CpuPlanner::shapes_of(const Models& models) const {
+  cpu::RolloutJob job = {};
+  job.config = &config();
+  job.shape = &shape();
+  job.models = models;
+  return job;
+}
+
+void CpuPlanner::check(const Models& models) const {
   check_models(config(),
                {.dynamics_and_value = models.dynamics && models.value,
                 .analytic_reward = models.reward != nullptr,
@@ -101,13 +140,12 @@ void CpuPlanner::update(const Models& models) {
                 .policy = models.policy != nullptr,
                 .termination = (models.dynamics && models.dynamics->predicts_termination()) ||
                                (models.reward && models.reward->has_termination())});
+}
+
+void CpuPlanner::update(const Models& models) {
+  check(models);
   models_ = models;
-  cpu::RolloutJob job = {};
-  job.config = &config();
-  job.shape = &shape();
-  job.models = models;
-  // for the widest tile: another B may choose another width
-  for (auto& s : scratch_) s.prepare(job, wide_blocks(grouped()) * cpu::kLanes);
+  for (auto& s : scratch_) s.prepare(shapes_of(models), scratch_lanes());
   if (config().control_mode != ControlMode::policy_residual) return;
   const int lanes = cpu::pad_lanes(shape().max_problems);
   policy_block_.resize(static_cast<std::size_t>(shape().nx + shape().nu) * lanes);

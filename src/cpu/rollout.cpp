@@ -63,25 +63,36 @@ void add_reward(float discount, const float* __restrict reward, const float* __r
 
 }  // namespace
 
-void TileScratch::prepare(const RolloutJob& job, int lanes) {
-  const auto grow = [](auto& v, std::size_t n) {
-    if (v.size() < n) v.resize(n);
-  };
+template <class F>
+void TileScratch::for_each_array(const RolloutJob& job, int lanes, const F& f) {
   const std::size_t n = lanes, nx = job.shape->nx, nu = job.shape->nu;
-  grow(x, nx * n);
-  grow(next, nx * n);
-  grow(action, nu * n);
-  grow(base, nu * n);
-  grow(grouped, (2 * nx + nu + 1) * n);
-  for (auto* v : {&j, &prior, &alive, &reward, &value}) grow(*v, n);
-  grow(terminated, 2 * n);
-  grow(runs, n);
-  for (auto* v : {&id, &rollout, &valid}) grow(*v, n);
-  for (auto* v : {&problem, &member, &order}) grow(*v, n);
-  std::size_t bytes =
+  f(x, nx * n);
+  f(next, nx * n);
+  f(action, nu * n);
+  f(base, nu * n);
+  f(grouped, (2 * nx + nu + 1) * n);
+  for (auto* v : {&j, &prior, &alive, &reward, &value}) f(*v, n);
+  f(terminated, 2 * n);
+  f(runs, n);
+  for (auto* v : {&id, &rollout, &valid}) f(*v, n);
+  for (auto* v : {&problem, &member, &order}) f(*v, n);
+  std::size_t most =
       std::max(job.models.dynamics->scratch_bytes(lanes), job.models.value->scratch_bytes(lanes));
-  if (job.models.policy) bytes = std::max(bytes, job.models.policy->scratch_bytes(lanes));
-  grow(net, bytes);
+  if (job.models.policy) most = std::max(most, job.models.policy->scratch_bytes(lanes));
+  f(net, most);
+}
+
+void TileScratch::prepare(const RolloutJob& job, int lanes) {
+  for_each_array(job, lanes, [](auto& v, std::size_t n) {
+    if (v.size() < n) v.resize(n);
+  });
+}
+
+std::uint64_t TileScratch::bytes(const RolloutJob& job, int lanes) {
+  std::uint64_t sum = 0;
+  TileScratch().for_each_array(job, lanes,
+                               [&](const auto& v, std::size_t n) { sum += n * sizeof(v[0]); });
+  return sum;
 }
 
 /// The steps of one tile, in the order of the method.

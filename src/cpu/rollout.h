@@ -46,9 +46,15 @@ class TileScratch {
  public:
   /// Room for tiles of `lanes` lanes; allocates only when something grew.
   void prepare(const RolloutJob& job, int lanes);
+  /// What prepare() allocates for the first time.
+  static std::uint64_t bytes(const RolloutJob& job, int lanes);
 
  private:
   friend class TileRollout;
+  /// Calls f(array, entries) for each array.
+  template <class F>
+  void for_each_array(const RolloutJob& job, int lanes, const F& f);
+
   AlignedFloats x, next, action, base, grouped;  // column blocks
   AlignedFloats j, prior, alive, reward, value;  // [lanes]
   std::vector<std::uint8_t> terminated;
