@@ -2,18 +2,29 @@
 // Rollouts of analytic models. A step without networks is so short that waiting decides: what needs
 // no state before it is computed for many steps at once. A block takes Sizes::slots neighbours of
 // the flattened (problem, rollout) index through Sizes::chunk steps at a time: all threads draw
-// actions, one thread a rollout integrates, all threads ask for rewards. A rollout's bits depend
-// neither on slots and chunk nor on the block it lies in. Method: DESIGN section 1.
+// actions, one thread a rollout integrates, all threads ask for rewards. The terminal value is a
+// formula, or a critic that all threads evaluate in the end. A rollout's bits depend neither on
+// slots and chunk nor on the block it lies in. Method: DESIGN section 1.
 #pragma once
 
 #include "analytic_memory.h"
 #include "intrinsics.h"
 #include "job.h"
 #include "make_rules.h"
+#include "nets.cuh"
+#include "network_index.cuh"
+#include "plain_engine.cuh"
 #include "softmpc/hd/philox.h"
 #include "softmpc/hd/prior.h"
 
 namespace softmpc::cuda {
+
+/// In the place of a formula's `Value`: the terminal value is the job's critic, in float32.
+/// `slots`: asking_slots().
+template <int slots>
+struct CriticValue {
+  static constexpr int kAsking = slots;
+};
 
 /// `Rules`, `Dynamics`, `Value`: DeviceRules of reward, dynamics and terminal value. `room`:
 /// room_for(nx and nu).
@@ -55,11 +66,13 @@ class AnalyticRollout {
       sync_block();
       if (warp() == 1) account(steps);
     }
+    if constexpr (kByCritic) ask_critic();
     if (warp() == 1) finish();
   }
 
  private:
   static constexpr int kThreads = kAnalyticThreads;
+  static constexpr bool kByCritic = requires { Value::kAsking; };
   // a thread keeps its slot from item to item, and the integrators are one warp
   static_assert(kThreads % kMostSlots == 0 && kMostSlots <= 32);
 
@@ -131,7 +144,7 @@ class AnalyticRollout {
       if (i < size) to[i] = from[i * stride];
   }
 
-  // x_{t+1} = f(x_t, a_t), one after the other; then Q(x_H, a_H)
+  // x_{t+1} = f(x_t, a_t), one after the other; then Q(x_H, a_H) of a formula
   SOFTMPC_DEVICE void integrate(int first, int steps, int actions) {
     if (!owns()) return;
     float x[room], a[room], next[room];
@@ -148,9 +161,11 @@ class AnalyticRollout {
         if (i < Sizes::nx) x[i] = next[i];
       keep(x, item + Sizes::slots);
     }
-    if (steps == actions) return;
-    read(m_.action + steps * Sizes::slots + slot_, m_.items, Sizes::nu, a);
-    m_.value[slot_] = value_.value(x, a);
+    if constexpr (!kByCritic) {
+      if (steps == actions) return;
+      read(m_.action + steps * Sizes::slots + slot_, m_.items, Sizes::nu, a);
+      m_.value[slot_] = value_.value(x, a);
+    }
   }
 
   SOFTMPC_DEVICE void keep(const float (&x)[room], int at) {
@@ -190,6 +205,24 @@ class AnalyticRollout {
       const int item = s * Sizes::slots + slot_;
       if (alive_) j_ -= m_.term[item];
       if (Sizes::handle_terminations) alive_ &= m_.flag[item] == 0;
+    }
+  }
+
+  // Q(x_H, a_H) of a critic; all threads, some rollouts at a time
+  SOFTMPC_DEVICE void ask_critic() {
+    using Engine = PlainEngine<Value::kAsking>;
+    static_assert(Engine::kThreads == kThreads);
+    Engine engine(m_.engine, plain_widest(Sizes{}));
+    const int last = Sizes::horizon % Sizes::chunk * Sizes::slots;  // items of step H
+    for (int first = 0; first < Sizes::slots; first += Value::kAsking) {
+      engine.template evaluate<Sizes::critic_width>(
+          job_.critic, critic_shape(Sizes{}, Operands::single), OneNetwork{job_.critic_index},
+          [&](int slot, int c) {
+            const int at = last + first + slot;
+            return c < Sizes::nx ? m_.state[c * m_.states + at]
+                                 : m_.action[(c - Sizes::nx) * m_.items + at];
+          },
+          [&](int slot, int, float q) { m_.value[first + slot] = q; });
     }
   }
 

@@ -36,14 +36,16 @@ KernelConstants kernel_constants(const PlannerConfig& c, const ProblemShape& s,
   k.learned_termination = nets.outputs.termination;
   k.fixed_noise = traced;
   k.members = 1;
+  if (nets.critics) {
+    k.critic_layers = hidden_layers(*nets.critics);
+    k.critic_width = nets.critics->width();
+  }
   if (nets.analytic_dynamics) return k;
   k.members = nets.dynamics->stack();
   k.dynamics_layers = hidden_layers(*nets.dynamics);
-  k.critic_layers = hidden_layers(*nets.critics);
   k.policy_layers = policy ? hidden_layers(*nets.policy) : 0;
   k.dynamics_outputs = nets.dynamics->planned();
   k.dynamics_width = nets.dynamics->width();
-  k.critic_width = nets.critics->width();
   // the width sizes arrays even where no policy is evaluated
   k.policy_width = policy ? nets.policy->width() : k.critic_width;
   return k;
@@ -82,7 +84,7 @@ void check_rules(const PlannerConfig& config, const SolverNets& nets, const Solv
     require_rules("reward", rules.reward, "RewardModel");
   if (!nets.analytic_dynamics) return;
   require_rules("dynamics model", rules.dynamics, "DynamicsModel");
-  require_rules("terminal value", rules.value, "TerminalValue");
+  if (!nets.critics) require_rules("terminal value", rules.value, "TerminalValue");
 }
 
 /// Parameters of one model's rules on the device.
@@ -186,11 +188,12 @@ void Solver::Impl::choose(Path path) {
   const std::int64_t rollouts = static_cast<std::int64_t>(shape.max_problems) * config.rollouts;
   if (nets.analytic_dynamics) {
     choice = choose_analytic(constants, rollouts, device.facts(), path);
-    return;
+  } else {
+    const Number number = Solver::number(config.precision);
+    choice =
+        choose_rollout(constants, {number, nets.dynamics->operands(), nets.critics->operands()},
+                       rollouts, device.facts(), path);
   }
-  const Number number = Solver::number(config.precision);
-  choice = choose_rollout(constants, {number, nets.dynamics->operands(), nets.critics->operands()},
-                          rollouts, device.facts(), path);
   for (DeviceStack* stack : {nets.dynamics, nets.critics, nets.policy})
     if (stack) stack->require(choice.order);
 }
@@ -232,9 +235,8 @@ void Solver::update_rules(const RewardModel* reward, const DynamicsModel* dynami
 }
 
 void Solver::Impl::set_networks(RolloutJob& job, int critic) const {
-  if (nets.analytic_dynamics) return;
-  job.dynamics = nets.dynamics->view(choice.order);
-  job.critic = nets.critics->view(choice.order);
+  if (nets.dynamics) job.dynamics = nets.dynamics->view(choice.order);
+  if (nets.critics) job.critic = nets.critics->view(choice.order);
   if (constants.policy_residual) job.policy = nets.policy->view(choice.order);
   job.critic_index = critic;
 }
