@@ -28,16 +28,11 @@ using testing::device_of;
 using testing::on_hardware;
 using testing::Random;
 
-/// Hidden units that pad to a width of emulated_kernels/analytic_critic.cpp.
-int random_width(Random& random) {
-  return random.coin() ? random.whole(1, 8) : random.whole(17, 24);
-}
-
 bool run_case(std::uint64_t seed) {
   Random random(seed);
   const int nx = random.whole(1, 9), nu = random.whole(1, 9);
   Case c = testing::random_case(random, nx, nu);
-  const int width = random_width(random);
+  const int width = random.whole(1, 24);
   const NetSpec spec =
       random.coin() ? NetSpec::mlp({nx + nu, width, 1}) : NetSpec::mlp({nx + nu, width, width, 1});
   const NetWeights critics = random_weights(random, random.whole(1, 3), spec, 1.5, random.coin());
@@ -178,6 +173,20 @@ TEST_F(CriticTest, ARolloutThatEndedHasNoTerminalValue) {
   for (float& bias : critics.bias(2)) bias = 3e38f;  // times 7: infinite
   DevicePlanner p = planner();
   EXPECT_EQ(costs(p, given), with(true, 1));
+}
+
+TEST_F(CriticTest, TakesGivenNoise) {
+  const Buffers given = start(1);
+  PlanTrace host_trace, trace;
+  const std::vector<float> noise = random.normals(70u * 10 * kNu, 0.2);
+  host_trace.noise = trace.noise = noise;
+  Buffers expected = given, got = given;
+  make_planner(c.config, c.shape, c.on_host())->solve({1, 1}, expected.batch(), &host_trace);
+  planner().solve({1, 1}, got.batch(), &trace);
+  for (std::size_t i = 0; i < trace.cost.size(); ++i)
+    testing::expect_near(trace.cost[i], host_trace.cost[i], 3e-5, "cost");
+  for (std::size_t i = 0; i < got.plan.size(); ++i)
+    testing::expect_near(got.plan[i], expected.plan[i], 2e-4, "plan");
 }
 
 TEST_F(CriticTest, NewWeightsAreUsed) {

@@ -5,7 +5,8 @@
 
 namespace softmpc::cuda {
 
-using CriticWidths = emulator::WidthList<emulator::Widths<0, 8, 0>, emulator::Widths<0, 24, 0>>;
+using CriticWidths = emulator::WidthList<emulator::Widths<0, 8, 0>, emulator::Widths<0, 16, 0>,
+                                         emulator::Widths<0, 24, 0>>;
 
 #define SOFTMPC_EMULATE_CRITIC(asking, room) \
   SOFTMPC_EMULATE(RolloutJob, CriticWidths,  \
