@@ -121,6 +121,8 @@ bool run_case(std::uint64_t seed) {
     c.shape.action_low.push_back(box.low);
     c.shape.action_high.push_back(box.high);
   }
+  if (random.whole(0, 2) == 0)
+    c.config.covariance = softmpc::testing::random_covariance(random, c.shape);
   const TestDynamics dynamics(nx, nu, 0.2f);
   const TestReward reward(nx, nu, true);
   const TestValue value(nx, 0.5f);
