@@ -14,6 +14,7 @@
 #include "nets.cuh"
 #include "network_index.cuh"
 #include "plain_engine.cuh"
+#include "softmpc/hd/covariance.h"
 #include "softmpc/hd/philox.h"
 #include "softmpc/hd/prior.h"
 
@@ -103,13 +104,37 @@ class AnalyticRollout {
       eps[j] = 4 * b + j < Sizes::nu ? job_.sigma[4 * b + j] * eps[j] : 0.0f;
   }
 
+  /// A column of the actions.
+  struct Column {
+    float* data;
+    int stride;
+    SOFTMPC_DEVICE float& operator[](int i) const { return data[i * stride]; }
+  };
+
+  /// Of a full Sigma all noise of an item is drawn before its actions, whose place it takes.
+  /// Returns its discounted eps' Sigma^-1 eps.
+  SOFTMPC_DEVICE float correlate(int t, int item) {
+    const Column column{m_.action + item, m_.items};
+    for (int b = 0; 4 * b < Sizes::nu; ++b) {
+      float z[4];
+      noise(t, b, z);
+      SOFTMPC_UNROLL
+      for (int j = 0; j < 4; ++j)
+        if (4 * b + j < Sizes::nu) column[4 * b + j] = z[j];
+    }
+    float square;
+    hd::finish_noise(hd::Covariance{job_.factor, job_.inverse, Sizes::nu},
+                     Sizes::uniform_prior != 0, Sizes::fixed_noise != 0, column, square);
+    return job_.discount[t] * square;
+  }
+
   // v_t = n + u_t + eps_t, a_t = clip(v_t), and what the step adds to the prior sum of S
   SOFTMPC_DEVICE void act(int first, int actions) {
     for (int item = thread(); item < actions * Sizes::slots; item += kThreads) {
       const int t = first + item / Sizes::slots;
       const std::size_t plan =
           (static_cast<std::size_t>(problem_) * (Sizes::horizon + 1) + t) * Sizes::nu;
-      float prior = 0;
+      float prior = Sizes::correlated ? correlate(t, item) : 0.0f;
       bool inside = true;
       SOFTMPC_UNROLL
       for (int b = 0; b < room / 4; ++b) {
@@ -120,11 +145,12 @@ class AnalyticRollout {
           u[j] = 4 * b + j < Sizes::nu ? job_.plan[plan + 4 * b + j] : 0.0f;
           cost_u[j] = 4 * b + j < Sizes::nu ? job_.cost_plan[plan + 4 * b + j] : 0.0f;
         }
-        noise(t, b, eps);
+        if (!Sizes::correlated) noise(t, b, eps);
         SOFTMPC_UNROLL
         for (int j = 0; j < 4; ++j) {
           const int i = 4 * b + j;
           if (i >= Sizes::nu) break;
+          if (Sizes::correlated) eps[j] = m_.action[i * m_.items + item];
           const hd::Acted acted =
               hd::act(Sizes::uniform_prior != 0, job_.neutral[i], u[j], cost_u[j], eps[j],
                       job_.low[i], job_.high[i], job_.discount[t], job_.inverse_variance[i]);

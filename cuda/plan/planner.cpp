@@ -304,14 +304,17 @@ std::vector<float> DevicePlanner::Impl::trace_noise(SolveKey key, const PlanBatc
   float* to = noise.data();
   for (int b = 0; b < batch.problems; ++b)
     for (int k = 0; k < config.rollouts; ++k)
-      for (int t = 0; t <= config.horizon; ++t)
+      for (int t = 0; t <= config.horizon; ++t, to += shape.nu) {
         for (int i = 0; i < shape.nu; ++i) {
           float n[4];
           hd::normal_block(key.seed, key.solve,
                            hd::draw_word(hd::Stream::noise, iteration, t, i / 4), id[b],
                            static_cast<std::uint32_t>(k), n);
-          *to++ = constants.sigma[i] * n[i % 4];
+          to[i] = constants.sigma[i] * n[i % 4];
         }
+        if (constants.covariance.full())
+          hd::correlate<float>(constants.covariance.view(shape.nu), to);
+      }
   return noise;
 }
 

@@ -116,6 +116,8 @@ inline Case random_case(Random& random, int nx, int nu) {
     c.shape.action_low.push_back(box.low);
     c.shape.action_high.push_back(box.high);
   }
+  if (random.whole(0, 2) == 0)
+    c.config.covariance = softmpc::testing::random_covariance(random, c.shape);
   return c;
 }
 

@@ -209,6 +209,37 @@ TEST_F(DriveTest, TakesGivenNoise) {
     expect_near(got.plan[i], expected.plan[i], 2e-4, "plan");
 }
 
+TEST_F(DriveTest, GivenNoiseOfAFullCovarianceIsNotCorrelatedAgain) {
+  Case c = drive(40, 1);
+  c.config.covariance = {{0.04, 0.06}, {0.06, 0.16}};
+  c.config.control_mode = ControlMode::mean_residual;
+  const Buffers given = start(c, 1);
+  Random random(9);
+  for (Prior prior : {Prior::gaussian, Prior::uniform}) {
+    c.config.prior = prior;
+    PlanTrace host_trace, trace;
+    const std::vector<float> noise = random.normals(40u * 101 * 2, 0.2);
+    host_trace.noise = trace.noise = noise;
+    Buffers expected = given, got = given;
+    make_planner(c.config, c.shape, c.on_host())->solve({1, 1}, expected.batch(), &host_trace);
+    DevicePlanner planner(c.config, c.shape, c.on_device(), {}, device_of());
+    planner.solve({1, 1}, got.batch(), &trace);
+    for (std::size_t i = 0; i < trace.cost.size(); ++i)
+      expect_near(trace.cost[i], host_trace.cost[i], 3e-5, "cost");
+    for (std::size_t i = 0; i < got.plan.size(); ++i)
+      expect_near(got.plan[i], expected.plan[i], 2e-4, "plan");
+    expect_near(got.value[0], expected.value[0], 2e-4, "value");
+    // drawn by the host for given members, and by the device
+    const std::vector<int> member(100);
+    PlanTrace drawn, handed;
+    handed.member = member;
+    planner.solve({1, 2}, Buffers(given).batch(), &drawn);
+    planner.solve({1, 2}, Buffers(given).batch(), &handed);
+    for (std::size_t i = 0; i < drawn.cost.size(); ++i)
+      expect_near(handed.cost[i], drawn.cost[i], 3e-5, "cost");
+  }
+}
+
 TEST_F(DriveTest, ABadStateIsAStatus) {
   const Case c = drive(33, 2);
   Buffers b = start(c, 2);

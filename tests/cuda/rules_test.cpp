@@ -89,6 +89,9 @@ TEST(Rules, OfAnalyticModelsCompile) {
     for (int uniform : {0, 1}) {
       sizes.rollouts = rollouts;
       sizes.uniform_prior = sizes.handle_terminations = uniform;
+      sizes.correlated = 0;
+      expect_plans(compiler, sizes, reward, dynamics, &value, true);
+      sizes.correlated = 1;
       expect_plans(compiler, sizes, reward, dynamics, &value, true);
     }
   }
@@ -112,7 +115,10 @@ TEST(Rules, OfDynamicsBesideACriticCompile) {
     SCOPED_TRACE(rollouts);
     sizes.rollouts = rollouts;
     sizes.uniform_prior = sizes.handle_terminations = rollouts > 300;
-    expect_plans(compiler, sizes, reward, dynamics, nullptr, true);
+    for (int correlated : {0, 1}) {
+      sizes.correlated = correlated;
+      expect_plans(compiler, sizes, reward, dynamics, nullptr, true);
+    }
   }
 }
 
