@@ -27,6 +27,11 @@ struct RealList {
   std::size_t longest;
   std::size_t shortest = 1;
 };
+/// A square matrix as a list of rows, of numbers in low..high; [] is none.
+struct RealMatrix {
+  double low, high;
+  std::size_t longest;
+};
 struct Flag {};
 
 template <class T>
@@ -96,6 +101,10 @@ void visit_planner(C& c, const Visit& visit) {
         "lambda, weighs rollouts: lower is greedier");
   visit("variance", c.variance, RealList{1e-9, 1e9, hd::kMaxActionSize},
         "diagonal of Sigma, one value for all actions or one for each");
+  visit(
+      "covariance", c.covariance, RealMatrix{-1e9, 1e9, hd::kMaxActionSize},
+      "Sigma as a list of nu rows, symmetric and positive definite, zero where an action is fixed; "
+      "takes the place of variance; []: none");
   visit("neutral", c.neutral, RealList{-1e9, 1e9, hd::kMaxActionSize, 0},
         "n, the action that plans are relative to, one value for all actions or one for each; "
         "[]: 0 where it lies inside the bounds, else their middle or the finite one");

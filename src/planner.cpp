@@ -47,6 +47,9 @@ class CpuPlanner final : public Planner {
   /// Of the widest tile: another B may choose another width.
   int scratch_lanes() const { return wide_blocks(grouped()) * cpu::kLanes; }
   bool grouped() const { return config().member_draw != MemberDraw::per_step; }
+  bool charges_by_matrix() const {
+    return constants().covariance.full() && config().prior == Prior::gaussian;
+  }
 
   template <class F>
   void for_each(int count, const F& f) {
@@ -60,6 +63,7 @@ class CpuPlanner final : public Planner {
 
   void draw_members(const SolveKey& key, int iteration, const PlanTrace* trace, int members);
   const float* cost_plan(const PlanBatch& batch);
+  const float* charge(int problems, const float* plan);
   double value_constant(const float* plan) const;
   void check_states(const PlanBatch& batch);
   void roll_out(const cpu::RolloutJob& job);
@@ -69,6 +73,7 @@ class CpuPlanner final : public Planner {
 
   Models models_;
   ThreadPool* pool_;
+  hd::Covariance covariance_ = {};
 
   // filled per solve, in this order
   std::vector<std::uint32_t> default_id_;
@@ -76,6 +81,7 @@ class CpuPlanner final : public Planner {
   std::vector<float> state_;     // [B, nx]
   std::vector<int> member_;      // [H]
   std::vector<float> residual_;  // [B, H+1, nu]
+  std::vector<float> charged_;   // [B, H+1, nu], empty where Sigma is diagonal
   cpu::Tiling tiling_;
   cpu::AlignedFloats noise_;               // tiles of [H+1, nu, width]
   std::vector<float> cost_, weight_;       // [B, K]
@@ -92,6 +98,7 @@ CpuPlanner::CpuPlanner(const PlannerConfig& config, const ProblemShape& shape, c
   require_room(models);
   for_each_array([](auto& array, std::size_t entries) { array.resize(entries); });
   std::iota(default_id_.begin(), default_id_.end(), 0u);
+  covariance_ = constants().covariance.view(shape.nu);
   scratch_.resize(threads());
   update(models);
 }
@@ -104,6 +111,7 @@ void CpuPlanner::for_each_array(const F& f) {
   f(state_, problems * shape().nx);
   f(member_, static_cast<std::size_t>(config().horizon));
   f(residual_, problems * plan_size());
+  f(charged_, charges_by_matrix() ? problems * plan_size() : 0);
   f(cost_, lanes);
   f(weight_, lanes);
   f(valid_, lanes);
@@ -160,9 +168,22 @@ void CpuPlanner::draw_members(const SolveKey& key, int iteration, const PlanTrac
                      : hd::draw_member(key.seed, key.solve, iteration, t, members);
 }
 
-/// The u of S and of the quadratic term: the plan, or its residual to the time mean.
+/// w = Sigma^-1 u for each step of the plans, where Sigma is not diagonal.
+const float* CpuPlanner::charge(int problems, const float* plan) {
+  if (charged_.empty()) return plan;
+  const int nu = shape().nu, steps = problems * (config().horizon + 1);
+  for (int step = 0; step < steps; ++step) {
+    const std::size_t at = static_cast<std::size_t>(step) * nu;
+    for (int i = 0; i < nu; ++i) charged_[at + i] = hd::charged(covariance_, i, plan + at);
+  }
+  return charged_.data();
+}
+
+/// The u of S and of the quadratic term: the plan, or its residual to the time mean; times Sigma^-1
+/// where that is no diagonal.
 const float* CpuPlanner::cost_plan(const PlanBatch& batch) {
-  if (config().control_mode != ControlMode::mean_residual) return batch.plan.data();
+  if (config().control_mode != ControlMode::mean_residual)
+    return charge(batch.problems, batch.plan.data());
   const int steps = config().horizon + 1;
   for (int b = 0; b < batch.problems; ++b)
     for (int i = 0; i < shape().nu; ++i) {
@@ -174,17 +195,19 @@ const float* CpuPlanner::cost_plan(const PlanBatch& batch) {
         residual_[b * plan_size() + static_cast<std::size_t>(t) * shape().nu + i] =
             static_cast<float>(u[t * shape().nu] - mean);
     }
-  return residual_.data();
+  return charge(batch.problems, residual_.data());
 }
 
 /// c of hd::soft_value.
 double CpuPlanner::value_constant(const float* plan) const {
   if (config().prior == Prior::uniform) return constants().uniform;
   double sum = 0;
-  for (int t = 0; t <= config().horizon; ++t)
-    for (int i = 0; i < shape().nu; ++i, ++plan)
-      sum += static_cast<double>(hd::gaussian_term(constants().discount[t], *plan, *plan,
-                                                   constants().inverse_variance[i]));
+  for (int t = 0; t <= config().horizon; ++t, plan += shape().nu)
+    for (int i = 0; i < shape().nu; ++i) {
+      const float u = charged_.empty() ? plan[i] : hd::whitened(covariance_, i, plan);
+      sum += static_cast<double>(
+          hd::gaussian_term(constants().discount[t], u, u, constants().inverse_variance[i]));
+    }
   return 0.5 * config().temperature * sum;
 }
 
@@ -316,6 +339,7 @@ void CpuPlanner::solve(SolveKey key, const PlanBatch& batch, PlanTrace* trace) {
         .problem_id = id,
         .sigma = constants().sigma.data(),
         .inverse_variance = constants().inverse_variance.data(),
+        .covariance = constants().covariance.full() ? &covariance_ : nullptr,
         .neutral = constants().neutral.data(),
         .discount = constants().discount.data(),
         .member = member_.data(),

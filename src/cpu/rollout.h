@@ -9,6 +9,7 @@
 
 #include "cpu/aligned.h"
 #include "softmpc/config.h"
+#include "softmpc/hd/covariance.h"
 #include "softmpc/model.h"
 #include "softmpc/planner.h"
 
@@ -22,16 +23,17 @@ struct RolloutJob {
   SolveKey key;
   int iteration;
   int problems;
-  const float* observation;         // [B, nx] finite
-  const float* plan;                // [B, H+1, nu] u
-  const float* cost_plan;           // [B, H+1, nu] u, or its residual, in S
-  const std::uint32_t* problem_id;  // [B]
-  const float* sigma;               // [nu] standard deviations
-  const float* inverse_variance;    // [nu]
-  const float* neutral;             // [nu] n
-  const float* discount;            // [H+1] gamma^t
-  const int* member;                // [H] per_step members
-  const float* fixed_noise;         // [B, K, H+1, nu] or null
+  const float* observation;          // [B, nx] finite
+  const float* plan;                 // [B, H+1, nu] u
+  const float* cost_plan;            // [B, H+1, nu] u, or its residual, in S
+  const std::uint32_t* problem_id;   // [B]
+  const float* sigma;                // [nu] standard deviations
+  const float* inverse_variance;     // [nu]
+  const hd::Covariance* covariance;  // null: Sigma is diagonal
+  const float* neutral;              // [nu] n
+  const float* discount;             // [H+1] gamma^t
+  const int* member;                 // [H] per_step members
+  const float* fixed_noise;          // [B, K, H+1, nu] or null
 };
 
 /// Where a tile puts what the plan update needs.
