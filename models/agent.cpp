@@ -6,6 +6,7 @@
 
 #include "cpu_agent.h"
 #include "device_agent.h"
+#include "hardware.h"
 #include "learn/tensor_state.h"
 #include "softmpc/error.h"
 
@@ -32,7 +33,7 @@ MemberOutputs learned_outputs(const Config& c, const TaskSpec& spec) {
 
 std::unique_ptr<Agent> make_agent(const Config& config, const Task& task, ThreadPool& pool,
                                   std::shared_ptr<cuda::Device> device) {
-  if (config.trainer.device == "cuda")
+  if (config.trainer.device == Device::cuda)
     return std::make_unique<DeviceAgent>(config, task, pool, std::move(device));
   return std::make_unique<CpuAgent>(config, task, pool);
 }
@@ -45,7 +46,12 @@ Agent::Agent(const Config& config, const Task& task, ThreadPool& pool)
       replay_(spec_.nx, spec_.nu, (config.planner.horizon + 1) * spec_.nu,
               config.trainer.replay_capacity),
       input_statistics_(spec_.nx + spec_.nu),
-      output_statistics_(spec_.nx + 1) {}
+      output_statistics_(spec_.nx + 1) {
+  const std::int64_t slots = std::min(config.trainer.replay_capacity, config.trainer.steps);
+  require_memory(static_cast<std::uint64_t>(slots) * replay_.slot_bytes(),
+                 "trainer.replay_capacity: " + std::to_string(slots) + " transitions",
+                 "a smaller one needs less");
+}
 
 // --- rounds
 

@@ -130,7 +130,7 @@ class Agent {
 /// not fit the task.
 MemberOutputs learned_outputs(const Config& config, const TaskSpec& spec);
 
-/// The agent of config.trainer.device, "cpu" or "cuda" (on `device`; null: the first one);
+/// The agent of config.trainer.device, cpu or cuda (on `device`; null: the first one);
 /// `config.planner.precision` must be resolved.
 std::unique_ptr<Agent> make_agent(const Config& config, const Task& task, ThreadPool& pool,
                                   std::shared_ptr<cuda::Device> device = nullptr);

@@ -25,6 +25,8 @@ class Replay {
  public:
   Replay(int nx, int nu, int plan_size, std::int64_t capacity);
 
+  /// Of a slot, its record and plan.
+  std::uint64_t slot_bytes() const { return sizeof(float) * (record_floats() + plan_floats()) + 1; }
   std::int64_t size() const { return size_; }
   std::int64_t capacity() const { return capacity_; }
   /// Transitions ever added.

@@ -222,10 +222,7 @@ Trainer::Trainer(const Config& config, const Task& task, std::shared_ptr<cuda::D
   validate(config);
   Config resolved = config;
   const TaskSpec spec = task.spec(task_options(config.environment));
-  if (config.trainer.device != "cuda")
-    resolved.planner.precision = resolve_precision(config, spec.nx, spec.nu);
-  else if (config.planner.precision == Precision::automatic)
-    resolved.planner.precision = Precision::float16;
+  resolved.planner.precision = resolve_precision(config, spec.nx, spec.nu);
   impl_ = std::make_unique<Impl>(resolved, task, std::move(device));
 }
 Trainer::~Trainer() = default;

@@ -69,6 +69,7 @@ std::string type_text(const fields::Whole<T>&) {
 }
 std::string type_text(const fields::Real&) { return "number"; }
 std::string type_text(const fields::RealList&) { return "number or list of numbers"; }
+std::string type_text(const fields::RealMatrix&) { return "list of rows of numbers"; }
 std::string type_text(const fields::Flag&) { return "true or false"; }
 template <class T>
 std::string type_text(const fields::OneOf<T>& rule) {
@@ -81,6 +82,9 @@ std::string rule_text(const fields::Whole<T>& rule) {
 }
 std::string rule_text(const fields::Real& rule) { return range_text(rule.low, rule.high); }
 std::string rule_text(const fields::RealList& rule) {
+  return range_text(rule.low, rule.high) + " each";
+}
+std::string rule_text(const fields::RealMatrix& rule) {
   return range_text(rule.low, rule.high) + " each";
 }
 std::string rule_text(const fields::Flag&) { return "true, false"; }
@@ -143,6 +147,24 @@ std::string read(const Json& value, const fields::RealList& rule, std::vector<do
   return {};
 }
 
+std::string read(const Json& value, const fields::RealMatrix& rule,
+                 std::vector<std::vector<double>>& field) {
+  if (!value.is_array()) return wrong_type(value, rule);
+  std::vector<std::vector<double>> rows;
+  for (const Json& item : value) {
+    if (!item.is_array()) return wrong_type(value, rule);
+    if (item.size() != value.size() || item.size() > rule.longest)
+      return "row " + std::to_string(rows.size()) + " of " + std::to_string(value.size()) +
+             " has " + std::to_string(item.size()) + " numbers; a square of at most " +
+             std::to_string(rule.longest) + " rows is needed";
+    const std::string problem =
+        read(item, fields::RealList{rule.low, rule.high, rule.longest}, rows.emplace_back());
+    if (!problem.empty()) return problem;
+  }
+  field = std::move(rows);
+  return {};
+}
+
 std::string read(const Json& value, const fields::Flag& rule, bool& field) {
   if (!value.is_boolean()) return wrong_type(value, rule);
   field = value.get<bool>();
@@ -174,6 +196,9 @@ Json write(double field, const fields::Real&) { return field; }
 Json write(const std::vector<double>& field, const fields::RealList&) {
   return field.size() == 1 ? Json(field[0]) : Json(field);
 }
+Json write(const std::vector<std::vector<double>>& field, const fields::RealMatrix&) {
+  return field;
+}
 Json write(bool field, const fields::Flag&) { return field; }
 template <class T, class Field>
 Json write(const Field& field, const fields::OneOf<T>& rule) {
@@ -191,12 +216,17 @@ Json write(const Field& field, const fields::OneOf<T>& rule) {
 /// NaN and infinity have no JSON, all else is checked as if it had been read.
 template <class Rule, class Field>
 std::string check(const Field& field, const Rule& rule) {
-  const auto finite = [](double x) { return std::isfinite(x); };
   if constexpr (std::is_same_v<Field, double>) {
-    if (!finite(field)) return std::to_string(field) + " is out of range " + rule_text(rule);
+    if (!std::isfinite(field)) return std::to_string(field) + " is out of range " + rule_text(rule);
   } else if constexpr (std::is_same_v<Field, std::vector<double>>) {
     for (const double x : field) {
-      if (!finite(x)) return std::to_string(x) + " is out of range " + rule_text(rule);
+      if (!std::isfinite(x)) return std::to_string(x) + " is out of range " + rule_text(rule);
+    }
+  } else if constexpr (std::is_same_v<Field, std::vector<std::vector<double>>>) {
+    for (const std::vector<double>& row : field) {
+      for (const double x : row) {
+        if (!std::isfinite(x)) return std::to_string(x) + " is out of range " + rule_text(rule);
+      }
     }
   }
   Field ignored = field;

@@ -27,6 +27,11 @@ struct RealList {
   std::size_t longest;
   std::size_t shortest = 1;
 };
+/// A square matrix as a list of rows, of numbers in low..high; [] is none.
+struct RealMatrix {
+  double low, high;
+  std::size_t longest;
+};
 struct Flag {};
 
 template <class T>
@@ -72,8 +77,8 @@ inline constexpr Choice<Acting> kActing[] = {{"planner", Acting::planner},
                                              {"policy", Acting::policy}};
 inline constexpr Choice<LearnerKind> kLearner[] = {
     {"auto", LearnerKind::automatic}, {"fused", LearnerKind::fused}, {"torch", LearnerKind::torch}};
-inline constexpr Choice<const char*> kDevice[] = {
-    {"cpu", "cpu"}, {"cuda", "cuda"}, {"auto", "auto"}};
+inline constexpr Choice<Device> kDevice[] = {
+    {"cpu", Device::cpu}, {"cuda", Device::cuda}, {"auto", Device::automatic}};
 
 inline constexpr Whole<int> kWidth{1, 8192};
 inline constexpr Whole<int> kLayers{1, 8};
@@ -96,6 +101,10 @@ void visit_planner(C& c, const Visit& visit) {
         "lambda, weighs rollouts: lower is greedier");
   visit("variance", c.variance, RealList{1e-9, 1e9, hd::kMaxActionSize},
         "diagonal of Sigma, one value for all actions or one for each");
+  visit(
+      "covariance", c.covariance, RealMatrix{-1e9, 1e9, hd::kMaxActionSize},
+      "Sigma as a list of nu rows, symmetric and positive definite, zero where an action is fixed; "
+      "takes the place of variance; []: none");
   visit("neutral", c.neutral, RealList{-1e9, 1e9, hd::kMaxActionSize, 0},
         "n, the action that plans are relative to, one value for all actions or one for each; "
         "[]: 0 where it lies inside the bounds, else their middle or the finite one");
@@ -200,7 +209,7 @@ void visit_trainer(C& c, const Visit& visit) {
   visit("checkpoint_interval", c.checkpoint_interval, kInterval,
         "steps between checkpoints; 0: at the end only");
   visit("threads", c.threads, Whole<int>{0, 4096}, "worker threads; 0: all cores");
-  visit("device", c.device, OneOf<const char*>{kDevice}, "where networks are evaluated");
+  visit("device", c.device, OneOf<Device>{kDevice}, "where networks are evaluated");
   visit(
       "learner", c.learner, OneOf<LearnerKind>{kLearner},
       "who computes gradients: fused kernels, fast for plain nets, or LibTorch, for any net; auto "

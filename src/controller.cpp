@@ -42,6 +42,11 @@ std::unique_ptr<MlpPolicy> policy_of(const Bundle& bundle) {
   return std::make_unique<MlpPolicy>(*bundle.policy, bundle.action_low, bundle.action_high);
 }
 
+/// Null where no plan asks the policy: a device needs no form for it then.
+const Policy* asked(const Bundle& bundle, const Policy* policy) {
+  return bundle.planner.control_mode == ControlMode::policy_residual ? policy : nullptr;
+}
+
 }  // namespace
 
 struct Controller::Impl {
@@ -51,10 +56,10 @@ struct Controller::Impl {
         dynamics(learned_dynamics(bundle, options)),
         value(bundle.critics, bundle.nx, bundle.nu),
         policy(policy_of(bundle)),
-        planner(make_planner(
-            bundle.planner, shape_of(bundle),
-            {options.dynamics ? options.dynamics : dynamics.get(), reward, &value, policy.get()},
-            {.device = options.device, .pool = &pool, .cuda = options.cuda})),
+        planner(make_planner(bundle.planner, shape_of(bundle),
+                             {options.dynamics ? options.dynamics : dynamics.get(), reward, &value,
+                              asked(bundle, policy.get())},
+                             {.device = options.device, .pool = &pool, .cuda = options.cuda})),
         sequence(planner->plan_size()),
         action(bundle.nu) {
     // an automatic device that turned out to be the CPU: it refuses what only a device computes

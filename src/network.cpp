@@ -66,8 +66,11 @@ Precision resolve_precision(Precision wanted, const NetSpec& spec) {
 }
 
 Precision resolve_precision(const Config& config, int nx, int nu) {
+  const Precision wanted = config.planner.precision;
+  if (config.trainer.device == Device::cuda)
+    return wanted == Precision::automatic ? Precision::float16 : wanted;
   const ModelConfig& model = config.model;
-  return resolve_precision(config.planner.precision,
+  return resolve_precision(wanted,
                            NetSpec::mlp(nx + nu, model.width, model.layers, nx, model.layer_norm));
 }
 

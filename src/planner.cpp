@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <string>
 
 #include "backend.h"
@@ -11,6 +12,7 @@
 #include "cpu/rollout.h"
 #include "cpu/tiling.h"
 #include "cpu/update.h"
+#include "hardware.h"
 #include "planner_inputs.h"
 #include "softmpc/error.h"
 #include "softmpc/hd/philox.h"
@@ -34,8 +36,20 @@ class CpuPlanner final : public Planner {
   std::string device() const override { return "cpu"; }
 
  private:
+  /// Calls f(array, entries) for each array that grows with the problem.
+  template <class F>
+  void for_each_array(const F& f);
+  void require_room(const Models& models);
+  void check(const Models& models) const;
+  cpu::RolloutJob shapes_of(const Models& models) const;
+
   int threads() const { return pool_ ? pool_->threads() : 1; }
+  /// Of the widest tile: another B may choose another width.
+  int scratch_lanes() const { return wide_blocks(grouped()) * cpu::kLanes; }
   bool grouped() const { return config().member_draw != MemberDraw::per_step; }
+  bool charges_by_matrix() const {
+    return constants().covariance.full() && config().prior == Prior::gaussian;
+  }
 
   template <class F>
   void for_each(int count, const F& f) {
@@ -49,6 +63,7 @@ class CpuPlanner final : public Planner {
 
   void draw_members(const SolveKey& key, int iteration, const PlanTrace* trace, int members);
   const float* cost_plan(const PlanBatch& batch);
+  const float* charge(int problems, const float* plan);
   double value_constant(const float* plan) const;
   void check_states(const PlanBatch& batch);
   void roll_out(const cpu::RolloutJob& job);
@@ -58,6 +73,7 @@ class CpuPlanner final : public Planner {
 
   Models models_;
   ThreadPool* pool_;
+  hd::Covariance covariance_ = {};
 
   // filled per solve, in this order
   std::vector<std::uint32_t> default_id_;
@@ -65,6 +81,7 @@ class CpuPlanner final : public Planner {
   std::vector<float> state_;     // [B, nx]
   std::vector<int> member_;      // [H]
   std::vector<float> residual_;  // [B, H+1, nu]
+  std::vector<float> charged_;   // [B, H+1, nu], empty where Sigma is diagonal
   cpu::Tiling tiling_;
   cpu::AlignedFloats noise_;               // tiles of [H+1, nu, width]
   std::vector<float> cost_, weight_;       // [B, K]
@@ -77,23 +94,53 @@ class CpuPlanner final : public Planner {
 CpuPlanner::CpuPlanner(const PlannerConfig& config, const ProblemShape& shape, const Models& models,
                        ThreadPool* pool)
     : Planner(config, shape), pool_(pool) {
-  for (int b = 0; b < shape.max_problems; ++b) default_id_.push_back(static_cast<std::uint32_t>(b));
-  const std::size_t problems = shape.max_problems;
-  status_.resize(problems);
-  state_.resize(problems * shape.nx);
-  member_.resize(config.horizon);
-  residual_.resize(problems * plan_size());
-  const std::size_t lanes = problems * config.rollouts;
-  cost_.resize(lanes);
-  weight_.resize(lanes);
-  valid_.resize(lanes);
-  // the last block may be cut short
-  noise_.resize((lanes + cpu::kLanes) * plan_size());
+  check(models);
+  require_room(models);
+  for_each_array([](auto& array, std::size_t entries) { array.resize(entries); });
+  std::iota(default_id_.begin(), default_id_.end(), 0u);
+  covariance_ = constants().covariance.view(shape.nu);
   scratch_.resize(threads());
   update(models);
 }
 
-void CpuPlanner::update(const Models& models) {
+template <class F>
+void CpuPlanner::for_each_array(const F& f) {
+  const std::size_t problems = shape().max_problems, lanes = problems * config().rollouts;
+  f(default_id_, problems);
+  f(status_, problems);
+  f(state_, problems * shape().nx);
+  f(member_, static_cast<std::size_t>(config().horizon));
+  f(residual_, problems * plan_size());
+  f(charged_, charges_by_matrix() ? problems * plan_size() : 0);
+  f(cost_, lanes);
+  f(weight_, lanes);
+  f(valid_, lanes);
+  f(noise_, (lanes + cpu::kLanes) * plan_size());  // the last block may be cut short
+}
+
+/// Throws Error where the arrays are more than the machine has.
+void CpuPlanner::require_room(const Models& models) {
+  std::uint64_t bytes = threads() * cpu::TileScratch::bytes(shapes_of(models), scratch_lanes());
+  for_each_array(
+      [&](const auto& array, std::size_t entries) { bytes += entries * sizeof(array[0]); });
+  const auto number = [](int n) { return std::to_string(n); };
+  const std::string problems =
+      shape().max_problems > 1 ? number(shape().max_problems) + " problems x " : "";
+  require_memory(bytes,
+                 "planner: " + problems + number(config().rollouts) + " rollouts x " +
+                     number(config().horizon + 1) + " steps x " + number(shape().nu) + " actions",
+                 "fewer rollouts, a shorter horizon or fewer problems need less");
+}
+
+cpu::RolloutJob CpuPlanner::shapes_of(const Models& models) const {
+  cpu::RolloutJob job = {};
+  job.config = &config();
+  job.shape = &shape();
+  job.models = models;
+  return job;
+}
+
+void CpuPlanner::check(const Models& models) const {
   check_models(config(),
                {.dynamics_and_value = models.dynamics && models.value,
                 .analytic_reward = models.reward != nullptr,
@@ -101,13 +148,12 @@ void CpuPlanner::update(const Models& models) {
                 .policy = models.policy != nullptr,
                 .termination = (models.dynamics && models.dynamics->predicts_termination()) ||
                                (models.reward && models.reward->has_termination())});
+}
+
+void CpuPlanner::update(const Models& models) {
+  check(models);
   models_ = models;
-  cpu::RolloutJob job = {};
-  job.config = &config();
-  job.shape = &shape();
-  job.models = models;
-  // for the widest tile: another B may choose another width
-  for (auto& s : scratch_) s.prepare(job, wide_blocks(grouped()) * cpu::kLanes);
+  for (auto& s : scratch_) s.prepare(shapes_of(models), scratch_lanes());
   if (config().control_mode != ControlMode::policy_residual) return;
   const int lanes = cpu::pad_lanes(shape().max_problems);
   policy_block_.resize(static_cast<std::size_t>(shape().nx + shape().nu) * lanes);
@@ -122,9 +168,22 @@ void CpuPlanner::draw_members(const SolveKey& key, int iteration, const PlanTrac
                      : hd::draw_member(key.seed, key.solve, iteration, t, members);
 }
 
-/// The u of S and of the quadratic term: the plan, or its residual to the time mean.
+/// w = Sigma^-1 u for each step of the plans, where Sigma is not diagonal.
+const float* CpuPlanner::charge(int problems, const float* plan) {
+  if (charged_.empty()) return plan;
+  const int nu = shape().nu, steps = problems * (config().horizon + 1);
+  for (int step = 0; step < steps; ++step) {
+    const std::size_t at = static_cast<std::size_t>(step) * nu;
+    for (int i = 0; i < nu; ++i) charged_[at + i] = hd::charged(covariance_, i, plan + at);
+  }
+  return charged_.data();
+}
+
+/// The u of S and of the quadratic term: the plan, or its residual to the time mean; times Sigma^-1
+/// where that is no diagonal.
 const float* CpuPlanner::cost_plan(const PlanBatch& batch) {
-  if (config().control_mode != ControlMode::mean_residual) return batch.plan.data();
+  if (config().control_mode != ControlMode::mean_residual)
+    return charge(batch.problems, batch.plan.data());
   const int steps = config().horizon + 1;
   for (int b = 0; b < batch.problems; ++b)
     for (int i = 0; i < shape().nu; ++i) {
@@ -136,17 +195,19 @@ const float* CpuPlanner::cost_plan(const PlanBatch& batch) {
         residual_[b * plan_size() + static_cast<std::size_t>(t) * shape().nu + i] =
             static_cast<float>(u[t * shape().nu] - mean);
     }
-  return residual_.data();
+  return charge(batch.problems, residual_.data());
 }
 
 /// c of hd::soft_value.
 double CpuPlanner::value_constant(const float* plan) const {
   if (config().prior == Prior::uniform) return constants().uniform;
   double sum = 0;
-  for (int t = 0; t <= config().horizon; ++t)
-    for (int i = 0; i < shape().nu; ++i, ++plan)
-      sum += static_cast<double>(hd::gaussian_term(constants().discount[t], *plan, *plan,
-                                                   constants().inverse_variance[i]));
+  for (int t = 0; t <= config().horizon; ++t, plan += shape().nu)
+    for (int i = 0; i < shape().nu; ++i) {
+      const float u = charged_.empty() ? plan[i] : hd::whitened(covariance_, i, plan);
+      sum += static_cast<double>(
+          hd::gaussian_term(constants().discount[t], u, u, constants().inverse_variance[i]));
+    }
   return 0.5 * config().temperature * sum;
 }
 
@@ -278,6 +339,7 @@ void CpuPlanner::solve(SolveKey key, const PlanBatch& batch, PlanTrace* trace) {
         .problem_id = id,
         .sigma = constants().sigma.data(),
         .inverse_variance = constants().inverse_variance.data(),
+        .covariance = constants().covariance.full() ? &covariance_ : nullptr,
         .neutral = constants().neutral.data(),
         .discount = constants().discount.data(),
         .member = member_.data(),

@@ -99,6 +99,7 @@ void check_shape(const PlannerConfig& c, const ProblemShape& s) {
          " entries; 1 or nu = " + std::to_string(s.nu) + " are possible");
   for (double v : c.variance)
     if (!(v > 0) || !std::isfinite(v)) fail("variance must be positive");
+  if (const std::string fault = covariance_fault(c, s); !fault.empty()) fail(fault);
   const std::size_t lanes = static_cast<std::size_t>(s.max_problems) * c.rollouts;
   if (lanes > kMostLanes)
     fail("max_problems times rollouts is " + std::to_string(lanes) + ", at most " +
@@ -155,7 +156,8 @@ std::vector<float> neutral_action(const PlannerConfig& config, const ProblemShap
 }
 
 PlannerConstants::PlannerConstants(const PlannerConfig& config, const ProblemShape& shape)
-    : neutral(neutral_action(config, shape)) {
+    : covariance(config, shape), neutral(neutral_action(config, shape)) {
+  uniform = -0.5 * covariance.log_det();
   for (int i = 0; i < shape.nu; ++i) {
     const float low = shape.action_low[i], high = shape.action_high[i];
     if (low == high) {  // nothing to draw, to charge for or to measure
@@ -163,9 +165,11 @@ PlannerConstants::PlannerConstants(const PlannerConfig& config, const ProblemSha
       inverse_variance.push_back(0);
       continue;
     }
-    const double variance = entry(config.variance, i);
+    const bool diagonal = config.covariance.empty();
+    const double variance = diagonal ? entry(config.variance, i) : 1;  // else it is that of z
     sigma.push_back(static_cast<float>(std::sqrt(variance)));
-    inverse_variance.push_back(static_cast<float>(1 / variance));
+    const bool charged = diagonal || config.prior == Prior::gaussian;
+    inverse_variance.push_back(charged ? static_cast<float>(1 / variance) : 0.0f);
     uniform +=
         std::log(static_cast<double>(high) - low) - 0.5 * std::log(2 * std::numbers::pi * variance);
   }
@@ -187,14 +191,16 @@ void draw_plan(const PlannerConstants& constants, SolveKey key, std::uint32_t pr
                std::span<float> plan, std::size_t size) {
   check_plan(plan, size);
   const int nu = static_cast<int>(constants.sigma.size());
-  for (int t = 0; t < static_cast<int>(constants.discount.size()); ++t)
+  for (int t = 0; t < static_cast<int>(constants.discount.size()); ++t) {
+    float* u = plan.data() + static_cast<std::size_t>(t) * nu;
     for (int i = 0; i < nu; i += 4) {
       float n[4];
       hd::normal_block(key.seed, key.solve, hd::draw_word(hd::Stream::plan, 0, t, i / 4), problem,
                        0, n);
-      for (int j = 0; j < std::min(4, nu - i); ++j)
-        plan[static_cast<std::size_t>(t) * nu + i + j] = constants.sigma[i + j] * n[j];
+      for (int j = 0; j < std::min(4, nu - i); ++j) u[i + j] = constants.sigma[i + j] * n[j];
     }
+    if (constants.covariance.full()) hd::correlate<float>(constants.covariance.view(nu), u);
+  }
 }
 
 }  // namespace softmpc

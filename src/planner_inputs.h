@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "covariance.h"
 #include "softmpc/planner.h"
 
 namespace softmpc {
@@ -27,10 +28,13 @@ struct GivenModels {
 void check_models(const PlannerConfig& config, const GivenModels& given);
 
 struct PlannerConstants {
-  std::vector<float> sigma, inverse_variance;  ///< [nu]; both 0 for a fixed action
-  std::vector<float> neutral;                  ///< [nu] n
-  std::vector<float> discount;                 ///< [H+1] gamma^t
-  double uniform = 0;                          ///< c of hd::soft_value under the uniform prior
+  /// [nu]; both 0 for a fixed action. Of a full covariance: of z, and 1 where w = Sigma^-1 u stands
+  /// for the u of S, 0 under the uniform prior, whose eps' Sigma^-1 eps comes with the noise.
+  std::vector<float> sigma, inverse_variance;
+  CovarianceFactors covariance;
+  std::vector<float> neutral;   ///< [nu] n
+  std::vector<float> discount;  ///< [H+1] gamma^t
+  double uniform = 0;           ///< c of hd::soft_value under the uniform prior
   PlannerConstants() = default;
   PlannerConstants(const PlannerConfig& config, const ProblemShape& shape);
 };

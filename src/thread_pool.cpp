@@ -73,6 +73,16 @@ struct ThreadPool::Impl {
     if (--jobs_running == 0) done.notify_all();
   }
 
+  void stop() {
+    {
+      std::lock_guard lock(mutex);
+      stopping = true;
+    }
+    wake.notify_all();
+    for (auto& worker : workers) worker.join();
+    workers.clear();
+  }
+
   void work(int worker) {
     std::unique_lock lock(mutex);
     std::uint64_t seen = 0;
@@ -100,18 +110,20 @@ ThreadPool::ThreadPool(int threads) : impl_(std::make_unique<Impl>()) {
   if (threads < 0 || threads > 4096)
     throw UsageError("threads: " + std::to_string(threads) + " is out of range 0..4096");
   if (threads == 0) threads = available_cores();
-  for (int i = 1; i < threads; ++i)
-    impl_->workers.emplace_back([impl = impl_.get(), i] { impl->work(i); });
+  impl_->workers.reserve(threads);
+  try {
+    for (int i = 1; i < threads; ++i)
+      impl_->workers.emplace_back([impl = impl_.get(), i] { impl->work(i); });
+  } catch (const std::exception& error) {  // each needs address space for its stack
+    const int started = this->threads();
+    impl_->stop();
+    throw Error("threads: " + std::to_string(started) + " of " + std::to_string(threads) +
+                " could start (" + error.what() +
+                "): ask for fewer (--threads, trainer.threads), or raise ulimit -v or ulimit -u");
+  }
 }
 
-ThreadPool::~ThreadPool() {
-  {
-    std::lock_guard lock(impl_->mutex);
-    impl_->stopping = true;
-  }
-  impl_->wake.notify_all();
-  for (auto& worker : impl_->workers) worker.join();
-}
+ThreadPool::~ThreadPool() { impl_->stop(); }
 
 int ThreadPool::threads() const { return static_cast<int>(impl_->workers.size()) + 1; }
 

@@ -15,7 +15,7 @@ void HostRules::set(const KernelConstants& constants, const RewardModel* rules) 
   nx = constants.nx;
   nu = constants.nu;
   model = rules;
-  scratch.assign(static_cast<std::size_t>(2 * nx + nu), 0.0f);
+  scratch.assign(2 * static_cast<std::size_t>(nx) + nu, 0.0f);
 }
 
 float HostRules::reward_of_scratch() {
@@ -38,7 +38,7 @@ void HostDynamics::set(const KernelConstants& constants, const DynamicsModel* dy
   nx = constants.nx;
   nu = constants.nu;
   model = dynamics;
-  scratch.assign(static_cast<std::size_t>(2 * nx + nu), 0.0f);
+  scratch.assign(2 * static_cast<std::size_t>(nx) + nu, 0.0f);
 }
 
 void HostDynamics::step_scratch() {
@@ -52,7 +52,7 @@ void HostValue::set(const KernelConstants& constants, const TerminalValue* value
   nx = constants.nx;
   nu = constants.nu;
   model = value;
-  scratch.assign(static_cast<std::size_t>(nx + nu), 0.0f);
+  scratch.assign(static_cast<std::size_t>(nx) + nu, 0.0f);
 }
 
 float HostValue::value_of_scratch() {

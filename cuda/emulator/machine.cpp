@@ -189,7 +189,7 @@ void Machine::start_block(Block& block, int index, int rank) {
       block.warps.back()->index = i / 32;
       block.warps.back()->block = &block;
     }
-    Thread& thread = *thread_pool()[static_cast<std::size_t>(rank * grid_.threads + i)];
+    Thread& thread = *thread_pool()[static_cast<std::size_t>(rank) * grid_.threads + i];
     thread.index = i;
     thread.lane = i % 32;
     thread.block = &block;

@@ -6,7 +6,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "engine_bytes.h"
 #include "softmpc/hd/macros.h"
+#include "tile_memory.h"
 
 namespace softmpc::cuda {
 
@@ -23,6 +25,15 @@ constexpr int room_for(int entries) {
   return room <= kMostRoom ? room : 0;
 }
 
+/// The terminal value is a critic in place of a formula: rollouts that a block asks it for at once.
+/// All of a small block's, and of a large one's no more than there are registers for; 0: a formula.
+inline constexpr int kMostAsking = 8;
+template <class Sizes>
+SOFTMPC_HD int asking_slots(const Sizes& s) {
+  if (s.critic_layers == 0) return 0;
+  return s.slots < kMostAsking ? s.slots : kMostAsking;
+}
+
 /// An item is a rollout at a step of the chunk: step * slots + slot. Arrays are by component, then
 /// item, so that neighbouring threads read neighbouring words.
 struct AnalyticMemory {
@@ -31,6 +42,7 @@ struct AnalyticMemory {
   float* action;       // [nu, items]
   float* term;         // [items] of the prior sum; then of J
   float* value;        // [slots] Q(x_H, a_H)
+  char* engine;        // of a critic that is the terminal value
   std::uint8_t* flag;  // [items] v_t lies in the box; then: the step ended the episode
   template <class Sizes>
   SOFTMPC_HD AnalyticMemory(const Sizes& s, char* shared) {
@@ -40,14 +52,20 @@ struct AnalyticMemory {
     action = state + s.nx * states;
     term = action + s.nu * items;
     value = term + items;
-    flag = reinterpret_cast<std::uint8_t*>(value + s.slots);
+    engine = reinterpret_cast<char*>(value + s.slots);
+    flag = reinterpret_cast<std::uint8_t*>(engine + engine_bytes(s));
+  }
+  template <class Sizes>
+  SOFTMPC_HD static int engine_bytes(const Sizes& s) {
+    return plain_engine_bytes(asking_slots(s), plain_widest(s));
   }
 };
 
 template <class Sizes>
 SOFTMPC_HD std::size_t analytic_bytes(const Sizes& s) {
   const std::size_t items = static_cast<std::size_t>(s.chunk) * s.slots, states = items + s.slots;
-  return sizeof(float) * (s.nx * states + s.nu * items + items + s.slots) + items;
+  return sizeof(float) * (s.nx * states + s.nu * items + items + s.slots) +
+         AnalyticMemory::engine_bytes(s) + items;
 }
 
 }  // namespace softmpc::cuda

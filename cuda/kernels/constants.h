@@ -25,6 +25,7 @@ namespace softmpc::cuda {
   X(learned_reward)                                                               \
   X(learned_termination)                                                          \
   X(fixed_noise) /* noise and members are given, for verification */              \
+  X(correlated)  /* 1: Sigma is a full matrix */                                  \
   X(slots)       /* rollouts of a block of rollout_analytic, a power of two */    \
   X(chunk)       /* its steps between barriers */
 

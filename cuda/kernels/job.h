@@ -50,6 +50,7 @@ struct RolloutJob {
   // constants of the planner
   const float* sigma;             ///< [nu] standard deviation
   const float* inverse_variance;  ///< [nu]
+  const float *factor, *inverse;  ///< [nu, nu] of hd::Covariance if Sizes::correlated
   const float* neutral;           ///< [nu] n
   const float* low;               ///< [nu]
   const float* high;              ///< [nu]
@@ -78,6 +79,14 @@ struct RolloutJob {
 struct ResidualJob {
   const float* plan;  ///< [B, H+1, nu]
   float* residual;    ///< [B, H+1, nu]
+  int problems;
+};
+
+/// Of charged_plans.
+struct ChargeJob {
+  const float* plan;     ///< [B, H+1, nu]
+  const float* inverse;  ///< [nu, nu] Sigma^-1
+  float* charged;        ///< [B, H+1, nu]; never the array of `plan`
   int problems;
 };
 

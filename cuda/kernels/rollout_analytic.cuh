@@ -2,18 +2,30 @@
 // Rollouts of analytic models. A step without networks is so short that waiting decides: what needs
 // no state before it is computed for many steps at once. A block takes Sizes::slots neighbours of
 // the flattened (problem, rollout) index through Sizes::chunk steps at a time: all threads draw
-// actions, one thread a rollout integrates, all threads ask for rewards. A rollout's bits depend
-// neither on slots and chunk nor on the block it lies in. Method: DESIGN section 1.
+// actions, one thread a rollout integrates, all threads ask for rewards. The terminal value is a
+// formula, or a critic that all threads evaluate in the end. A rollout's bits depend neither on
+// slots and chunk nor on the block it lies in. Method: DESIGN section 1.
 #pragma once
 
 #include "analytic_memory.h"
 #include "intrinsics.h"
 #include "job.h"
 #include "make_rules.h"
+#include "nets.cuh"
+#include "network_index.cuh"
+#include "plain_engine.cuh"
+#include "softmpc/hd/covariance.h"
 #include "softmpc/hd/philox.h"
 #include "softmpc/hd/prior.h"
 
 namespace softmpc::cuda {
+
+/// In the place of a formula's `Value`: the terminal value is the job's critic, in float32.
+/// `slots`: asking_slots().
+template <int slots>
+struct CriticValue {
+  static constexpr int kAsking = slots;
+};
 
 /// `Rules`, `Dynamics`, `Value`: DeviceRules of reward, dynamics and terminal value. `room`:
 /// room_for(nx and nu).
@@ -55,11 +67,13 @@ class AnalyticRollout {
       sync_block();
       if (warp() == 1) account(steps);
     }
+    if constexpr (kByCritic) ask_critic();
     if (warp() == 1) finish();
   }
 
  private:
   static constexpr int kThreads = kAnalyticThreads;
+  static constexpr bool kByCritic = requires { Value::kAsking; };
   // a thread keeps its slot from item to item, and the integrators are one warp
   static_assert(kThreads % kMostSlots == 0 && kMostSlots <= 32);
 
@@ -90,13 +104,37 @@ class AnalyticRollout {
       eps[j] = 4 * b + j < Sizes::nu ? job_.sigma[4 * b + j] * eps[j] : 0.0f;
   }
 
+  /// A column of the actions.
+  struct Column {
+    float* data;
+    int stride;
+    SOFTMPC_DEVICE float& operator[](int i) const { return data[i * stride]; }
+  };
+
+  /// Of a full Sigma all noise of an item is drawn before its actions, whose place it takes.
+  /// Returns its discounted eps' Sigma^-1 eps.
+  SOFTMPC_DEVICE float correlate(int t, int item) {
+    const Column column{m_.action + item, m_.items};
+    for (int b = 0; 4 * b < Sizes::nu; ++b) {
+      float z[4];
+      noise(t, b, z);
+      SOFTMPC_UNROLL
+      for (int j = 0; j < 4; ++j)
+        if (4 * b + j < Sizes::nu) column[4 * b + j] = z[j];
+    }
+    float square;
+    hd::finish_noise(hd::Covariance{job_.factor, job_.inverse, Sizes::nu},
+                     Sizes::uniform_prior != 0, Sizes::fixed_noise != 0, column, square);
+    return job_.discount[t] * square;
+  }
+
   // v_t = n + u_t + eps_t, a_t = clip(v_t), and what the step adds to the prior sum of S
   SOFTMPC_DEVICE void act(int first, int actions) {
     for (int item = thread(); item < actions * Sizes::slots; item += kThreads) {
       const int t = first + item / Sizes::slots;
       const std::size_t plan =
           (static_cast<std::size_t>(problem_) * (Sizes::horizon + 1) + t) * Sizes::nu;
-      float prior = 0;
+      float prior = Sizes::correlated ? correlate(t, item) : 0.0f;
       bool inside = true;
       SOFTMPC_UNROLL
       for (int b = 0; b < room / 4; ++b) {
@@ -107,11 +145,12 @@ class AnalyticRollout {
           u[j] = 4 * b + j < Sizes::nu ? job_.plan[plan + 4 * b + j] : 0.0f;
           cost_u[j] = 4 * b + j < Sizes::nu ? job_.cost_plan[plan + 4 * b + j] : 0.0f;
         }
-        noise(t, b, eps);
+        if (!Sizes::correlated) noise(t, b, eps);
         SOFTMPC_UNROLL
         for (int j = 0; j < 4; ++j) {
           const int i = 4 * b + j;
           if (i >= Sizes::nu) break;
+          if (Sizes::correlated) eps[j] = m_.action[i * m_.items + item];
           const hd::Acted acted =
               hd::act(Sizes::uniform_prior != 0, job_.neutral[i], u[j], cost_u[j], eps[j],
                       job_.low[i], job_.high[i], job_.discount[t], job_.inverse_variance[i]);
@@ -131,7 +170,7 @@ class AnalyticRollout {
       if (i < size) to[i] = from[i * stride];
   }
 
-  // x_{t+1} = f(x_t, a_t), one after the other; then Q(x_H, a_H)
+  // x_{t+1} = f(x_t, a_t), one after the other; then Q(x_H, a_H) of a formula
   SOFTMPC_DEVICE void integrate(int first, int steps, int actions) {
     if (!owns()) return;
     float x[room], a[room], next[room];
@@ -148,9 +187,11 @@ class AnalyticRollout {
         if (i < Sizes::nx) x[i] = next[i];
       keep(x, item + Sizes::slots);
     }
-    if (steps == actions) return;
-    read(m_.action + steps * Sizes::slots + slot_, m_.items, Sizes::nu, a);
-    m_.value[slot_] = value_.value(x, a);
+    if constexpr (!kByCritic) {
+      if (steps == actions) return;
+      read(m_.action + steps * Sizes::slots + slot_, m_.items, Sizes::nu, a);
+      m_.value[slot_] = value_.value(x, a);
+    }
   }
 
   SOFTMPC_DEVICE void keep(const float (&x)[room], int at) {
@@ -190,6 +231,24 @@ class AnalyticRollout {
       const int item = s * Sizes::slots + slot_;
       if (alive_) j_ -= m_.term[item];
       if (Sizes::handle_terminations) alive_ &= m_.flag[item] == 0;
+    }
+  }
+
+  // Q(x_H, a_H) of a critic; all threads, some rollouts at a time
+  SOFTMPC_DEVICE void ask_critic() {
+    using Engine = PlainEngine<Value::kAsking>;
+    static_assert(Engine::kThreads == kThreads);
+    Engine engine(m_.engine, plain_widest(Sizes{}));
+    const int last = Sizes::horizon % Sizes::chunk * Sizes::slots;  // items of step H
+    for (int first = 0; first < Sizes::slots; first += Value::kAsking) {
+      engine.template evaluate<Sizes::critic_width>(
+          job_.critic, critic_shape(Sizes{}, Operands::single), OneNetwork{job_.critic_index},
+          [&](int slot, int c) {
+            const int at = last + first + slot;
+            return c < Sizes::nx ? m_.state[c * m_.states + at]
+                                 : m_.action[(c - Sizes::nx) * m_.items + at];
+          },
+          [&](int slot, int, float q) { m_.value[first + slot] = q; });
     }
   }
 

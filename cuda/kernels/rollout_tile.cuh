@@ -10,6 +10,7 @@
 #include "mma_engine.cuh"
 #include "nets.cuh"
 #include "plain_engine.cuh"
+#include "softmpc/hd/covariance.h"
 #include "softmpc/hd/math.h"
 #include "softmpc/hd/philox.h"
 #include "softmpc/hd/prior.h"
@@ -81,7 +82,7 @@ class TileRollout {
     Engine::sync();
   }
 
-  /// eps_t ~ N(0, Sigma) into noise [slots, nu]
+  /// eps_t ~ N(0, Sigma) into noise [slots, nu], or z of a full Sigma
   SOFTMPC_DEVICE void draw(int t) {
     constexpr int kBlock = 4;
     const int blocks_of_action = (Sizes::nu + kBlock - 1) / kBlock;
@@ -121,6 +122,13 @@ class TileRollout {
       const std::size_t at =
           (static_cast<std::size_t>(m_.problem[r]) * (Sizes::horizon + 1) + t) * Sizes::nu;
       float prior = m_.prior[r];
+      if (Sizes::correlated) {
+        float square;
+        hd::finish_noise(hd::Covariance{job_.factor, job_.inverse, Sizes::nu},
+                         Sizes::uniform_prior != 0, Sizes::fixed_noise != 0,
+                         m_.noise + r * Sizes::nu, square);
+        prior += job_.discount[t] * square;
+      }
       int valid = m_.valid[r];
       for (int i = 0; i < Sizes::nu; ++i) {
         const hd::Acted acted =

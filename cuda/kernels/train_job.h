@@ -108,6 +108,12 @@ struct DeviceReplay {
   SOFTMPC_HD constexpr int record() const { return 2 * nx + nu + 2; }
 };
 
+/// Sigma of start plans.
+struct PlanNoise {
+  const float* sigma;   ///< [nu] standard deviations
+  const float* factor;  ///< [nu, nu] L of a full Sigma, else null
+};
+
 /// Mean and standard deviation of a network's inputs and outputs.
 struct TrainNorm {
   const float *input_mean, *input_std, *output_mean, *output_std;
@@ -130,7 +136,7 @@ struct ActJob {
   int environments, acts;        ///< acts 0: stores alone
   DeviceReplay replay;
   TrainCounters* counters;
-  const float* sigma;  ///< [nu]
+  PlanNoise noise;
   // of the last solve
   const float *action, *refined;  ///< [N, nu], [N, plan]
   // of the next
@@ -144,7 +150,7 @@ struct SampleJob {
   const TrainCounters* counters;
   DeviceReplay replay;
   int warm_start;
-  const float* sigma;
+  PlanNoise noise;
   // critics; rows 0: none
   int critic_rows, critic_stride, critics, target_interval;
   TrainNorm critic_norm;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "intrinsics.h"
+#include "softmpc/hd/covariance.h"
 #include "softmpc/hd/losses.h"
 #include "softmpc/hd/philox.h"
 #include "softmpc/hd/replay.h"
@@ -14,15 +15,29 @@ namespace softmpc::cuda {
 /// Index of this warp among all warps of the grid.
 SOFTMPC_DEVICE int global_warp() { return block() * (threads() / 32) + warp(); }
 
+/// Step t of a start plan before Sigma: entries of N(0, 1).
+struct PlanNormals {
+  std::uint64_t seed;
+  std::uint32_t solve, problem;
+  int t;
+  SOFTMPC_DEVICE float operator[](int c) const {
+    const hd::Philox4 bits =
+        hd::philox({solve, hd::draw_word(hd::Stream::plan, 0, t, c / 4), problem, 0}, seed);
+    float n0, n1;
+    hd::normal_pair(c & 2 ? bits.z : bits.x, c & 2 ? bits.w : bits.y, n0, n1);
+    return c & 1 ? n1 : n0;
+  }
+};
+
 // u_t ~ N(0, Sigma), entry i of the flat plan [H+1, nu]
 SOFTMPC_DEVICE float drawn_plan(std::uint64_t seed, std::uint32_t solve, std::uint32_t problem,
-                                int i, int nu, const float* sigma) {
-  const int t = i / nu, c = i % nu;
-  const hd::Philox4 bits =
-      hd::philox({solve, hd::draw_word(hd::Stream::plan, 0, t, c / 4), problem, 0}, seed);
-  float n0, n1;
-  hd::normal_pair(c & 2 ? bits.z : bits.x, c & 2 ? bits.w : bits.y, n0, n1);
-  return sigma[c] * (c & 1 ? n1 : n0);
+                                int i, int nu, const PlanNoise& noise) {
+  const int c = i % nu;
+  const PlanNormals z{seed, solve, problem, i / nu};
+  if (noise.factor == nullptr) return noise.sigma[c] * z[c];
+  float u = 0;
+  hd::add_product(noise.factor + c * nu, c + 1, z, u);
+  return u;
 }
 
 // (u_1, ..., u_H, 0)
@@ -61,7 +76,7 @@ SOFTMPC_DEVICE void start_row(const ActJob& job, int e) {
     if (!row.fresh)
       u = shifted(job.refined + at * r.plan, i, r.plan, r.nu);
     else if (i + r.nu < r.plan)
-      u = drawn_plan(job.counters->seed, row.episode, ~0u, i + r.nu, r.nu, job.sigma);
+      u = drawn_plan(job.counters->seed, row.episode, ~0u, i + r.nu, r.nu, job.noise);
     job.plan[at * r.plan + i] = u;
   }
 }
@@ -105,7 +120,7 @@ SOFTMPC_DEVICE void sample_critic_row(const SampleJob& job, int row) {
     job.plan[static_cast<std::size_t>(row) * r.plan + i] =
         job.warm_start
             ? shifted(r.plans + slot * r.plan, i, r.plan, r.nu)
-            : drawn_plan(c.seed, c.solves, static_cast<std::uint32_t>(row), i, r.nu, job.sigma);
+            : drawn_plan(c.seed, c.solves, static_cast<std::uint32_t>(row), i, r.nu, job.noise);
   if (lane() > 0) return;
   job.slot[row] = slot;
   job.reward[row] = record[2 * r.nx + r.nu];

@@ -8,6 +8,7 @@
 
 #include "intrinsics.h"
 #include "job.h"
+#include "softmpc/hd/covariance.h"
 #include "softmpc/hd/philox.h"
 #include "softmpc/hd/prior.h"
 #include "update_shape.h"
@@ -97,6 +98,26 @@ class PlanUpdate {
     squares_ = block_sum(squares);
   }
 
+  SOFTMPC_DEVICE void draw(int t, int b, int k, float (&n)[4]) const {
+    hd::normal_block(seed_, solve_, hd::draw_word(hd::Stream::noise, job_.iteration, t, b), id_,
+                     static_cast<std::uint32_t>(k), n);
+  }
+
+  /// Block b of eps = L z, which takes all z up to it.
+  SOFTMPC_DEVICE void correlated_noise(int t, int b, int k, float (&eps)[4]) const {
+    SOFTMPC_UNROLL
+    for (int j = 0; j < 4; ++j) eps[j] = 0;
+    for (int c = 0; c <= b; ++c) {
+      float z[4];
+      draw(t, c, k, z);
+      SOFTMPC_UNROLL
+      for (int j = 0; j < 4; ++j)
+        if (4 * b + j < Sizes::nu)
+          hd::add_block(job_.factor + (4 * b + j) * Sizes::nu + 4 * c, Sizes::nu - 4 * c, z,
+                        eps[j]);
+    }
+  }
+
   SOFTMPC_DEVICE void noise(int t, int b, int k, float (&eps)[4]) const {
     const int first = 4 * b;
     if (Sizes::fixed_noise) {
@@ -106,8 +127,11 @@ class PlanUpdate {
       for (int j = 0; j < 4; ++j) eps[j] = first + j < Sizes::nu ? from[j] : 0.0f;
       return;
     }
-    hd::normal_block(seed_, solve_, hd::draw_word(hd::Stream::noise, job_.iteration, t, b), id_,
-                     static_cast<std::uint32_t>(k), eps);
+    if (Sizes::correlated) {
+      correlated_noise(t, b, k, eps);
+      return;
+    }
+    draw(t, b, k, eps);
     // no product with 0: normals that nobody asks for are not computed
     for (int j = 0; j < 4; ++j)
       eps[j] = first + j < Sizes::nu ? job_.sigma[first + j] * eps[j] : 0.0f;
@@ -232,9 +256,12 @@ class PlanUpdate {
     const float* u =
         job_.cost_plan + static_cast<std::size_t>(problem_) * (Sizes::horizon + 1) * Sizes::nu;
     double sum = 0;
-    for (int i = lane(); i < (Sizes::horizon + 1) * Sizes::nu; i += 32)
-      sum += hd::gaussian_term(job_.discount[i / Sizes::nu], u[i], u[i],
-                               job_.inverse_variance[i % Sizes::nu]);
+    for (int i = lane(); i < (Sizes::horizon + 1) * Sizes::nu; i += 32) {
+      const int entry = i % Sizes::nu;
+      const hd::Covariance sigma{job_.factor, job_.inverse, Sizes::nu};
+      const float y = Sizes::correlated ? hd::whitened(sigma, entry, u + (i - entry)) : u[i];
+      sum += hd::gaussian_term(job_.discount[i / Sizes::nu], y, y, job_.inverse_variance[entry]);
+    }
     return 0.5 * static_cast<double>(job_.temperature) * warp_sum(sum);
   }
 
@@ -298,6 +325,16 @@ class PlanUpdate {
 template <class Sizes>
 SOFTMPC_KERNEL void update_plans(const RolloutJob& job) {
   PlanUpdate<Sizes>(job, shared_memory()).run();
+}
+
+/// w = Sigma^-1 u of a full Sigma, the u of S under the Gaussian prior; a thread for each entry.
+template <class Sizes>
+SOFTMPC_KERNEL void charged_plans(const ChargeJob& job) {
+  const int at = block() * threads() + thread();
+  if (at >= job.problems * (Sizes::horizon + 1) * Sizes::nu) return;
+  const int i = at % Sizes::nu;
+  job.charged[at] =
+      hd::charged(hd::Covariance{nullptr, job.inverse, Sizes::nu}, i, job.plan + (at - i));
 }
 
 /// Residuals of the plans to their time means, the u of S and V under mean_residual; a thread for

@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "plan/device_planner.h"
+#include "plan/net.h"
 #include "softmpc/error.h"
 
 namespace softmpc {
@@ -71,18 +72,25 @@ std::string cuda_refusal(const Models& m, const cuda::DeviceOptions* options) {
     std::string missing = cuda::unavailable();
     if (!missing.empty()) return missing;
   }
-  NetWeights w;
-  const bool learned = m.dynamics && m.dynamics->read_network(w);
-  const bool valued = m.value && m.value->read_network(w);
-  if (learned != valued) return "a device mixes no formulas with networks";
+  NetWeights members, critic, policy;
+  const bool learned = m.dynamics && m.dynamics->read_network(members);
+  const bool valued = m.value && m.value->read_network(critic);
+  const bool acted = m.policy && m.policy->read_network(policy);
   if (!learned && m.dynamics && m.dynamics->device_rules().type.empty())
     return "these dynamics have no form for a device";
   if (!valued && m.value && m.value->device_rules().type.empty())
     return "this terminal value has no form for a device";
+  if (learned && !valued && m.value) return cuda::kFormulaAsValue;
   if (m.reward && m.reward->device_rules().type.empty())
     return "this reward has no form for a device";
-  if (m.policy && (!learned || !m.policy->read_network(w)))
-    return "this policy has no form for a device";
+  if (m.policy && !(learned && acted)) return "this policy has no form for a device";
+  try {
+    if (learned) cuda::parameter_table(members.spec);
+    if (valued) cuda::parameter_table(critic.spec);
+    if (acted) cuda::parameter_table(policy.spec);
+  } catch (const UsageError& refused) {
+    return refused.what();
+  }
   return {};
 }
 

@@ -13,8 +13,9 @@
 namespace softmpc::cuda {
 
 /// Models as a device takes them. Weights are copied; `reward` is borrowed, null if learned.
-/// Analytic `dynamics` and `value`, borrowed, take the place of members and critics; both and the
-/// reward then need device_rules(), and there is no policy.
+/// Analytic `dynamics`, borrowed, take the place of members, and beside them an analytic `value`,
+/// borrowed, may take that of critics; these and the reward then need device_rules(), and no policy
+/// is evaluated.
 struct DeviceModels {
   const NetWeights* members = nullptr;
   MemberOutputs outputs = {};
@@ -25,6 +26,10 @@ struct DeviceModels {
   const DynamicsModel* dynamics = nullptr;
   const TerminalValue* value = nullptr;
 };
+
+/// Why a device refuses an analytic value beside members.
+inline constexpr char kFormulaAsValue[] =
+    "a device takes a formula as terminal value only with formulas as dynamics";
 
 class DevicePlanner final : public Planner {
  public:
@@ -39,7 +44,7 @@ class DevicePlanner final : public Planner {
 
   void update(const Models& models) override;
   /// Copies new weights of the same shapes, and new parameters (a map that changed) of the rules of
-  /// those models that are given. With analytic models all but these may be absent.
+  /// those models that are given. With analytic dynamics any of them may be absent.
   void update(const DeviceModels& models);
   /// A trace makes a slower specialisation run that keeps what it asks for.
   void solve(SolveKey key, const PlanBatch& batch, PlanTrace* trace = nullptr) override;

@@ -189,8 +189,11 @@ RolloutChoice wgmma(const KernelConstants& c, const NetOperands& o, std::int64_t
 }
 
 /// Resident blocks of rollout_analytic that a processor should have, at most: more would leave too
-/// few registers.
-int most_resident(int room) { return room <= 8 ? 4 : (room <= 16 ? 2 : 1); }
+/// few registers, of which a critic's sums take some too.
+int most_resident(int room, bool critic) {
+  if (room <= 8 && !critic) return 4;
+  return room <= 16 ? 2 : 1;
+}
 
 /// Fewest rollouts a block that leave no block waiting for a processor, so that each gets the most
 /// threads; bytes of shared memory for steps, at least of one.
@@ -229,13 +232,18 @@ RolloutChoice choose_analytic(const KernelConstants& constants, std::int64_t rol
   choice.path = Path::analytic;
   KernelConstants& c = choice.source.constants;
   c = constants;
-  choice.source.blocks_per_processor = share_out(c, rollouts, most_resident(room), device);
+  choice.source.blocks_per_processor =
+      share_out(c, rollouts, most_resident(room, c.critic_layers > 0), device);
   choice.slots = c.slots;
-  choice.why = "analytic models, " + std::to_string(c.slots) + " rollouts a block and " +
-               std::to_string(c.chunk) + " steps at a time for up to " + std::to_string(rollouts) +
-               " on " + std::to_string(device.processors) + " processors";
+  const int asking = asking_slots(c);
+  choice.why = std::string(asking ? "analytic dynamics, a critic as terminal value, "
+                                  : "analytic models, ") +
+               std::to_string(c.slots) + " rollouts a block and " + std::to_string(c.chunk) +
+               " steps at a time for up to " + std::to_string(rollouts) + " on " +
+               std::to_string(device.processors) + " processors";
+  const std::string value = asking ? "CriticValue<" + std::to_string(asking) + ">" : "Value";
   choice.source.call =
-      "rollout_analytic<Sizes, Rules, Dynamics, Value, " + std::to_string(room) + ">";
+      "rollout_analytic<Sizes, Rules, Dynamics, " + value + ", " + std::to_string(room) + ">";
   choice.source.header = "rollout_analytic.cuh";
   choice.source.job = "RolloutJob";
   choice.source.threads = choice.shape.threads = kAnalyticThreads;

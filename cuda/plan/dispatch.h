@@ -34,7 +34,8 @@ struct NetOperands {
 RolloutChoice choose_rollout(const KernelConstants& constants, const NetOperands& operands,
                              std::int64_t rollouts, const DeviceFacts& device, Path wanted);
 
-/// The same for analytic dynamics and value.
+/// The same for analytic dynamics; the value is a formula, or a critic where there are
+/// critic_layers.
 RolloutChoice choose_analytic(const KernelConstants& constants, std::int64_t rollouts,
                               const DeviceFacts& device, Path wanted);
 

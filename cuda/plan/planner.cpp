@@ -49,14 +49,20 @@ T* at(const Memory& memory, std::size_t offset) {
 
 bool analytic(const DeviceModels& m) { return m.dynamics != nullptr || m.value != nullptr; }
 
+void check_critics(const DeviceModels& m) {
+  m.critics->validate("critics");
+  if (m.critic < 0 || m.critic >= m.critics->stack)
+    throw Error("critics: there is no critic " + std::to_string(m.critic));
+}
+
 /// What a device asks of analytic models beside their rules.
 void check_analytic(const PlannerConfig& config, const DeviceModels& m) {
-  if (m.members || m.critics || m.outputs.reward || m.outputs.termination)
-    throw Error(
-        "planner: analytic dynamics and value take the place of members and critics; "
-        "they cannot be mixed");
-  if (!m.dynamics || !m.value)
-    throw Error("planner: analytic dynamics and value must be given together");
+  if (!m.dynamics) throw Error(std::string("planner: ") + kFormulaAsValue);
+  if (m.members || m.outputs.reward || m.outputs.termination)
+    throw Error("planner: analytic dynamics take the place of members; give one of them");
+  if (!m.value == !m.critics)
+    throw Error("planner: analytic dynamics need one terminal value, a formula or critics");
+  if (m.critics) check_critics(m);
   if (m.dynamics->members() != 1)
     throw Error("planner: analytic dynamics on a device have one member, not " +
                 std::to_string(m.dynamics->members()));
@@ -68,26 +74,26 @@ void check_analytic(const PlannerConfig& config, const DeviceModels& m) {
     throw UsageError(
         "planner: control_mode policy_residual needs networks on a device, not "
         "analytic dynamics");
-  if (config.precision != Precision::float32 && config.precision != Precision::automatic)
+  // beside critics a precision is that of the members they were trained with, which nobody asks
+  if (!m.critics && config.precision != Precision::float32 &&
+      config.precision != Precision::automatic)
     throw UsageError("planner: analytic models compute in float32; set planner.precision to it");
 }
 
 void check_networks(const DeviceModels& m) {
   if (!m.members || !m.critics) throw Error("planner: members and critics must be given");
   m.members->validate("members");
-  m.critics->validate("critics");
+  check_critics(m);
   if (m.policy) m.policy->validate("policy");
-  if (m.critic < 0 || m.critic >= m.critics->stack)
-    throw Error("critics: there is no critic " + std::to_string(m.critic));
 }
 
 void check_sizes(const DeviceModels& m, const ProblemShape& s) {
   const std::string sizes =
       " do not fit nx " + std::to_string(s.nx) + ", nu " + std::to_string(s.nu);
   const int outputs = s.nx + m.outputs.reward + m.outputs.termination;
-  if (m.members->inputs() != s.nx + s.nu || m.members->outputs() < outputs)
+  if (m.members && (m.members->inputs() != s.nx + s.nu || m.members->outputs() < outputs))
     throw Error("members: inputs and outputs" + sizes);
-  if (m.critics->inputs() != s.nx + s.nu || m.critics->outputs() != 1)
+  if (m.critics && (m.critics->inputs() != s.nx + s.nu || m.critics->outputs() != 1))
     throw Error("critics: inputs and outputs" + sizes);
   if (m.policy &&
       (m.policy->stack != 1 || m.policy->inputs() != s.nx || m.policy->outputs() != s.nu))
@@ -114,6 +120,7 @@ struct DevicePlanner::Impl {
             models.reward,  models.dynamics, models.value};
   }
   void make_stacks(const DeviceModels& given, const DeviceOptions& options);
+  void upload(const DeviceModels& given);
   int members() const { return dynamics ? dynamics->stack() : 1; }
   SolveArrays arrays(int problems) const;
   void fill(SolveKey key, const PlanBatch& batch);
@@ -129,12 +136,11 @@ DevicePlanner::DevicePlanner(const PlannerConfig& config, const ProblemShape& sh
                              const DeviceModels& models, DeviceOptions options,
                              std::shared_ptr<Device> device)
     : Planner(config, shape), impl_(std::make_unique<Impl>()) {
-  if (analytic(models)) {
+  if (analytic(models))
     check_analytic(config, models);
-  } else {
+  else
     check_networks(models);
-    check_sizes(models, shape);
-  }
+  check_sizes(models, shape);
   check_models(config,
                {.dynamics_and_value = true,
                 .analytic_reward = models.reward != nullptr,
@@ -150,7 +156,7 @@ DevicePlanner::DevicePlanner(const PlannerConfig& config, const ProblemShape& sh
   p.models = models;
   p.models.members = p.models.critics = p.models.policy = nullptr;
   p.plan_floats = static_cast<std::size_t>(config.horizon + 1) * shape.nu;
-  if (!analytic(models)) p.make_stacks(models, options);
+  p.make_stacks(models, options);
   p.solver = std::make_unique<Solver>(*p.device, config, shape, p.nets(), options);
   const std::size_t in = InputBlock(shape.max_problems, shape.nx, p.plan_floats).bytes;
   const std::size_t out = OutputBlock(shape.max_problems, shape.nu, p.plan_floats).bytes;
@@ -160,16 +166,18 @@ DevicePlanner::DevicePlanner(const PlannerConfig& config, const ProblemShape& sh
   p.host_output = p.device->allocate_host(out);
   for (int b = 0; b < shape.max_problems; ++b)
     p.default_id.push_back(static_cast<std::uint32_t>(b));
-  if (!analytic(models)) update(models);  // the solver has uploaded rules
+  p.upload(models);  // the solver has uploaded rules
 }
 
 void DevicePlanner::Impl::make_stacks(const DeviceModels& given, const DeviceOptions& options) {
-  const Number number = Solver::number(config.precision);
+  const Number number = given.dynamics ? Number::f32 : Solver::number(config.precision);
+  if (given.critics)
+    critics = std::make_unique<DeviceStack>(*device, given.critics->stack, given.critics->spec,
+                                            number, critic_operands(number, options));
+  if (given.dynamics) return;
   dynamics = std::make_unique<DeviceStack>(
       *device, given.members->stack, given.members->spec, number, member_operands(number, options),
       shape.nx + given.outputs.reward + given.outputs.termination);
-  critics = std::make_unique<DeviceStack>(*device, given.critics->stack, given.critics->spec,
-                                          number, critic_operands(number, options));
   if (given.policy)
     policy = std::make_unique<DeviceStack>(*device, 1, given.policy->spec, number,
                                            member_operands(number, options));
@@ -180,20 +188,28 @@ DeviceDiagnostics DevicePlanner::diagnostics() const { return impl_->solver->dia
 
 void DevicePlanner::update(const DeviceModels& models) {
   Impl& p = *impl_;
-  if (p.models.dynamics) {
-    if (models.members || models.critics)
-      throw Error("planner: it was created with analytic dynamics; update() has networks");
-  } else {
+  if (!p.models.dynamics)
     check_networks(models);
-    p.dynamics->upload(*models.members);
-    p.critics->upload(*models.critics);
-    if (p.policy && models.policy) p.policy->upload(*models.policy);
-  }
+  else if (models.members)
+    throw Error("planner: it was created with analytic dynamics; update() has members");
+  else if (models.critics)
+    check_critics(models);
+  if (models.critics && p.models.value)
+    throw Error("planner: it was created with an analytic terminal value; update() has critics");
+  if (models.value && p.critics)
+    throw Error("planner: it was created with critics; update() has an analytic terminal value");
+  p.upload(models);
   for (Solver* solver : {p.solver.get(), p.traced.get()})
     if (solver) solver->update_rules(models.reward, models.dynamics, models.value);
   if (models.reward) p.models.reward = models.reward;
   if (models.dynamics) p.models.dynamics = models.dynamics;
   if (models.value) p.models.value = models.value;
+}
+
+void DevicePlanner::Impl::upload(const DeviceModels& given) {
+  if (dynamics && given.members) dynamics->upload(*given.members);
+  if (critics && given.critics) critics->upload(*given.critics);
+  if (policy && given.policy) policy->upload(*given.policy);
 }
 
 SolveArrays DevicePlanner::Impl::arrays(int problems) const {
@@ -288,14 +304,17 @@ std::vector<float> DevicePlanner::Impl::trace_noise(SolveKey key, const PlanBatc
   float* to = noise.data();
   for (int b = 0; b < batch.problems; ++b)
     for (int k = 0; k < config.rollouts; ++k)
-      for (int t = 0; t <= config.horizon; ++t)
+      for (int t = 0; t <= config.horizon; ++t, to += shape.nu) {
         for (int i = 0; i < shape.nu; ++i) {
           float n[4];
           hd::normal_block(key.seed, key.solve,
                            hd::draw_word(hd::Stream::noise, iteration, t, i / 4), id[b],
                            static_cast<std::uint32_t>(k), n);
-          *to++ = constants.sigma[i] * n[i % 4];
+          to[i] = constants.sigma[i] * n[i % 4];
         }
+        if (constants.covariance.full())
+          hd::correlate<float>(constants.covariance.view(shape.nu), to);
+      }
   return noise;
 }
 

@@ -35,15 +35,18 @@ KernelConstants kernel_constants(const PlannerConfig& c, const ProblemShape& s,
   k.learned_reward = nets.outputs.reward;
   k.learned_termination = nets.outputs.termination;
   k.fixed_noise = traced;
+  k.correlated = !c.covariance.empty();
   k.members = 1;
+  if (nets.critics) {
+    k.critic_layers = hidden_layers(*nets.critics);
+    k.critic_width = nets.critics->width();
+  }
   if (nets.analytic_dynamics) return k;
   k.members = nets.dynamics->stack();
   k.dynamics_layers = hidden_layers(*nets.dynamics);
-  k.critic_layers = hidden_layers(*nets.critics);
   k.policy_layers = policy ? hidden_layers(*nets.policy) : 0;
   k.dynamics_outputs = nets.dynamics->planned();
   k.dynamics_width = nets.dynamics->width();
-  k.critic_width = nets.critics->width();
   // the width sizes arrays even where no policy is evaluated
   k.policy_width = policy ? nets.policy->width() : k.critic_width;
   return k;
@@ -82,7 +85,7 @@ void check_rules(const PlannerConfig& config, const SolverNets& nets, const Solv
     require_rules("reward", rules.reward, "RewardModel");
   if (!nets.analytic_dynamics) return;
   require_rules("dynamics model", rules.dynamics, "DynamicsModel");
-  require_rules("terminal value", rules.value, "TerminalValue");
+  if (!nets.critics) require_rules("terminal value", rules.value, "TerminalValue");
 }
 
 /// Parameters of one model's rules on the device.
@@ -144,15 +147,17 @@ struct Solver::Impl {
   SolverNets nets;
   KernelConstants constants;
   RolloutChoice choice;
-  std::shared_ptr<Kernel> rollout, update, residual;
-  std::unique_ptr<Memory> sigma, inverse_variance, neutral, low, high, discount;
+  std::shared_ptr<Kernel> rollout, update, residual, charge;
+  std::unique_ptr<Memory> sigma, inverse_variance, factor, inverse, neutral, low, high, discount;
   std::unique_ptr<RuleMemory> reward_rules, dynamics_rules, value_rules;
-  std::unique_ptr<Memory> cost, valid, mu, cost_plan, between, segments, tickets;
+  std::unique_ptr<Memory> cost, valid, mu, residual_plan, charged_plan, between, segments, tickets;
   double uniform_constant = 0;
   int last_problems = 0;
 
   void choose(Path path);
   void allocate();
+  void allocate_costs(std::size_t plan_bytes);
+  const float* cost_plan(const float* plan, int problems) const;
   void set_networks(RolloutJob& job, int critic) const;
 };
 
@@ -186,11 +191,12 @@ void Solver::Impl::choose(Path path) {
   const std::int64_t rollouts = static_cast<std::int64_t>(shape.max_problems) * config.rollouts;
   if (nets.analytic_dynamics) {
     choice = choose_analytic(constants, rollouts, device.facts(), path);
-    return;
+  } else {
+    const Number number = Solver::number(config.precision);
+    choice =
+        choose_rollout(constants, {number, nets.dynamics->operands(), nets.critics->operands()},
+                       rollouts, device.facts(), path);
   }
-  const Number number = Solver::number(config.precision);
-  choice = choose_rollout(constants, {number, nets.dynamics->operands(), nets.critics->operands()},
-                          rollouts, device.facts(), path);
   for (DeviceStack* stack : {nets.dynamics, nets.critics, nets.policy})
     if (stack) stack->require(choice.order);
 }
@@ -199,6 +205,8 @@ void Solver::Impl::allocate() {
   const PlannerConstants values(config, shape);
   sigma = constant_array(device, values.sigma);
   inverse_variance = constant_array(device, values.inverse_variance);
+  factor = constant_array(device, values.covariance.factor());
+  inverse = constant_array(device, values.covariance.inverse());
   neutral = constant_array(device, values.neutral);
   low = constant_array(device, shape.action_low);
   high = constant_array(device, shape.action_high);
@@ -213,12 +221,45 @@ void Solver::Impl::allocate() {
   segments = device.allocate(problems * numbers * sizeof(double));
   tickets = device.allocate(problems * sizeof(std::uint32_t));
   if (config.iterations > 1) between = device.allocate(plans);
-  if (config.control_mode != ControlMode::mean_residual) return;
-  cost_plan = device.allocate(plans);
-  residual = device.load({.call = "residual_plans<Sizes>",
+  allocate_costs(plans);
+}
+
+/// Where the u of S is not the plan itself.
+void Solver::Impl::allocate_costs(std::size_t plan_bytes) {
+  if (config.control_mode == ControlMode::mean_residual) {
+    residual_plan = device.allocate(plan_bytes);
+    residual = device.load({.call = "residual_plans<Sizes>",
+                            .header = "update.cuh",
+                            .job = "ResidualJob",
+                            .constants = constants});
+  }
+  if (constants.correlated && !constants.uniform_prior) {
+    charged_plan = device.allocate(plan_bytes);
+    charge = device.load({.call = "charged_plans<Sizes>",
                           .header = "update.cuh",
-                          .job = "ResidualJob",
+                          .job = "ChargeJob",
                           .constants = constants});
+  }
+}
+
+/// Launches what computes the u of S from the plan; where it lies.
+const float* Solver::Impl::cost_plan(const float* plan, int problems) const {
+  constexpr int kThreads = 256;
+  const auto shape_of = [](int entries) {
+    return LaunchShape{.blocks = (entries + kThreads - 1) / kThreads, .threads = kThreads};
+  };
+  const float* u = plan;
+  if (residual) {
+    const ResidualJob job = {u, residual_plan->as<float>(), problems};
+    device.launch(*residual, shape_of(problems * shape.nu), job);
+    u = residual_plan->as<float>();
+  }
+  if (charge) {
+    const ChargeJob job = {u, inverse->as<float>(), charged_plan->as<float>(), problems};
+    device.launch(*charge, shape_of(problems * (config.horizon + 1) * shape.nu), job);
+    u = charged_plan->as<float>();
+  }
+  return u;
 }
 
 Solver::~Solver() = default;
@@ -232,9 +273,8 @@ void Solver::update_rules(const RewardModel* reward, const DynamicsModel* dynami
 }
 
 void Solver::Impl::set_networks(RolloutJob& job, int critic) const {
-  if (nets.analytic_dynamics) return;
-  job.dynamics = nets.dynamics->view(choice.order);
-  job.critic = nets.critics->view(choice.order);
+  if (nets.dynamics) job.dynamics = nets.dynamics->view(choice.order);
+  if (nets.critics) job.critic = nets.critics->view(choice.order);
   if (constants.policy_residual) job.policy = nets.policy->view(choice.order);
   job.critic_index = critic;
 }
@@ -257,13 +297,15 @@ void Solver::launch_iteration(const SolveArrays& arrays, int problems, int criti
   job.observation = arrays.observation;
   job.problem_id = arrays.problem_id;
   job.plan = iteration == 0 ? arrays.plan : plan_after(arrays, iteration - 1);
-  job.cost_plan = s.cost_plan ? s.cost_plan->as<float>() : job.plan;
+  job.cost_plan = s.cost_plan(job.plan, problems);
   job.fixed_noise = arrays.fixed_noise;
   job.fixed_member = arrays.fixed_member;
   job.problems = problems;
   job.iteration = iteration;
   job.sigma = s.sigma->as<float>();
   job.inverse_variance = s.inverse_variance->as<float>();
+  job.factor = s.factor->as<float>();
+  job.inverse = s.inverse->as<float>();
   job.neutral = s.neutral->as<float>();
   job.low = s.low->as<float>();
   job.high = s.high->as<float>();
@@ -284,18 +326,11 @@ void Solver::launch_iteration(const SolveArrays& arrays, int problems, int criti
   job.refined = plan_after(arrays, iteration);
   job.action = arrays.action;
   job.result = arrays.result;
-  constexpr int kThreads = 256;
-  if (s.residual) {
-    const ResidualJob residual = {job.plan, s.cost_plan->as<float>(), problems};
-    const int entries = problems * s.shape.nu;
-    s.device.launch(*s.residual,
-                    {.blocks = (entries + kThreads - 1) / kThreads, .threads = kThreads}, residual);
-  }
   s.device.launch(*s.rollout, rollout_shape(problems), job);
   s.device.launch(
       *s.update,
       {.blocks = problems * update_blocks(s.config.rollouts, s.config.horizon, s.shape.nu),
-       .threads = kThreads,
+       .threads = 256,
        .shared_bytes = kUpdateSharedBytes},
       job);
 }
@@ -321,7 +356,7 @@ DeviceDiagnostics Solver::diagnostics() const {
   d.registers = rollout.registers;
   d.shared_bytes = s.choice.shape.shared_bytes;
   d.blocks = s.last_problems > 0 ? rollout_shape(s.last_problems).blocks : 0;
-  for (const auto& kernel : {s.rollout, s.update, s.residual}) {
+  for (const auto& kernel : {s.rollout, s.update, s.residual, s.charge}) {
     if (!kernel) continue;
     const KernelFacts facts = kernel->facts();
     (facts.from_cache ? d.load_seconds : d.compile_seconds) += facts.seconds;

@@ -15,7 +15,8 @@ namespace softmpc::cuda {
 
 /// Stacks that a solver reads; they outlive it and keep their shapes. `policy` may be null. A
 /// solver requires the order of weights that it reads; the stacks are to be packed after that.
-/// Analytic dynamics and value take the place of the stacks.
+/// Analytic dynamics take the place of members and policy; an analytic value, only beside them,
+/// that of the critics. Critics beside analytic dynamics are float32.
 struct SolverNets {
   DeviceStack* dynamics = nullptr;
   DeviceStack* critics = nullptr;

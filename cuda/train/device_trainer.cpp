@@ -67,6 +67,10 @@ void DeviceTrainer::Impl::launch_warps(const Kernel& kernel, int warps, const vo
   device->launch(kernel, {.blocks = parts_of(warps, kWarps), .threads = kTrainThreads}, job, bytes);
 }
 
+PlanNoise DeviceTrainer::Impl::plan_noise() const {
+  return {sigma->as<float>(), factor ? factor->as<float>() : nullptr};
+}
+
 ActJob DeviceTrainer::Impl::act_job(bool acts) const {
   const ActInput in(environments, task.nx);
   const ActOutput out(environments, task.nu);
@@ -80,7 +84,7 @@ ActJob DeviceTrainer::Impl::act_job(bool acts) const {
   job.acts = acts;
   job.replay = {records->as<float>(), plans->as<float>(), task.nx, task.nu, plan};
   job.counters = counters->as<TrainCounters>();
-  job.sigma = sigma->as<float>();
+  job.noise = plan_noise();
   job.action = at<float>(*output, out.action);
   job.refined = refined->as<float>();
   job.observation = observation->as<float>();
@@ -114,7 +118,7 @@ SampleJob DeviceTrainer::Impl::sample_job(RoundKind kind) const {
   job.counters = counters->as<TrainCounters>();
   job.replay = {records->as<float>(), plans->as<float>(), task.nx, task.nu, plan};
   job.warm_start = config.targets.warm_start;
-  job.sigma = sigma->as<float>();
+  job.noise = plan_noise();
   const TrainStack &c = critic_net.stack(), &m = member_net.stack();
   job.critic_rows = kind.critic ? rows : 0;
   job.critic_stride = c.stride;

@@ -66,6 +66,7 @@ struct DeviceTrainer::Impl {
   void set_losses();
   void load_kernels();
   void allocate_batches();
+  PlanNoise plan_noise() const;
   ActJob act_job(bool acts) const;
   SampleJob sample_job(RoundKind kind) const;
   FinishJob finish_job(RoundKind kind) const;
@@ -98,7 +99,7 @@ struct DeviceTrainer::Impl {
   std::unique_ptr<Solver> online, target_solver;
   std::shared_ptr<Kernel> act_kernel, sample_kernel, finish_kernel;
 
-  std::unique_ptr<Memory> records, plans, counters, sums, sigma;
+  std::unique_ptr<Memory> records, plans, counters, sums, sigma, factor;
   // acting
   std::unique_ptr<Memory> stage, flushed;  // host: for act(), for flush()
   std::unique_ptr<Memory> input, output, host_output;

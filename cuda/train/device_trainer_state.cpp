@@ -117,6 +117,10 @@ void DeviceTrainer::Impl::allocate_batches() {
   const PlannerConstants constants(config.planner, shape);
   sigma = floats(nu);
   write(sigma->as<float>(), constants.sigma);
+  if (constants.covariance.full()) {
+    factor = floats(nu * nu);
+    write(factor->as<float>(), constants.covariance.factor());
+  }
 
   const ActInput in(environments, task.nx);
   const ActOutput out(environments, task.nu);

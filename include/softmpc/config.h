@@ -28,8 +28,11 @@ struct PlannerConfig {
   int iterations = 1;                    ///< plan updates per solve
   double temperature = 0.1;              ///< lambda
   std::vector<double> variance = {0.1};  ///< diagonal of Sigma; one value serves all actions
-  std::vector<double> neutral;           ///< n, one value serves all actions; empty: by the box
-  double gamma = 0.99;                   ///< discount, of the Bellman target too
+  /// Sigma [nu, nu] by rows, symmetric and positive definite; rows and columns of fixed actions are
+  /// zero. Takes the place of `variance`; empty: Sigma is diagonal
+  std::vector<std::vector<double>> covariance;
+  std::vector<double> neutral;  ///< n, one value serves all actions; empty: by the box
+  double gamma = 0.99;          ///< discount, of the Bellman target too
   Prior prior = Prior::gaussian;
   ControlMode control_mode = ControlMode::plain;
   MemberDraw member_draw = MemberDraw::per_step;
@@ -104,7 +107,7 @@ struct TrainerConfig {
   int eval_episodes = 5;
   std::int64_t checkpoint_interval = 5000;  ///< steps; a checkpoint is also written at the end
   int threads = 0;                          ///< 0: all cores
-  std::string device = "cpu";
+  Device device = Device::cpu;
   LearnerKind learner = LearnerKind::automatic;  ///< who computes gradients (models/learner.h)
   bool operator==(const TrainerConfig&) const = default;
 };

@@ -25,7 +25,8 @@ struct Plan {
 struct ControllerOptions {
   std::uint64_t seed = 1;
   int threads = 1;
-  /// Borrowed; looked ahead with in place of the bundle's members, if given.
+  /// Borrowed; looked ahead with in place of the bundle's members, if given. The bundle's critic
+  /// stays the terminal value; a device needs a formula's device_rules() (rules.h).
   const DynamicsModel* dynamics = nullptr;
   /// Where plans are computed. A device plans in the bundle's planner.precision (auto: float16).
   Device device = Device::cpu;

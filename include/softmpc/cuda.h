@@ -3,7 +3,7 @@
 // all problems by kernels that are compiled for its sizes when it is created, one recorded launch a
 // solve; draws and results as on the CPU, within rounding. The program starts without a driver, and
 // creating such a planner then throws a sentence that says what is missing. Precision automatic
-// means float16, with analytic models float32.
+// means float16, with analytic dynamics float32.
 #pragma once
 
 #include <memory>
@@ -27,7 +27,7 @@ enum class Path {
   cluster,    ///< one cluster of blocks for few rollouts: shortest time, sm_90
   wgmma,      ///< warpgroup products for many rollouts: highest rate, sm_90a
   plain,      ///< float32, any width
-  analytic,   ///< float32, dynamics and value by formulas in place of networks
+  analytic,   ///< float32, dynamics by a formula in place of members, value by a formula or critic
 };
 const char* to_string(Path path);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Blocks of lanes as Eigen arrays, for models written as array expressions. Needs Eigen; the rest
-// of softmpc does not.
+// Blocks of lanes as Eigen arrays, for models written as array expressions. Needs Eigen; no
+// other header does.
 #pragma once
 
 #include <Eigen/Core>

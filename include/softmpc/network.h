@@ -24,7 +24,7 @@ struct MemberOutputs {
 /// `wanted` itself or, of `automatic`, the precision in which this CPU evaluates a net of this
 /// shape faster, measured now (some milliseconds).
 Precision resolve_precision(Precision wanted, const NetSpec& spec);
-/// The same for the members that `config` describes.
+/// The same for the members that `config` describes, on the device that it trains on.
 Precision resolve_precision(const Config& config, int nx, int nu);
 /// As in the settings: "float32", "bfloat16", "auto".
 const char* to_string(Precision precision);

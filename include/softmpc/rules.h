@@ -15,6 +15,15 @@
 //     }
 //   };)
 //   const softmpc::RuleReward<Rest> reward(kRestText);
+//
+// Own dynamics go with a learned terminal value, on CPU and device: of a bundle, whose members they
+// replace, or of an MlpValue (network.h).
+//
+//   const softmpc::RuleDynamics<Robot> dynamics(kRobotText);
+//   softmpc::Controller controller(bundle, &reward, {.dynamics = &dynamics, .device = device});
+//   const softmpc::MlpValue critic(weights, nx, nu);
+//   auto planner = softmpc::make_planner(config, shape, {&dynamics, &reward, &critic},
+//                                        {.device = device});
 #pragma once
 
 #include <concepts>

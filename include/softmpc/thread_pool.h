@@ -10,7 +10,8 @@ namespace softmpc {
 
 class ThreadPool {
  public:
-  /// `threads` workers in all, the calling thread included; 0: one per available core.
+  /// `threads` workers in all, the calling thread included; 0: one per available core. Throws Error
+  /// where the system does not start that many.
   explicit ThreadPool(int threads = 0);
   ~ThreadPool();
   int threads() const;

@@ -55,6 +55,27 @@ void act_uniform(const ActionRow& row, const LaneRun* runs, int count) {
   for (int r = 0; r < count; ++r) act_run<Prior::uniform>(row, runs[r]);
 }
 
+typedef float Lanes __attribute__((vector_size(4 * kLanes), aligned(4)));
+
+/// Rows of a block [rows, lanes], kLanes of each.
+struct LaneRows {
+  float* data;
+  std::ptrdiff_t stride;
+  SOFTMPC_HD Lanes& operator[](int i) const { return *reinterpret_cast<Lanes*>(data + i * stride); }
+};
+
+/// What finish_noise() says of noise [nu, lanes] at a step; its square, discounted, goes to
+/// `prior`.
+SOFTMPC_MULTIVERSION
+void correlate(const hd::Covariance& sigma, bool uniform, bool given, float discount, float* noise,
+               float* prior, int lanes) {
+  for (int j = 0; j < lanes; j += kLanes) {
+    Lanes square;
+    hd::finish_noise(sigma, uniform, given, LaneRows{noise + j, lanes}, square);
+    *reinterpret_cast<Lanes*>(prior + j) += discount * square;
+  }
+}
+
 SOFTMPC_MULTIVERSION
 void add_reward(float discount, const float* __restrict reward, const float* __restrict alive,
                 float* __restrict j, int count) {
@@ -63,25 +84,36 @@ void add_reward(float discount, const float* __restrict reward, const float* __r
 
 }  // namespace
 
-void TileScratch::prepare(const RolloutJob& job, int lanes) {
-  const auto grow = [](auto& v, std::size_t n) {
-    if (v.size() < n) v.resize(n);
-  };
+template <class F>
+void TileScratch::for_each_array(const RolloutJob& job, int lanes, const F& f) {
   const std::size_t n = lanes, nx = job.shape->nx, nu = job.shape->nu;
-  grow(x, nx * n);
-  grow(next, nx * n);
-  grow(action, nu * n);
-  grow(base, nu * n);
-  grow(grouped, (2 * nx + nu + 1) * n);
-  for (auto* v : {&j, &prior, &alive, &reward, &value}) grow(*v, n);
-  grow(terminated, 2 * n);
-  grow(runs, n);
-  for (auto* v : {&id, &rollout, &valid}) grow(*v, n);
-  for (auto* v : {&problem, &member, &order}) grow(*v, n);
-  std::size_t bytes =
+  f(x, nx * n);
+  f(next, nx * n);
+  f(action, nu * n);
+  f(base, nu * n);
+  f(grouped, (2 * nx + nu + 1) * n);
+  for (auto* v : {&j, &prior, &alive, &reward, &value}) f(*v, n);
+  f(terminated, 2 * n);
+  f(runs, n);
+  for (auto* v : {&id, &rollout, &valid}) f(*v, n);
+  for (auto* v : {&problem, &member, &order}) f(*v, n);
+  std::size_t most =
       std::max(job.models.dynamics->scratch_bytes(lanes), job.models.value->scratch_bytes(lanes));
-  if (job.models.policy) bytes = std::max(bytes, job.models.policy->scratch_bytes(lanes));
-  grow(net, bytes);
+  if (job.models.policy) most = std::max(most, job.models.policy->scratch_bytes(lanes));
+  f(net, most);
+}
+
+void TileScratch::prepare(const RolloutJob& job, int lanes) {
+  for_each_array(job, lanes, [](auto& v, std::size_t n) {
+    if (v.size() < n) v.resize(n);
+  });
+}
+
+std::uint64_t TileScratch::bytes(const RolloutJob& job, int lanes) {
+  std::uint64_t sum = 0;
+  TileScratch().for_each_array(job, lanes,
+                               [&](const auto& v, std::size_t n) { sum += n * sizeof(v[0]); });
+  return sum;
 }
 
 /// The steps of one tile, in the order of the method.
@@ -142,7 +174,7 @@ class TileRollout {
     for (int i = 0; i < nu_; ++i) std::fill_n(columns(s_.base)[i], lanes_, job_.neutral[i]);
   }
 
-  // eps_t ~ N(0, Sigma)
+  // eps_t ~ N(0, Sigma), or z ~ N(0, 1) that is still to be correlated
   void draw(int t) {
     if (job_.fixed_noise) {
       const std::size_t rollout_size = static_cast<std::size_t>(c_.horizon + 1) * nu_;
@@ -166,6 +198,9 @@ class TileRollout {
   // v_t = n + u_t + eps_t, with a policy mu(x_t) in place of n; a_t = clip(v_t); prior sum of S
   void act(int t) {
     draw(t);
+    if (job_.covariance)
+      correlate(*job_.covariance, c_.prior == Prior::uniform, job_.fixed_noise != nullptr,
+                job_.discount[t], noise(t, 0), s_.prior.data(), lanes_);
     const Columns base = columns(s_.base);
     if (c_.control_mode == ControlMode::policy_residual)
       job_.models.policy->evaluate(columns(s_.x), lanes_, base, s_.net.data());

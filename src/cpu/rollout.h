@@ -9,6 +9,7 @@
 
 #include "cpu/aligned.h"
 #include "softmpc/config.h"
+#include "softmpc/hd/covariance.h"
 #include "softmpc/model.h"
 #include "softmpc/planner.h"
 
@@ -22,16 +23,17 @@ struct RolloutJob {
   SolveKey key;
   int iteration;
   int problems;
-  const float* observation;         // [B, nx] finite
-  const float* plan;                // [B, H+1, nu] u
-  const float* cost_plan;           // [B, H+1, nu] u, or its residual, in S
-  const std::uint32_t* problem_id;  // [B]
-  const float* sigma;               // [nu] standard deviations
-  const float* inverse_variance;    // [nu]
-  const float* neutral;             // [nu] n
-  const float* discount;            // [H+1] gamma^t
-  const int* member;                // [H] per_step members
-  const float* fixed_noise;         // [B, K, H+1, nu] or null
+  const float* observation;          // [B, nx] finite
+  const float* plan;                 // [B, H+1, nu] u
+  const float* cost_plan;            // [B, H+1, nu] u, or its residual, in S
+  const std::uint32_t* problem_id;   // [B]
+  const float* sigma;                // [nu] standard deviations
+  const float* inverse_variance;     // [nu]
+  const hd::Covariance* covariance;  // null: Sigma is diagonal
+  const float* neutral;              // [nu] n
+  const float* discount;             // [H+1] gamma^t
+  const int* member;                 // [H] per_step members
+  const float* fixed_noise;          // [B, K, H+1, nu] or null
 };
 
 /// Where a tile puts what the plan update needs.
@@ -46,9 +48,15 @@ class TileScratch {
  public:
   /// Room for tiles of `lanes` lanes; allocates only when something grew.
   void prepare(const RolloutJob& job, int lanes);
+  /// What prepare() allocates for the first time.
+  static std::uint64_t bytes(const RolloutJob& job, int lanes);
 
  private:
   friend class TileRollout;
+  /// Calls f(array, entries) for each array.
+  template <class F>
+  void for_each_array(const RolloutJob& job, int lanes, const F& f);
+
   AlignedFloats x, next, action, base, grouped;  // column blocks
   AlignedFloats j, prior, alive, reward, value;  // [lanes]
   std::vector<std::uint8_t> terminated;

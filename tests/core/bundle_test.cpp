@@ -182,8 +182,18 @@ TEST_F(BundleTest, WhatOnlyTheRunKnewDoesNotStopAReader) {
   save_bundle(b, path_);
   const auto planner = nlohmann::json::parse(read_safetensors(path_).metadata.at("planner"));
   EXPECT_FALSE(planner.contains("neutral"));
+  EXPECT_FALSE(planner.contains("covariance"));
   EXPECT_TRUE(planner.contains("horizon"));
   expect_equal(load_bundle(path_), b);
+}
+
+TEST_F(BundleTest, HoldsACovariance) {
+  Bundle b = sample();
+  b.planner.covariance = {{0.1 / 3}};
+  save_bundle(b, path_);
+  expect_equal(load_bundle(path_), b);
+  EXPECT_EQ(changed_error([](TensorFile& f) { f.metadata["planner"] = R"({"covariance":[[0]]})"; }),
+            "planner: covariance[0][0] is 0; a variance must be at least 1e-09");
 }
 
 TEST_F(BundleTest, APlannerSettingOfALaterVersionIsRefusedByName) {

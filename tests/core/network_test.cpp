@@ -278,6 +278,19 @@ TEST(MlpDynamics, TheFirstStepIsAStep) {
   }
 }
 
+TEST(Precision, OfSettingsIsThatOfTheDeviceTheyTrainOn) {
+  Config config;
+  config.planner.precision = Precision::automatic;
+  EXPECT_NE(resolve_precision(config, 3, 1), Precision::float16);
+  config.trainer.device = Device::cuda;
+  EXPECT_EQ(resolve_precision(config, 3, 1), Precision::float16);
+  config.planner.precision = Precision::bfloat16;
+  EXPECT_EQ(resolve_precision(config, 3, 1), Precision::bfloat16);
+  config.planner.precision = Precision::float16;
+  config.trainer.device = Device::cpu;
+  EXPECT_THROW(resolve_precision(config, 3, 1), UsageError);
+}
+
 TEST(NetWeightsUpdate, GivesTheSameAsANewNetwork) {
   Random random(6);
   const std::vector<int> sizes = {5, 16, 4};

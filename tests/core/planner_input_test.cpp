@@ -235,5 +235,20 @@ TEST_F(PlannerInput, DrawHasTheStatedVarianceAndDependsOnItsKey) {
   EXPECT_NE(a, c);
 }
 
+TEST(PlannerMemory, MoreThanTheMachineHasIsRefusedBeforeItIsAllocated) {
+  Random random(1);
+  const SmallModels models(random, 3, 2, 2, 8);
+  const ProblemShape shape = models.shape(1 << 10);
+  PlannerConfig config;
+  config.rollouts = 1 << 20;
+  config.horizon = 1000;
+  // noise [B, K, H+1, nu] alone takes 8598 GB; cost, weight and validity of each rollout 10 more
+  expect_refused<Error>([&] { make_planner(config, shape, models.models()); },
+                        "planner: 1024 problems x 1048576 rollouts x 1001 steps x 2 actions need "
+                        "8608.");
+  config.rollouts = 0;  // a size that is none comes first
+  expect_refused<UsageError>([&] { make_planner(config, shape, models.models()); }, "rollouts");
+}
+
 }  // namespace
 }  // namespace softmpc

@@ -6,6 +6,9 @@
 #include <cmath>
 #include <numbers>
 
+#include <Eigen/Cholesky>
+#include <Eigen/LU>
+
 #include "softmpc/hd/philox.h"
 
 namespace softmpc::oracle {
@@ -17,10 +20,26 @@ double silu(double z) { return z / (1 + std::exp(-z)); }
 
 bool fixed(const Problem& p, int i) { return p.shape.action_low[i] == p.shape.action_high[i]; }
 
+double variance_of(const Problem& p, int i) {
+  return p.config.variance[p.config.variance.size() == 1 ? 0 : static_cast<std::size_t>(i)];
+}
+
+/// Sigma; fixed actions, which have neither noise nor cost, stand apart with 1.
+Matrix sigma_of(const Problem& p) {
+  Matrix sigma = Matrix::Zero(p.shape.nu, p.shape.nu);
+  for (int i = 0; i < p.shape.nu; ++i) {
+    for (int j = 0; j < p.shape.nu && !p.config.covariance.empty(); ++j)
+      sigma(i, j) = p.config.covariance[static_cast<std::size_t>(i)][static_cast<std::size_t>(j)];
+    if (p.config.covariance.empty()) sigma(i, i) = variance_of(p, i);
+    if (fixed(p, i)) sigma(i, i) = 1;
+  }
+  return sigma;
+}
+
 /// Box-Muller over the same bits as the planner, in double.
 Matrix draw_noise(const Problem& p, const Input& in, int iteration, std::uint32_t id, int rollout) {
   const int steps = p.config.horizon + 1, nu = p.shape.nu;
-  Matrix noise(steps, nu);
+  Matrix z(steps, nu);
   for (int t = 0; t < steps; ++t)
     for (int i = 0; i < nu; ++i) {
       const hd::Philox4 bits =
@@ -31,14 +50,11 @@ Matrix draw_noise(const Problem& p, const Input& in, int iteration, std::uint32_
       const std::uint32_t second = i % 4 < 2 ? bits.y : bits.w;
       const double radius = std::sqrt(-2 * std::log(((first >> 9) + 0.5) / (1 << 23)));
       const double angle = 2 * std::numbers::pi * (second >> 8) / (1 << 24);
-      const double variance = p.config.variance[p.config.variance.size() == 1 ? 0 : i];
-      if (fixed(p, i)) {
-        noise(t, i) = 0;
-        continue;
-      }
-      noise(t, i) = std::sqrt(variance) * radius * (i % 2 == 0 ? std::cos(angle) : std::sin(angle));
+      z(t, i) = radius * (i % 2 == 0 ? std::cos(angle) : std::sin(angle));
+      if (fixed(p, i)) z(t, i) = 0;
     }
-  return noise;
+  const Matrix factor = Eigen::LLT<Matrix>(sigma_of(p)).matrixL();
+  return z * factor.transpose();
 }
 
 int member_of(const Problem& p, const Input& in, int iteration, std::uint32_t id, int rollout,
@@ -101,7 +117,7 @@ struct Rollout {
 class Walk {
  public:
   Walk(const Problem& p, const Matrix& plan, const Matrix& charged, double& margin)
-      : p_(p), plan_(plan), charged_(charged), margin_(margin) {}
+      : p_(p), plan_(plan), charged_(charged), inverse_(sigma_of(p).inverse()), margin_(margin) {}
 
   Rollout run(const Vector& start, const Matrix& noise, const std::vector<int>& member) {
     const PlannerConfig& c = p_.config;
@@ -111,12 +127,9 @@ class Walk {
     for (int t = 0; t <= c.horizon; ++t, discount *= c.gamma) {
       const Vector eps = noise.row(t).transpose(), u = plan_.row(t).transpose();
       const Vector a = clip(base_action(p_, x) + u + eps, valid);
-      for (int i = 0; i < p_.shape.nu; ++i) {
-        if (fixed(p_, i)) continue;
-        const double variance = c.variance[c.variance.size() == 1 ? 0 : i];
-        prior +=
-            discount * (c.prior == Prior::gaussian ? charged_(t, i) : eps[i]) * eps[i] / variance;
-      }
+      Vector cost_u = eps;
+      if (c.prior == Prior::gaussian) cost_u = charged_.row(t).transpose();
+      prior += discount * cost_u.dot(inverse_ * eps);
       if (t == c.horizon) {
         if (!ended) j -= discount * evaluate_mlp(p_.critic, 0, joined(x, a))[0];
       } else {
@@ -157,22 +170,29 @@ class Walk {
   const Problem& p_;
   const Matrix& plan_;
   const Matrix& charged_;
+  const Matrix inverse_;  // Sigma^-1
   double& margin_;
 };
 
 /// c of V: what is taken from lambda log mean exp(-S/lambda).
 double value_constant(const Problem& p, const Matrix& charged) {
   const PlannerConfig& c = p.config;
+  const Matrix sigma = sigma_of(p), inverse = sigma.inverse();
   double sum = 0, discount = 1;
-  for (int t = 0; t <= c.horizon; ++t, discount *= c.gamma)
+  for (int t = 0; t <= c.horizon; ++t, discount *= c.gamma) {
+    Vector u = charged.row(t).transpose();
+    double log_volume = 0, log_peak = 0.5 * std::log(sigma.determinant());
     for (int i = 0; i < p.shape.nu; ++i) {
-      if (fixed(p, i)) continue;
-      const double variance = c.variance[c.variance.size() == 1 ? 0 : i];
-      const double width = static_cast<double>(p.shape.action_high[i]) - p.shape.action_low[i];
-      sum += discount * (c.prior == Prior::gaussian
-                             ? charged(t, i) * charged(t, i) / (2 * variance)
-                             : std::log(width) - 0.5 * std::log(2 * std::numbers::pi * variance));
+      if (fixed(p, i)) {
+        u[i] = 0;
+        continue;
+      }
+      log_volume += std::log(static_cast<double>(p.shape.action_high[i]) - p.shape.action_low[i]);
+      log_peak += 0.5 * std::log(2 * std::numbers::pi);
     }
+    sum +=
+        discount * (c.prior == Prior::gaussian ? 0.5 * u.dot(inverse * u) : log_volume - log_peak);
+  }
   return c.temperature * sum;
 }
 

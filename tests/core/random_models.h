@@ -106,6 +106,33 @@ inline double random_neutral(Random& random, Box box) {
   return box.low + share * (std::isinf(box.high) ? 1.0 : double{box.high} - box.low);
 }
 
+/// Sigma of strongly correlated actions, zero where one is fixed.
+inline std::vector<std::vector<double>> random_covariance(Random& random,
+                                                          const ProblemShape& shape) {
+  const auto nu = static_cast<std::size_t>(shape.nu);
+  std::vector<std::vector<float>> direction;
+  std::vector<double> length, deviation;
+  const auto dot = [](const std::vector<float>& a, const std::vector<float>& b) {
+    double sum = 0;
+    for (std::size_t i = 0; i < a.size(); ++i) sum += double{a[i]} * double{b[i]};
+    return sum;
+  };
+  for (std::size_t i = 0; i < nu; ++i) {
+    direction.push_back(random.normals(nu + 1));
+    length.push_back(std::sqrt(dot(direction[i], direction[i])));
+    const bool fixed = shape.action_low[i] == shape.action_high[i];
+    deviation.push_back(fixed ? 0 : std::sqrt(random.real(0.02, 0.3)));
+  }
+  std::vector<std::vector<double>> sigma(nu, std::vector<double>(nu));
+  for (std::size_t i = 0; i < nu; ++i)
+    for (std::size_t j = 0; j < nu; ++j) {
+      const double correlation =
+          i == j ? 1 : 0.8 * dot(direction[i], direction[j]) / (length[i] * length[j]);
+      sigma[i][j] = deviation[i] * deviation[j] * correlation;
+    }
+  return sigma;
+}
+
 /// Weights of deviation `gain` / sqrt(inputs); `scaled` gives a normalisation other than identity.
 inline NetWeights random_weights(Random& random, int stack, const NetSpec& spec, double gain = 1.2,
                                  bool scaled = false) {
@@ -195,6 +222,7 @@ inline std::string describe(const PlannerConfig& c, const ProblemShape& s, int p
          std::to_string(s.nu) + ", iterations " + std::to_string(c.iterations) + ", " +
          (c.prior == Prior::gaussian ? "gaussian, " : "uniform, ") +
          modes[static_cast<int>(c.control_mode)] + ", " + draws[static_cast<int>(c.member_draw)] +
+         (c.covariance.empty() ? "" : ", covariance") +
          (c.handle_terminations ? ", terminations" : "");
 }
 

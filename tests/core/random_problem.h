@@ -47,6 +47,7 @@ inline oracle::Problem random_problem(Random& random, int narrowest = 3, int wid
     return TestRule::formula<double>(nx, nu, x, a, next);
   };
   p.distance_to_end = [](const auto& next) { return TestRule::kEnd - next[0]; };
+  if (random.whole(0, 2) == 0) c.covariance = random_covariance(random, p.shape);
   return p;
 }
 

@@ -12,6 +12,7 @@
 
 #include <gtest/gtest.h>
 
+#include "memory_limit.h"
 #include "softmpc/error.h"
 
 namespace softmpc {
@@ -144,6 +145,17 @@ TEST(ThreadPool, ZeroMeansTheAvailableCores) { EXPECT_GE(ThreadPool(0).threads()
 TEST(ThreadPool, AnImpossibleNumberIsRefused) {
   EXPECT_THROW(ThreadPool(-1), UsageError);
   EXPECT_THROW(ThreadPool(5000), UsageError);
+}
+
+// The threads that did start are stopped; before, the constructor waited for them for ever.
+TEST(ThreadPoolLimits, ThreadsThatCannotStartAreAnError) {
+  if (!test::kLimitsWork) GTEST_SKIP() << "a sanitizer lets no address space be limited";
+  constexpr rlim_t kRoom = 200 << 20;  // a stack takes 8 MiB
+  const std::string text = test::thrown_with_room_for(kRoom, [] { ThreadPool(1024); });
+  EXPECT_TRUE(text.starts_with("threads: ")) << text;
+  for (const char* part : {" of 1024 could start", "--threads", "ulimit -v"})
+    EXPECT_NE(text.find(part), std::string::npos) << text;
+  EXPECT_EQ(test::thrown_with_room_for(kRoom, [] { ThreadPool(3); }), "nothing thrown");
 }
 
 }  // namespace

@@ -4,123 +4,37 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <functional>
 #include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "analytic_case.h"
 #include "analytic_models.h"
 #include "diff_drive/diff_drive.h"
-#include "plan/device_planner.h"
 #include "plan/dispatch.h"
 #include "softmpc/error.h"
-#include "test_device.h"
 
 namespace softmpc::cuda {
 namespace {
 
-using softmpc::testing::Buffers;
-using softmpc::testing::Random;
 using softmpc::testing::TestDynamics;
 using softmpc::testing::TestReward;
 using softmpc::testing::TestValue;
 using tasks::DiffDrive;
+using testing::Buffers;
+using testing::Case;
+using testing::compare;
+using testing::device_of;
+using testing::expect_near;
 using testing::on_hardware;
-
-/// Few processors make blocks take many rollouts, little shared memory makes chunks short.
-std::shared_ptr<Device> device_of(int processors = 132, int shared = 227 << 10,
-                                  emulator::RunOptions run = {}) {
-  if (on_hardware()) return open_device();
-  DeviceFacts facts = emulator::facts_of(90);
-  facts.processors = processors;
-  facts.shared_per_block = shared;
-  return std::make_shared<emulator::EmulatedDevice>(facts, run);
-}
-
-struct Case {
-  PlannerConfig config;
-  ProblemShape shape;
-  const DynamicsModel* dynamics;
-  const RewardModel* reward;
-  const TerminalValue* value;
-
-  DeviceModels on_device() const {
-    return {.reward = reward, .dynamics = dynamics, .value = value};
-  }
-  Models on_host() const { return {dynamics, reward, value}; }
-  Buffers buffers(int problems, Random& random) const {
-    Buffers b(problems, shape.nx, shape.nu, config.horizon);
-    b.observation = random.normals(b.observation.size(), 0.5);
-    b.plan = random.normals(b.plan.size(), 0.3);
-    for (auto& id : b.id) id = static_cast<std::uint32_t>(random.whole(0, 1'000'000'000));
-    return b;
-  }
-};
-
-void expect_near(double got, double expected, double tolerance, const char* what) {
-  EXPECT_NEAR(got, expected, tolerance * (1 + std::abs(expected))) << what;
-}
-
-/// Compares costs, plans and values of a solve on the device with the CPU's. A decision (inside the
-/// box, ended) within rounding of its boundary may fall the other way: false if one did.
-bool compare(const Case& c, const Buffers& given, DevicePlanner& device) {
-  const SolveKey key = {77, 5};
-  const auto host = make_planner(c.config, c.shape, c.on_host());
-  Buffers expected = given, got = given;
-  PlanTrace host_trace, trace;
-  host->solve(key, expected.batch(), &host_trace);
-  device.solve(key, got.batch(), &trace);
-  const std::size_t lanes = given.id.size() * c.config.rollouts;
-  EXPECT_EQ(trace.cost.size(), lanes * c.config.iterations);
-  std::size_t flips = 0;
-  for (std::size_t i = 0; i < trace.cost.size(); ++i) {
-    if (i % lanes == 0 && flips > 0) break;  // the next iteration starts from other plans
-    const double error = std::abs(trace.cost[i] - host_trace.cost[i]);
-    // later iterations start from plans that differ by rounding
-    const double tolerance = (i < lanes ? 3e-5 : 5e-4) * (1 + std::abs(host_trace.cost[i]));
-    const bool apart = !(error <= tolerance);
-    flips += apart || (trace.valid[i] != 0) != (host_trace.valid[i] != 0);
-  }
-  EXPECT_LE(flips, 1 + lanes / 500);
-  // the recorded graph computes the same bits as the traced iterations
-  Buffers again = given;
-  device.solve(key, again.batch());
-  EXPECT_EQ(again.plan, got.plan);
-  EXPECT_EQ(again.value, got.value);
-  if (flips > 0) return false;
-  for (std::size_t i = 0; i < trace.plan.size(); ++i)
-    expect_near(trace.plan[i], host_trace.plan[i], 5e-4, "plan");
-  for (std::size_t i = 0; i < trace.value.size(); ++i)
-    expect_near(trace.value[i], host_trace.value[i], 2e-4, "value");
-  for (std::size_t i = 0; i < got.action.size(); ++i)
-    expect_near(got.action[i], expected.action[i], 5e-4, "action");
-  EXPECT_EQ(got.status, expected.status);
-  EXPECT_EQ(got.valid_share, expected.valid_share);
-  return true;
-}
+using testing::Random;
+using testing::random_case;
 
 bool run_case(std::uint64_t seed) {
   Random random(seed);
   const int nx = random.whole(1, 9), nu = random.whole(1, 9);
-  Case c;
-  c.config.rollouts = random.whole(1, 150);
-  c.config.horizon = random.whole(1, 30);
-  c.config.iterations = random.whole(1, 3);
-  c.config.temperature = random.real(0.5, 2);
-  c.config.gamma = random.real(0.8, 1);
-  c.config.prior = random.coin() ? Prior::gaussian : Prior::uniform;
-  c.config.control_mode = random.coin() ? ControlMode::plain : ControlMode::mean_residual;
-  c.config.member_draw = static_cast<MemberDraw>(random.whole(0, 2));
-  c.config.handle_terminations = random.coin();
-  c.config.variance.assign(random.coin() ? 1u : static_cast<std::size_t>(nu), 0);
-  for (double& v : c.config.variance) v = random.real(0.02, 0.3);
-  c.shape = {nx, nu, {}, {}, random.whole(1, 5)};
-  for (int i = 0; i < nu; ++i) {
-    const auto box = softmpc::testing::random_box(random, c.config.prior == Prior::gaussian);
-    c.shape.action_low.push_back(box.low);
-    c.shape.action_high.push_back(box.high);
-  }
+  Case c = random_case(random, nx, nu);
   const TestDynamics dynamics(nx, nu, 0.2f);
   const TestReward reward(nx, nu, true);
   const TestValue value(nx, 0.5f);
@@ -295,6 +209,37 @@ TEST_F(DriveTest, TakesGivenNoise) {
     expect_near(got.plan[i], expected.plan[i], 2e-4, "plan");
 }
 
+TEST_F(DriveTest, GivenNoiseOfAFullCovarianceIsNotCorrelatedAgain) {
+  Case c = drive(40, 1);
+  c.config.covariance = {{0.04, 0.06}, {0.06, 0.16}};
+  c.config.control_mode = ControlMode::mean_residual;
+  const Buffers given = start(c, 1);
+  Random random(9);
+  for (Prior prior : {Prior::gaussian, Prior::uniform}) {
+    c.config.prior = prior;
+    PlanTrace host_trace, trace;
+    const std::vector<float> noise = random.normals(40u * 101 * 2, 0.2);
+    host_trace.noise = trace.noise = noise;
+    Buffers expected = given, got = given;
+    make_planner(c.config, c.shape, c.on_host())->solve({1, 1}, expected.batch(), &host_trace);
+    DevicePlanner planner(c.config, c.shape, c.on_device(), {}, device_of());
+    planner.solve({1, 1}, got.batch(), &trace);
+    for (std::size_t i = 0; i < trace.cost.size(); ++i)
+      expect_near(trace.cost[i], host_trace.cost[i], 3e-5, "cost");
+    for (std::size_t i = 0; i < got.plan.size(); ++i)
+      expect_near(got.plan[i], expected.plan[i], 2e-4, "plan");
+    expect_near(got.value[0], expected.value[0], 2e-4, "value");
+    // drawn by the host for given members, and by the device
+    const std::vector<int> member(100);
+    PlanTrace drawn, handed;
+    handed.member = member;
+    planner.solve({1, 2}, Buffers(given).batch(), &drawn);
+    planner.solve({1, 2}, Buffers(given).batch(), &handed);
+    for (std::size_t i = 0; i < drawn.cost.size(); ++i)
+      expect_near(handed.cost[i], drawn.cost[i], 3e-5, "cost");
+  }
+}
+
 TEST_F(DriveTest, ABadStateIsAStatus) {
   const Case c = drive(33, 2);
   Buffers b = start(c, 2);
@@ -372,11 +317,14 @@ TEST_F(DriveTest, SaysWhatCannotBe) {
   expect(failure(c, m), "have one member, not 3");
   m = c.on_device();
   m.value = nullptr;
-  expect(failure(c, m), "must be given together");
-  const NetWeights critic = NetWeights::zeros(1, NetSpec::mlp({5, 8, 1}));
+  expect(failure(c, m), "need one terminal value, a formula or critics");
   m = c.on_device();
-  m.critics = &critic;
-  expect(failure(c, m), "cannot be mixed");
+  m.dynamics = nullptr;
+  expect(failure(c, m), "a formula as terminal value only with formulas as dynamics");
+  const NetWeights members = NetWeights::zeros(1, NetSpec::mlp({5, 8, 3}));
+  m = c.on_device();
+  m.members = &members;
+  expect(failure(c, m), "analytic dynamics take the place of members");
   m = c.on_device();
   m.reward = nullptr;
   expect(failure(c, m), "reward must be given");

@@ -48,6 +48,33 @@ TEST(Compiler, CompilesTheFixedKernelsWithinTheirBudgets) {
   }
 }
 
+// not among the fixed ones: a quarter more registers, and no local memory either
+TEST(Compiler, CompilesAFullCovariance) {
+  SOFTMPC_COMPILER_OR_SKIP(compiler);
+  const auto expect_budget = [&](FixedKernel kernel) {
+    kernel.source.constants.correlated = 1;
+    kernel.max_registers += kernel.max_registers / 4;
+    for (int uniform : {0, 1}) {
+      kernel.source.constants.uniform_prior = uniform;
+      SCOPED_TRACE(kernel.name + (uniform ? ", uniform" : ", gaussian"));
+      const int capability = kernel.capabilities.back();
+      const std::string cubin = compile_text(compiler, kernel_text(kernel.source), capability);
+      EXPECT_EQ(budget_error(kernel, cubin), "");
+    }
+  };
+  for (const FixedKernel& kernel : fixed_kernels()) {
+    if (kernel.source.job != "RolloutJob") continue;
+    expect_budget(kernel);
+    if (kernel.name != "update") continue;
+    FixedKernel other = kernel;
+    other.source.constants.nu = 9;  // three blocks of normals
+    expect_budget(other);
+    other.source.call = "charged_plans<Sizes>";
+    other.source.job = "ChargeJob";
+    expect_budget(other);
+  }
+}
+
 TEST(Precompiled, HoldTheFixedKernels) {
   if (precompiled_kernels().empty()) GTEST_SKIP() << "built without nvcc: none are in the library";
   for (const FixedKernel& kernel : fixed_kernels()) {

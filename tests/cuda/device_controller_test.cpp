@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "analytic_models.h"
 #include "core/random_models.h"
 #include "softmpc/bundle.h"
 #include "softmpc/controller.h"
@@ -19,6 +20,7 @@ namespace {
 
 using softmpc::testing::Random;
 using softmpc::testing::SmallModels;
+using softmpc::testing::TestDynamics;
 using testing::test_device;
 
 /// The emulated device, or the machine's.
@@ -78,6 +80,31 @@ TEST_F(DeviceController, AgreesWithTheCpuFromTickToTick) {
   EXPECT_EQ(device.plan(x).status, PlanStatus::bad_state);
   x[0] = 0;
   EXPECT_EQ(device.plan(x).status, PlanStatus::ok);
+}
+
+// the robot engineer's main case: dynamics by a formula, in place of the bundle's members, and the
+// bundle's critic
+TEST_F(DeviceController, TakesOwnDynamicsWithTheBundlesCritic) {
+  const TestDynamics dynamics(bundle.nx, bundle.nu, 0.2f);
+  bundle.policy = nets.policy_weights;             // which plans of this control mode do not ask
+  bundle.planner.precision = Precision::bfloat16;  // of the members
+  ControllerOptions options = {.seed = 3, .dynamics = &dynamics};
+  Controller cpu(bundle, &nets.reward, options);
+  options.device = softmpc::Device::automatic;
+  Controller device = make_controller(bundle, &nets.reward, options, test_device());
+  EXPECT_TRUE(device.device().starts_with("cuda (")) << device.device();
+  std::vector<float> x(static_cast<std::size_t>(bundle.nx), 0.1f);
+  for (int tick = 0; tick < 4; ++tick) {
+    const Plan &expected = cpu.plan(x), &found = device.plan(x);
+    EXPECT_EQ(found.status, PlanStatus::ok);
+    EXPECT_NEAR(found.value, expected.value, 1e-4 * (1 + std::abs(expected.value)));
+    for (std::size_t i = 0; i < expected.sequence.size(); ++i)
+      EXPECT_NEAR(found.sequence[i], expected.sequence[i], 1e-3) << "tick " << tick;
+    x[0] += 0.05f;
+  }
+  // a policy that plans do ask is a network, which a device evaluates beside networks alone
+  bundle.planner.control_mode = ControlMode::policy_residual;
+  EXPECT_EQ(make_controller(bundle, &nets.reward, options, test_device()).device(), "cpu");
 }
 
 TEST_F(DeviceController, AutomaticIsADeviceWhereThereIsOne) {

@@ -338,6 +338,8 @@ TEST(DeviceTrainer, StepsEqualThoseOfTheCpu) {
        "planner.member_draw=per_rollout"},
       {"model.loss=gaussian_nll", "model.reward=always", "planner.handle_terminations=true",
        "model.termination=always"},
+      {"planner.covariance=[[0.1,0.06],[0.06,0.08]]", "targets.warm_start=false"},
+      {"planner.covariance=[[0.05,-0.03],[-0.03,0.04]]", "planner.prior=uniform"},
       {"trainer.replay_capacity=9", "trainer.envs=2", "planner.control_mode=mean_residual"}};
   for (const Settings& settings : variants) {
     const Experiment run(settings);

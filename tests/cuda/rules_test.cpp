@@ -54,10 +54,10 @@ TEST(Rules, WithParametersCompile) {
   expect_compiles(compiler, rules);
 }
 
-/// The kernel that plans with these models, on devices of each capability; `registers`: without
-/// local memory.
+/// The kernel that plans with these models, on devices of each capability; `value` is null where
+/// sizes have a critic. `registers`: without local memory.
 void expect_plans(const Compiler& compiler, KernelConstants sizes, const RewardModel& reward,
-                  const DynamicsModel& dynamics, const TerminalValue& value, bool registers) {
+                  const DynamicsModel& dynamics, const TerminalValue* value, bool registers) {
   for (int capability : kCapabilities) {
     DeviceFacts device;
     device.capability = capability;
@@ -66,7 +66,7 @@ void expect_plans(const Compiler& compiler, KernelConstants sizes, const RewardM
     KernelSource source = choose_analytic(sizes, sizes.rollouts, device, Path::automatic).source;
     source.rules = reward.device_rules();
     source.dynamics = dynamics.device_rules();
-    source.value = value.device_rules();
+    if (value) source.value = value->device_rules();
     const std::string cubin = compile_text(compiler, kernel_text(source), capability);
     const CubinFacts facts = read_cubin(cubin, kKernelName);
     EXPECT_LE(facts.registers, 65536 / source.threads / source.blocks_per_processor);
@@ -89,14 +89,37 @@ TEST(Rules, OfAnalyticModelsCompile) {
     for (int uniform : {0, 1}) {
       sizes.rollouts = rollouts;
       sizes.uniform_prior = sizes.handle_terminations = uniform;
-      expect_plans(compiler, sizes, reward, dynamics, value, true);
+      sizes.correlated = 0;
+      expect_plans(compiler, sizes, reward, dynamics, &value, true);
+      sizes.correlated = 1;
+      expect_plans(compiler, sizes, reward, dynamics, &value, true);
     }
   }
   // sizes that the rules read from parameters, which takes local arrays
   sizes.nx = 6, sizes.nu = 5;
+  const softmpc::testing::TestValue by_parameters(6, 1);
   expect_plans(compiler, sizes, softmpc::testing::TestReward(6, 5, true),
-               softmpc::testing::TestDynamics(6, 5, 0.1f), softmpc::testing::TestValue(6, 1),
-               false);
+               softmpc::testing::TestDynamics(6, 5, 0.1f), &by_parameters, false);
+}
+
+TEST(Rules, OfDynamicsBesideACriticCompile) {
+  SOFTMPC_COMPILER_OR_SKIP(compiler);
+  KernelConstants sizes;
+  sizes.nx = 3, sizes.nu = 2, sizes.horizon = 20, sizes.members = 1;
+  sizes.critic_layers = 2, sizes.critic_width = 256;
+  std::vector<float> cells;
+  const tasks::DiffDriveReward reward(tasks::diff_drive_room(cells), 4, 3);
+  const tasks::DiffDriveDynamics dynamics;
+  // one, two, four and all rollouts that a block asks at once
+  for (int rollouts : {100, 200, 500, 16384}) {
+    SCOPED_TRACE(rollouts);
+    sizes.rollouts = rollouts;
+    sizes.uniform_prior = sizes.handle_terminations = rollouts > 300;
+    for (int correlated : {0, 1}) {
+      sizes.correlated = correlated;
+      expect_plans(compiler, sizes, reward, dynamics, nullptr, true);
+    }
+  }
 }
 
 TEST(Rules, OfAnalyticTasksDynamicsCompile) {
@@ -110,9 +133,9 @@ TEST(Rules, OfAnalyticTasksDynamicsCompile) {
     sizes.rollouts = 200;
     const auto dynamics = task.make_dynamics({});
     ASSERT_FALSE(dynamics->device_rules().type.empty());
+    const softmpc::testing::TestValue value(spec.nx, 1);
     // sin and cos of large angles need local memory
-    expect_plans(compiler, sizes, *task.make_reward({}), *dynamics,
-                 softmpc::testing::TestValue(spec.nx, 1), spec.name == "lq");
+    expect_plans(compiler, sizes, *task.make_reward({}), *dynamics, &value, spec.name == "lq");
   }
 }
 

@@ -5,7 +5,11 @@
 
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <random>
+#include <set>
+#include <tuple>
 
+#include "../core/memory_limit.h"
 #include "program.h"
 #include "softmpc/bundle.h"
 
@@ -23,6 +27,49 @@ Json bench(std::vector<std::string> arguments) {
   return Json::parse(result.out);
 }
 
+/// Widths of a net from input to output.
+using Net = std::vector<int>;
+
+/// Counts, product by product, what plans of `problems` x `rollouts` over `horizon` need.
+struct PlainCount {
+  double evals = 0, values = 0, flops = 0;
+
+  PlainCount(int problems, int rollouts, int horizon, int nx, const Net& model, const Net& critic) {
+    for (int b = 0; b < problems; ++b)
+      for (int k = 0; k < rollouts; ++k) {
+        for (int t = 0; t < horizon; ++t, ++evals)
+          each_product(model, [&](std::size_t layer, int o, int i) {
+            // the same number for every rollout: whoever comes first computes it
+            const bool shared = t == 0 && layer == 0 && i < nx;
+            if (!shared || seen_.insert({b, o, i}).second) flops += 2;
+          });
+        each_product(critic, [&](std::size_t, int, int) { flops += 2; });
+        ++values;
+      }
+  }
+
+  template <class F>
+  static void each_product(const Net& net, const F& f) {
+    for (std::size_t layer = 0; layer + 1 < net.size(); ++layer)
+      for (int o = 0; o < net[layer + 1]; ++o)
+        for (int i = 0; i < net[layer]; ++i) f(layer, o, i);
+  }
+
+ private:
+  std::set<std::tuple<int, int, int>> seen_;
+};
+
+double operations(const Net& net) {
+  double sum = 0;
+  PlainCount::each_product(net, [&](std::size_t, int, int) { sum += 2; });
+  return sum;
+}
+
+/// Of one sample of an update: outputs, weights' gradient, inputs' gradient but the first layer's.
+double update_operations(const Net& net) {
+  return 3 * operations(net) - operations({net[0], net[1]});
+}
+
 void expect_times(const Json& c, std::size_t plans) {
   SCOPED_TRACE(c.dump());
   double last = 0;
@@ -31,8 +78,18 @@ void expect_times(const Json& c, std::size_t plans) {
     last = c.at("time_us").at(key).get<double>();
   }
   EXPECT_GT(last, 0);
-  EXPECT_GT(c.at("evals_per_second").get<double>(), 0);
   EXPECT_EQ(c.at("plans"), plans);
+  // all plans in their total time, which lies between what the percentiles allow
+  const double seconds = c.at("seconds").get<double>(), count = static_cast<double>(plans);
+  EXPECT_LE(seconds, count * last * 1e-6 * (1 + 1e-9));
+  EXPECT_GE(seconds, last * 1e-6 * (1 - 1e-9));
+  EXPECT_DOUBLE_EQ(c.at("plans_per_second").get<double>(), count / seconds);
+  for (const char* kind : {"evals", "values"}) {
+    const double of_one = c.at("work").at(kind).get<double>();
+    EXPECT_GT(of_one, 0);
+    EXPECT_NEAR(c.at(std::string(kind) + "_per_second").get<double>() * seconds / count / of_one, 1,
+                1e-9);
+  }
 }
 
 void expect_matrix(const Json& result) {
@@ -47,6 +104,7 @@ TEST(BenchPlan, JsonHasWhatOthersRead) {
   EXPECT_EQ(result.at("device"), "cpu");
   EXPECT_EQ(result.at("precision"), "float32");
   EXPECT_EQ(result.at("threads"), 1);
+  EXPECT_FALSE(result.at("compiler").get<std::string>().empty());
   expect_matrix(result);
   ASSERT_EQ(result.at("cases").size(), 2u);
   const Json& a = result["cases"][0];
@@ -65,8 +123,39 @@ TEST(BenchPlan, JsonHasWhatOthersRead) {
     EXPECT_EQ(std::accumulate(counts.begin(), counts.end(), 0), 25);
     EXPECT_GE(c["histogram"]["upper_us"].back(), c["time_us"]["max"]);
   }
-  // work over median time: 200 (4 * 144,896 + 139,264) FLOP
-  EXPECT_NEAR(a["gflops"].get<double>() * 1e3 * a["time_us"]["p50"].get<double>(), 143769600, 10);
+  // 200 (4 * 144,896 + 139,264), and the observation's 12 x 256 products once, not 200 times
+  EXPECT_EQ(a.at("work").at("flops").get<double>(), 143769600 - 199 * 2 * 12 * 256);
+  EXPECT_EQ(a.at("work").at("evals").get<double>(), 800);
+  EXPECT_EQ(a.at("work").at("values").get<double>(), 200);
+  EXPECT_NEAR(a["gflops"].get<double>() * 1e9 * a["seconds"].get<double>() / 25, 142546944, 10);
+}
+
+TEST(BenchPlan, CountsWhatAPlanNeeds) {
+  const auto seed = std::random_device()();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  const auto draw = [&](int low, int high) {
+    return std::uniform_int_distribution<int>(low, high)(random);
+  };
+  for (int round = 0; round < 3; ++round) {
+    const int problems = draw(1, 4), rollouts = draw(1, 20), horizon = draw(1, 4);
+    const int nx = draw(1, 9), nu = draw(1, 4), width = draw(1, 12), layers = draw(1, 3);
+    Net model = {nx + nu}, critic = {nx + nu};
+    for (Net* net : {&model, &critic}) net->insert(net->end(), layers, width);
+    model.push_back(nx);
+    critic.push_back(1);
+    const PlainCount count(problems, rollouts, horizon, nx, model, critic);
+    const auto word = [](int n) { return std::to_string(n); };
+    const Json c = bench({"plan", "--problems", word(problems), "--rollouts", word(rollouts),
+                          "--horizon", word(horizon), "--nx", word(nx), "--nu", word(nu), "--width",
+                          word(width), "--layers", word(layers), "--plans", "2"})
+                       .at("cases")
+                       .at(0);
+    SCOPED_TRACE(c.dump());
+    EXPECT_EQ(c.at("work").at("evals").get<double>(), count.evals);
+    EXPECT_EQ(c.at("work").at("values").get<double>(), count.values);
+    EXPECT_EQ(c.at("work").at("flops").get<double>(), count.flops);
+  }
 }
 
 TEST(BenchPlan, SizesPrecisionAndNets) {
@@ -97,7 +186,8 @@ TEST(BenchPlan, SizesPrecisionAndNets) {
 TEST(BenchPlan, TableForPeople) {
   const Result result = run({"bench", "plan", "--plans", "3"});
   EXPECT_EQ(result.code, 0) << result.err;
-  for (const char* word : {"case", "p99.9", "GFLOP/s", "plain matrix product", "float32"}) {
+  for (const char* word : {"case", "p99.9", "GFLOP/s", "values/s", "plain matrix product",
+                           "latency of one plan", "float32"}) {
     EXPECT_NE(result.out.find(word), std::string::npos) << word;
   }
 }
@@ -125,6 +215,9 @@ TEST(BenchDiffDrive, TimesAllRollouts) {
   EXPECT_EQ(result["cases"][1].at("rollouts"), 100);
   EXPECT_EQ(result["cases"][0].at("horizon"), 100);
   for (const Json& c : result["cases"]) expect_times(c, 5);
+  EXPECT_EQ(result["cases"][1].at("work").at("evals"), 10000);
+  EXPECT_EQ(result["cases"][1].at("work").at("values"), 100);
+  EXPECT_FALSE(result["cases"][1].contains("gflops")) << "no net, no known work";
 }
 
 TEST(BenchTrain, CountsStepsAfterTheWarmUp) {
@@ -145,8 +238,67 @@ TEST(BenchTrain, CountsStepsAfterTheWarmUp) {
   EXPECT_GT(json.at("steps_per_second").get<double>(), 0);
   EXPECT_GT(json.at("share").get<double>(), 0);
   expect_matrix(json);
-  // 200 (4 d + q) + 32 * 20 (4 d + q) + 3 * 32 (4 d + q), d = 144,896, q = 139,264
-  EXPECT_EQ(json.at("flops_per_step").get<double>(), 672841728.0);
+  const Net model = {15, 256, 256, 12}, critic = {15, 256, 256, 1};
+  const double plans = PlainCount(1, 200, 4, 12, model, critic).flops +
+                       PlainCount(32, 20, 4, 12, model, critic).flops;
+  EXPECT_EQ(json.at("flops_per_step").get<double>(),
+            plans + 32 * (4 * update_operations(model) + update_operations(critic)));
+}
+
+TEST(BenchTrain, CountsWhatTheSettingsAdd) {
+  const Result result = run({"bench",
+                             "train",
+                             "Hopper",
+                             "--preset",
+                             "paper-gaussian",
+                             "--steps",
+                             "10",
+                             "--warmup",
+                             "2",
+                             "--threads",
+                             "1",
+                             "--json",
+                             "--set",
+                             "model.width=8",
+                             "--set",
+                             "critic.width=16",
+                             "--set",
+                             "critic.count=2",
+                             "--set",
+                             "model.loss=gaussian_nll",
+                             "--set",
+                             "model.updates_per_step=3",
+                             "--set",
+                             "model.batch_size=5",
+                             "--set",
+                             "policy.width=4",
+                             "--set",
+                             "policy.layers=1",
+                             "--set",
+                             "planner.control_mode=policy_residual",
+                             "--set",
+                             "planner.member_draw=per_rollout",
+                             "--set",
+                             "planner.iterations=2"});
+  if (result.err.find("no trainer") != std::string::npos)
+    GTEST_SKIP() << "this build has no trainer";
+  ASSERT_EQ(result.code, 0) << result.err;
+  // variances are learned and not planned with; members drawn per rollout share no first step
+  const Net planned = {15, 8, 8, 12}, learned = {15, 8, 8, 24}, critic = {15, 16, 16, 1};
+  const Net policy = {12, 4, 3};
+  const double rollout = 4 * operations(planned) + operations(critic) + 5 * operations(policy);
+  const double plans =
+      2 * 200 * rollout + operations(policy) + 2 * 32 * 20 * rollout;  // two target planners
+  const double updates = 3 * 5 * 4 * update_operations(learned) +
+                         2 * 32 * update_operations(critic) +
+                         32 * (update_operations(policy) + 2 * operations(critic)) / 2;
+  EXPECT_EQ(Json::parse(result.out).at("flops_per_step").get<double>(), plans + updates);
+}
+
+TEST(BenchTrain, StepsBeforeTheFirstUpdateAreNotTimed) {
+  expect_error(run({"bench", "train", "Hopper", "--preset", "paper-gaussian", "--steps", "5",
+                    "--warmup", "19", "--set", "trainer.learning_starts=20"}),
+               2, {"--warmup", "19", "trainer.learning_starts 20"});
 }
 
 TEST(BenchUpdate, TimesEachLearnerAtEachBatch) {
@@ -197,6 +349,16 @@ TEST(Bench, WrongCommandLinesSayWhatIsRight) {
   refused({"train", "Hopper", "--envs", "0"}, {"--envs", "'0'"});
   expect_error(run({"bench", "plan", "--device", "cuda"}), 1, {"CUDA"});
   expect_error(run({"bench", "plan", "--plans", "1", "--nets", "/nowhere/nets"}), 1, {"/nowhere"});
+}
+
+TEST(Bench, MoreThanMemoryIsAnErrorAtOnce) {
+  if (!kLimitsWork) GTEST_SKIP() << "a sanitizer lets no address space be limited";
+  const ProgramOptions little = {.most_memory = 2'000'000'000};
+  expect_error(run({"bench", "plan", "--case", "a", "--threads", "1024"}, little), 1,
+               {"threads: ", "of 1024 could start", "--threads"});
+  expect_error(run({"bench", "plan", "--rollouts", "1048576", "--horizon", "1000"}, little), 1,
+               {"planner: 1048576 rollouts x 1001 steps x 3 actions need 12.6 GB",
+                "ulimit -v leaves", "fewer rollouts"});
 }
 
 TEST(Bench, HelpExplains) {

@@ -82,9 +82,13 @@ TEST(DeviceBench, SaysWhatRan) {
   EXPECT_LE(device.at("median"), device.at("q75"));
   EXPECT_EQ(device.at("blocks"), 20);
   EXPECT_GE(device.at("replays").get<int>(), 1);
+  const Json& alone = c.at("device_latency_us");
+  EXPECT_GE(alone.at("plans").get<int>(), 3);
+  EXPECT_GT(alone.at("p50").get<double>(), 0);
+  EXPECT_LE(alone.at("p50"), alone.at("max"));
   EXPECT_EQ(c.at("path"), "tile");
-  for (const char* key :
-       {"evals_per_second", "gflops", "device_evals_per_second", "device_gflops", "create_seconds"})
+  for (const char* key : {"evals_per_second", "values_per_second", "gflops",
+                          "device_evals_per_second", "device_gflops", "create_seconds"})
     EXPECT_GT(c.at(key).get<double>(), 0) << key;
   for (const char* key :
        {"why", "registers", "shared_bytes", "blocks", "compile_seconds", "load_seconds"})

@@ -17,6 +17,8 @@
 #include <stdexcept>
 #include <thread>
 
+#include "../core/memory_limit.h"
+
 namespace softmpc::test {
 namespace {
 
@@ -86,6 +88,7 @@ Program::Program(const std::vector<std::string>& arguments, const ProgramOptions
     const rlimit limit{most, most};
     ::setrlimit(RLIMIT_FSIZE, &limit);
   }
+  if (options.most_memory > 0) limit_address_space(static_cast<rlim_t>(options.most_memory));
   ::execv(pointers[0], pointers.data());
   ::_exit(127);
 }

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "../core/memory_limit.h"
 #include "train_runs.h"
 
 namespace softmpc::test {
@@ -160,6 +161,24 @@ TEST(TrainFolder, AStopWithinAStepOfManyEnvironmentsDoesNotShow) {
 
 TEST(TrainFolder, AStopWithinAnEpisodesUpdatesDoesNotShow) {
   expect_stop_does_not_show({"--set", "trainer.pattern=episodic"}, 8000, "step 200/");
+}
+
+TEST(TrainFolder, MoreThanMemoryIsRefusedBeforeThereIsOne) {
+  if (!kLimitsWork) GTEST_SKIP() << "a sanitizer lets no address space be limited";
+  const Folder folder;
+  const std::string out = folder.file("run");
+  const ProgramOptions little = {.most_memory = 3'000'000'000};
+  const auto refused = [&](const Words& settings, const std::vector<std::string>& parts) {
+    Words words = {"train", "InvertedPendulum", "--preset", "paper-gaussian", "--out", out};
+    words.insert(words.end(), settings.begin(), settings.end());
+    expect_error(run(words, little), 1, parts);
+    EXPECT_FALSE(fs::exists(out));
+  };
+  refused({"--set", "planner.rollouts=1048576", "--set", "planner.horizon=1000"},
+          {"planner: 1048576 rollouts x 1001 steps x 1 actions need 4.2 GB"});
+  // (2 x 4 states + 1 action + reward + end + plan of 5) floats and a mark
+  refused({"--set", "trainer.replay_capacity=1000000000", "--steps", "1000000000"},
+          {"trainer.replay_capacity: 1000000000 transitions need 65.0 GB", "a smaller one"});
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 // The benchmarks of `softmpc bench`; each adds its options to a subcommand of its own.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,9 @@ struct BenchOptions {
   int thread_count() const;  ///< as typed; 0: all cores
   Budget budget(double default_seconds) const;
 };
+
+/// The result as one JSON document, with the compiler of the program, or as `text` says.
+void write_result(bool json, Json result, const std::function<std::string(const Json&)>& text);
 
 /// A number above 0, or UsageError naming option, value and rule.
 double positive_number(const std::string& option, const std::string& value, double high);

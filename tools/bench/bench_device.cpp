@@ -3,10 +3,13 @@
 
 #include <algorithm>
 
+#include "program/statistics.h"
+
 namespace softmpc::tools {
 namespace {
 
 constexpr int kBlocks = 20, kReplays = 100;
+constexpr double kMostSingles = 1000;
 
 /// By interpolation between neighbours, as Python's statistics.quantiles(method="inclusive").
 double quantile(const std::vector<double>& sorted, double p) {
@@ -54,7 +57,7 @@ void DeviceProblem::solve() {
 }
 
 Timed DeviceProblem::timed() {
-  return {[this] { solve(); }, solve_flops(case_), solve_evals(case_)};
+  return {[this] { solve(); }, solve_work(case_)};
 }
 
 void DeviceProblem::add_device_results(Json& result, double seconds) {
@@ -64,7 +67,20 @@ void DeviceProblem::add_device_results(Json& result, double seconds) {
 
 void add_device_time(Json& result, const Timed& timed, Planner& planner, double seconds) {
   timed.run();
+  const double start = now();
   const double one = std::max(cuda::device_seconds(planner, 1), 1e-9);
+  timed.run();
+  // a quarter of the time, the host's part of it included
+  const auto singles =
+      static_cast<int>(std::clamp(seconds / (4 * (now() - start)), 3.0, kMostSingles));
+  Timing alone;
+  for (int i = 0; i < singles; ++i) {
+    timed.run();
+    alone.us.push_back(cuda::device_seconds(planner, 1) * 1e6);
+  }
+  std::sort(alone.us.begin(), alone.us.end());
+  result["device_latency_us"] = time_us(alone);
+  result["device_latency_us"]["plans"] = singles;
   const int replays =
       static_cast<int>(std::clamp(seconds / (kBlocks * one), 1.0, static_cast<double>(kReplays)));
   std::vector<double> us;
@@ -77,8 +93,10 @@ void add_device_time(Json& result, const Timed& timed, Planner& planner, double 
   result["device_us"] = {{"median", median},          {"q25", quantile(us, 0.25)},
                          {"q75", quantile(us, 0.75)}, {"least", us.front()},
                          {"blocks", kBlocks},         {"replays", replays}};
-  result["device_evals_per_second"] = timed.evals / (median * 1e-6);
-  if (timed.flops > 0) result["device_gflops"] = timed.flops / (median * 1e-6) * 1e-9;
+  const double mean_seconds = mean(us) * 1e-6;
+  result["device_evals_per_second"] = timed.work.evals / mean_seconds;
+  result["device_values_per_second"] = timed.work.values / mean_seconds;
+  if (timed.work.flops > 0) result["device_gflops"] = timed.work.flops / mean_seconds * 1e-9;
 }
 
 void add_diagnostics(Json& result, const Planner& planner, double create_seconds) {

@@ -11,9 +11,10 @@
 
 namespace softmpc::tools {
 
-/// Adds the time on the device's own clock, copies included: quartiles over blocks of replays of
-/// the recorded solve, each block after another `timed.run`. A block is 100 replays, fewer where
-/// they would take longer than a twentieth of `seconds`.
+/// Adds times on the device's own clock, copies included. "device_latency_us": percentiles over
+/// single replays of the recorded solve, each after another `timed.run`. "device_us": quartiles
+/// over blocks of replays back to back, 100 a block or fewer where they would take longer than a
+/// twentieth of `seconds`; rates are those of all blocks together.
 void add_device_time(Json& result, const Timed& timed, Planner& planner, double seconds);
 /// Adds which kernel ran, why, and what it took to get it.
 void add_diagnostics(Json& result, const Planner& planner, double create_seconds);

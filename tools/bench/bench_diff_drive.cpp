@@ -8,7 +8,6 @@
 #include "diff_drive/diff_drive.h"
 #include "program/console.h"
 #include "program/gpu_device.h"
-#include "program/statistics.h"
 #include "softmpc/error.h"
 #include "softmpc/planner.h"
 
@@ -103,16 +102,17 @@ class DrivePlanner {
 std::string as_text(const Json& result) {
   const bool cuda = result["device"] == "cuda";
   std::vector<std::vector<std::string>> rows = {
-      {"rollouts", "p50", "p90", "p99", "p99.9", "max", "model steps/s", "plans"}};
-  if (cuda) rows[0].insert(rows[0].end(), {"device", "path"});
+      {"rollouts", "p50", "p90", "p99", "p99.9", "max", "plans", "model steps/s"}};
+  if (cuda) rows[0].insert(rows[0].end(), {"device p50", "device in a row", "path"});
   for (const Json& c : result["cases"]) {
     std::vector<std::string> row = {c["rollouts"].dump()};
     for (const auto& [key, value] : c["time_us"].items()) {
       row.push_back(time_text(value.get<double>()));
     }
-    row.push_back(text("%.3g", c["evals_per_second"].get<double>()));
     row.push_back(c["plans"].dump());
+    row.push_back(text("%.3g", c["evals_per_second"].get<double>()));
     if (cuda) {
+      row.push_back(time_text(c["device_latency_us"]["p50"].get<double>()));
       row.push_back(time_text(c["device_us"]["median"].get<double>()));
       row.push_back(c["path"]);
     }
@@ -133,7 +133,8 @@ int run_diff_drive(const DiffDriveOptions& options) {
   for (const int k : rollouts) {
     planners.push_back(std::make_unique<DrivePlanner>(k, pool, cuda));
     DrivePlanner* planner = planners.back().get();
-    timed.push_back({[planner] { planner->solve(); }, 0, static_cast<double>(k) * kHorizon});
+    const double rollouts_of = k;
+    timed.push_back({[planner] { planner->solve(); }, {rollouts_of * kHorizon, rollouts_of, 0}});
   }
   const std::vector<Timing> timings = time_cases(timed, nullptr, budget);
   Json cases = Json::array();
@@ -144,7 +145,6 @@ int run_diff_drive(const DiffDriveOptions& options) {
     }
     Json result = {{"rollouts", rollouts[i]}, {"horizon", kHorizon}};
     add_timing(result, timed[i], timings[i], nullptr);
-    result["mean_us"] = mean(timings[i].us);
     result["last_value"] = planners[i]->value();
     planners[i]->add_device_results(result, timed[i], budget.seconds);
     cases.push_back(std::move(result));
@@ -156,7 +156,7 @@ int run_diff_drive(const DiffDriveOptions& options) {
     result["threads"] = pool.threads();
   result["model"] = "diff-drive";
   result["cases"] = cases;
-  write_out(options.json ? result.dump() + '\n' : as_text(result));
+  write_result(options.json, result, as_text);
   return 0;
 }
 

@@ -25,15 +25,21 @@ d (1, 8192, 32), e (4096, 64, 8), all with nx 12, nu 3, 4 members, width 256. --
 other sizes change those of the case, which then is called 'custom'.
 
 One problem is timed as in a control loop: shift, then plan. The nets have random weights from a
-fixed seed, the settings are those of paper-gaussian. Work counts the multiplications and additions
-of the nets, 2 (in w + w w + w out) an evaluation; 'gflops' and 'evals_per_second' are at the median
-time, and 'share' is the median over rounds of this rate by that of the plain product. With
-bfloat16 the dynamics members are evaluated in it, the critic in float32.
+fixed seed, the settings are those of paper-gaussian. With bfloat16 the dynamics members are
+evaluated in it, the critic in float32.
 
+Latency: 'time_us', percentiles of single plans. Throughput, all plans in their total time:
+'evals_per_second' counts model steps, B K H a plan, 'values_per_second' terminal values, B K a plan;
+'gflops' the nets' work, and 'share' is the median over rounds of this rate by that of the plain
+product. 'work' has the counts of one plan.
+)";
+
+constexpr const char* kDeviceFooter = R"(
 --device cuda: a time is that of the whole call, from inputs in the host's memory to results there,
-on eight sets of inputs in turn; 'device_us' is the device's own time for a recorded solve, copies
-included, by its events over blocks of replays: the median and the quartiles of blocks. No share:
-nothing that would bound these products on the device is measured.)";
+on eight sets of inputs in turn. 'device_latency_us' is the device's own time, by its events, of one
+recorded solve alone, copies included; 'device_us' that of one among others, back to back: median and
+quartiles over blocks of replays, whose total time gives 'device_evals_per_second' and so on. No
+share: nothing that would bound these products on the device is measured.)";
 
 /// The case that the sizes on the command line make of `base`.
 PlanCase resized(const PlanBenchOptions& o, PlanCase base) {
@@ -81,47 +87,52 @@ Json as_json(const PlanCase& c, const std::string& reward) {
 
 std::string as_text(const Json& result) {
   std::vector<std::vector<std::string>> rows = {{"case", "B", "K", "H", "p50", "p90", "p99",
-                                                 "p99.9", "max", "evals/s", "GFLOP/s", "share",
-                                                 "plans"}};
+                                                 "p99.9", "max", "plans", "evals/s", "values/s",
+                                                 "GFLOP/s", "share"}};
   for (const Json& c : result["cases"]) {
     std::vector<std::string> row = {c["name"], c["problems"].dump(), c["rollouts"].dump(),
                                     c["horizon"].dump()};
     for (const auto& [key, value] : c["time_us"].items()) {
       row.push_back(time_text(value.get<double>()));
     }
+    row.push_back(c["plans"].dump());
     row.push_back(text("%.3g", c["evals_per_second"].get<double>()));
+    row.push_back(text("%.3g", c["values_per_second"].get<double>()));
     row.push_back(text("%.1f", c["gflops"].get<double>()));
     row.push_back(text("%.2f", c["share"].get<double>()));
-    row.push_back(c["plans"].dump());
     rows.push_back(row);
   }
   const Json& matrix = result["matrix"];
-  return table(rows) + text("\n%s, %d threads; a plain matrix product: %.1f GFLOP/s (%s)\n",
-                            result["precision"].get<std::string>().c_str(),
-                            result["threads"].get<int>(), matrix["gflops"].get<double>(),
-                            matrix["by"].get<std::string>().c_str());
+  return table(rows) + text(
+                           "\n%s, %d threads; p50 and so on: latency of one plan; rates: all plans "
+                           "in their total time; a plain matrix product: %.1f GFLOP/s (%s)\n",
+                           result["precision"].get<std::string>().c_str(),
+                           result["threads"].get<int>(), matrix["gflops"].get<double>(),
+                           matrix["by"].get<std::string>().c_str());
 }
 
 std::string device_text(const Json& result) {
-  std::vector<std::vector<std::string>> rows = {{"case", "B", "K", "H", "device", "p50", "p90",
-                                                 "p99", "p99.9", "max", "evals/s", "GFLOP/s",
-                                                 "path", "plans"}};
+  std::vector<std::vector<std::string>> rows = {
+      {"case", "B", "K", "H", "p50", "p90", "p99", "p99.9", "max", "plans", "device p50",
+       "device p99", "in a row", "evals/s", "GFLOP/s", "path"}};
   for (const Json& c : result["cases"]) {
     std::vector<std::string> row = {c["name"], c["problems"].dump(), c["rollouts"].dump(),
-                                    c["horizon"].dump(),
-                                    time_text(c["device_us"]["median"].get<double>())};
+                                    c["horizon"].dump()};
     for (const auto& [key, value] : c["time_us"].items()) {
       row.push_back(time_text(value.get<double>()));
     }
+    row.push_back(c["plans"].dump());
+    row.push_back(time_text(c["device_latency_us"]["p50"].get<double>()));
+    row.push_back(time_text(c["device_latency_us"]["p99"].get<double>()));
+    row.push_back(time_text(c["device_us"]["median"].get<double>()));
     row.push_back(text("%.3g", c["device_evals_per_second"].get<double>()));
     row.push_back(text("%.1f", c["device_gflops"].get<double>()));
     row.push_back(c["path"]);
-    row.push_back(c["plans"].dump());
     rows.push_back(row);
   }
   return table(rows) + text(
-                           "\n%s, %s; device: its own time, rates are at it; p50 and so on: as the "
-                           "host sees it\n",
+                           "\n%s, %s; p50 and so on: latency of one plan as the host sees it; "
+                           "device: by its own clock, alone and in a row; rates: in a row\n",
                            result["device_name"].get<std::string>().c_str(),
                            result["precision"].get<std::string>().c_str());
 }
@@ -154,7 +165,7 @@ int run_on_device(const PlanBenchOptions& options) {
                        {"device_name", device_name},
                        {"precision", to_string(precision)},
                        {"cases", list}};
-  write_out(options.json ? result.dump() + '\n' : device_text(result));
+  write_result(options.json, result, device_text);
   return 0;
 }
 
@@ -188,7 +199,7 @@ int run_on_cpu(const PlanBenchOptions& options) {
                        {"threads", pool.threads()},
                        {"matrix", yardstick.as_json()},
                        {"cases", list}};
-  write_out(options.json ? result.dump() + '\n' : as_text(result));
+  write_result(options.json, result, as_text);
   return 0;
 }
 
@@ -224,7 +235,7 @@ Run add_bench_plan(CLI::App& app) {
   add_text(app, "--nets", options->nets, "FILE",
            "also write the nets of the (first) case as a bundle, for comparisons");
   options->add_json(app);
-  app.footer(kFooter);
+  app.footer(std::string(kFooter) + kWorkRule + '\n' + kDeviceFooter);
   return [options] { return run_bench_plan(*options); };
 }
 

@@ -141,21 +141,11 @@ void save_nets(const PlanCase& c, const std::string& path) {
   save_bundle(bundle, path);
 }
 
-double net_flops(const NetSpec& spec) {
-  double sum = 0;
-  spec.for_each_slot([&](const ParameterSlot& slot) {
-    if (slot.part == Part::weight) sum += 2.0 * static_cast<double>(slot.size());
-  });
-  return sum;
-}
-
-double solve_flops(const PlanCase& c) {
-  return static_cast<double>(c.problems) * c.rollouts *
-         (c.horizon * net_flops(net_spec(c, c.nx)) + net_flops(net_spec(c, 1)));
-}
-
-double solve_evals(const PlanCase& c) {
-  return static_cast<double>(c.problems) * c.rollouts * (c.horizon + 1);
+Work solve_work(const PlanCase& c) {
+  const PlannerConfig config = bench_config(c, Precision::float32);
+  return plan_work({static_cast<double>(c.problems), static_cast<double>(c.rollouts),
+                    static_cast<double>(c.horizon), static_cast<double>(config.iterations), c.nx},
+                   {net_spec(c, c.nx), net_spec(c, 1), {}});
 }
 
 BenchReward bench_reward(int nx, int nu) {
@@ -195,7 +185,7 @@ void PlanProblem::solve() {
 }
 
 Timed PlanProblem::timed() {
-  return {[this] { solve(); }, solve_flops(case_), solve_evals(case_)};
+  return {[this] { solve(); }, solve_work(case_)};
 }
 
 void check_status(const PlanCase& c, std::span<const PlanStatus> status) {

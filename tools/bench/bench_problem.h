@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "bench/bench_timing.h"
+#include "bench/bench_work.h"
 #include "softmpc/network.h"
 #include "softmpc/planner.h"
 
@@ -34,12 +35,8 @@ BenchNets random_nets(const PlanCase& c);
 /// Writes them as a bundle, for other programs. Throws Error.
 void save_nets(const PlanCase& c, const std::string& path);
 
-/// 2 (in * w + w * w ... + w * out): multiplications and additions of one evaluation.
-double net_flops(const NetSpec& spec);
-/// B K (H * dynamics + critic)
-double solve_flops(const PlanCase& c);
-/// B K (H + 1)
-double solve_evals(const PlanCase& c);
+/// Of one solve.
+Work solve_work(const PlanCase& c);
 
 /// paper-gaussian's settings with the case's rollouts and horizon.
 PlannerConfig bench_config(const PlanCase& c, Precision precision);

@@ -82,8 +82,10 @@ std::string as_text(const Json& result) {
     }
     all += table(rows) + '\n';
   }
-  return all + text("%s; share is of a plain matrix product on the same threads\n",
-                    result["precision"].get<std::string>().c_str());
+  return all + text(
+                   "%s; p50 and p99: latency of one plan; rates: all plans in their total "
+                   "time; share: of a plain matrix product on the same threads\n",
+                   result["precision"].get<std::string>().c_str());
 }
 
 const Sweep* find_sweep(const std::string& name) {
@@ -133,7 +135,7 @@ int run_scaling(const ScalingOptions& options) {
                        {"threads", pool.threads()},
                        {"matrix", yardstick.as_json()},
                        {"sweeps", sweeps}};
-  write_out(options.json ? result.dump() + '\n' : as_text(result));
+  write_result(options.json, result, as_text);
   return 0;
 }
 
@@ -151,7 +153,8 @@ Run add_bench_scaling(CLI::App& app) {
   app.footer(
       "Varies one size at a time from case a of softmpc bench plan (1 problem, 200 rollouts, "
       "horizon 4):\nrollouts, horizon, width, members, problems and threads; threads also of cases "
-      "c and d. About a minute\nwith the default time for each point.");
+      "c and d. About a minute\nwith the default time for each point. Fields are those of softmpc "
+      "bench plan.");
   return [options] { return run_scaling(*options); };
 }
 

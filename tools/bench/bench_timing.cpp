@@ -109,13 +109,15 @@ std::vector<Timing> time_cases(const std::vector<Timed>& cases, Yardstick* yards
       const std::size_t before = r.taken;
       const double seconds = r.sample(budget);
       if (!yardstick) continue;
-      const double rate = r.timed.flops * static_cast<double>(r.taken - before) / seconds * 1e-9;
+      const double rate =
+          r.timed.work.flops * static_cast<double>(r.taken - before) / seconds * 1e-9;
       r.timing.round_share.push_back(rate / yardstick->latest());
     }
   }
   std::vector<Timing> result;
   for (Running& r : running) {
     std::sort(r.timing.us.begin(), r.timing.us.end());
+    r.timing.seconds = r.spent;
     result.push_back(std::move(r.timing));
   }
   return result;
@@ -148,15 +150,20 @@ Json histogram(const Timing& timing) {
 
 void add_timing(Json& result, const Timed& timed, const Timing& timing,
                 const Yardstick* yardstick) {
-  const double seconds = timing.percentile(0.5) * 1e-6;
+  const Work& work = timed.work;
   result["time_us"] = time_us(timing);
-  result["evals_per_second"] = timed.evals / seconds;
-  if (timed.flops > 0) result["gflops"] = timed.flops / seconds * 1e-9;
-  if (yardstick && timed.flops > 0) {
-    result["matrix_gflops"] = yardstick->rate();
-    result["share"] = timing.share();
-  }
+  result["work"] = {{"evals", work.evals}, {"values", work.values}, {"flops", work.flops}};
+  const double plans = static_cast<double>(timing.us.size()) / timing.seconds;
   result["plans"] = timing.us.size();
+  result["seconds"] = timing.seconds;
+  result["plans_per_second"] = plans;
+  result["evals_per_second"] = plans * work.evals;
+  result["values_per_second"] = plans * work.values;
+  if (work.flops == 0) return;
+  result["gflops"] = plans * work.flops * 1e-9;
+  if (!yardstick) return;
+  result["matrix_gflops"] = yardstick->rate();
+  result["share"] = timing.share();
 }
 
 }  // namespace softmpc::tools

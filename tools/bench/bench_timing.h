@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/bench_work.h"
 #include "matrix_rate.h"
 #include "softmpc/config.h"
 #include "softmpc/thread_pool.h"
@@ -21,8 +22,7 @@ using Json = nlohmann::ordered_json;
 /// What is timed: one call of `run` is one sample.
 struct Timed {
   std::function<void()> run;
-  double flops = 0;  ///< of one call; 0: not known
-  double evals = 0;  ///< model evaluations of one call
+  Work work;  ///< of one call
 };
 
 /// When a case has enough samples: both limits count where both are given.
@@ -57,7 +57,8 @@ class Yardstick {
 
 /// What was measured of one case.
 struct Timing {
-  std::vector<double> us;           ///< samples, sorted
+  std::vector<double> us;           ///< latencies of single calls, sorted
+  double seconds = 0;               ///< of all calls together
   std::vector<double> round_share;  ///< per round: rate of the case / rate of the product
 
   double percentile(double p) const;  ///< nearest rank, p in (0, 1]
@@ -73,7 +74,9 @@ std::vector<Timing> time_cases(const std::vector<Timed>& cases, Yardstick* yards
 Json time_us(const Timing& timing);
 /// {"upper_us": [...], "counts": [...]}, twenty bins a decade, from the first to the last sample.
 Json histogram(const Timing& timing);
-/// Adds time_us, evals_per_second, gflops (both at the median time), share and plans to `result`.
+/// Adds to `result` what one call takes and does: "time_us" (latencies), "work"; and the throughput
+/// of all calls in their total time: "plans", "seconds", "plans_per_second", "evals_per_second",
+/// "values_per_second", "gflops", "share".
 void add_timing(Json& result, const Timed& timed, const Timing& timing, const Yardstick* yardstick);
 
 /// Seconds of a monotonic clock.

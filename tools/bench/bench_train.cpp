@@ -5,11 +5,13 @@
 
 #include "bench/bench.h"
 #include "bench/bench_problem.h"
+#include "bench/bench_work.h"
 #include "program/console.h"
 #include "program/statistics.h"
 #include "softmpc/error.h"
 #include "softmpc/task.h"
 #include "train/train_settings.h"
+#include "train/training.h"
 
 namespace softmpc::tools {
 namespace {
@@ -25,55 +27,15 @@ struct TrainBenchOptions : BenchOptions {
 constexpr const char* kFooter =
     R"(Trains without a run folder: acting, simulating, storing, target plans and updates count; the
 warm-up, checkpoints and evaluations do not. A plain matrix product on the same threads is timed
-before, between and after ten parts of the run. 'flops_per_step' counts the nets' multiplications
-and additions for one environment step: online plan, target plans, and three times a forward pass
-for each update. 'share' is the median over the parts of steps_per_second * flops_per_step by the
+before, between and after ten parts of the run. 'steps_per_second' is all steps in their total time;
+'flops_per_step' counts the nets' work for one environment step: online plan, target plans, and for
+each sample of an update the outputs, the gradient of the weights and that of each layer's inputs but
+the first one's. 'share' is the median over the parts of steps_per_second * flops_per_step by the
 rate of the product; with bfloat16 the planner's dynamics are evaluated in it, all else in float32.
+)";
 
+constexpr const char* kExample = R"(
 Example: softmpc bench train Hopper --preset paper-gaussian --threads 2 --json)";
-
-/// Work of one evaluation of each net.
-struct NetWork {
-  double dynamics, critic, policy;
-};
-
-NetWork net_work(const Config& c, const TaskSpec& spec) {
-  const int inputs = spec.nx + spec.nu;
-  // where the reward is learned it is one more output
-  const bool reward = c.model.reward == Learned::always ||
-                      (c.model.reward == Learned::automatic && !spec.analytic_reward);
-  return {net_flops(NetSpec::mlp(inputs, c.model.width, c.model.layers, spec.nx + reward)),
-          net_flops(NetSpec::mlp(inputs, c.critic.width, c.critic.layers, 1)),
-          net_flops(NetSpec::mlp(spec.nx, c.policy.width, c.policy.layers, spec.nu))};
-}
-
-/// One environment step: online plan + target plans + updates (forward and twice that backward).
-double flops_per_step(const Config& c, const TaskSpec& spec) {
-  const NetWork net = net_work(c, spec);
-  const bool simulated = c.model.source == ModelSource::environment;
-  const bool residual = c.planner.control_mode == ControlMode::policy_residual;
-  const double horizon = c.planner.horizon;
-  const double rollout = horizon * (simulated ? 0 : net.dynamics) + net.critic +
-                         (residual ? (horizon + 1) * net.policy : 0);
-  const double online =
-      c.trainer.acting == Acting::planner
-          ? static_cast<double>(c.planner.iterations) * c.planner.rollouts * rollout
-          : net.policy;
-  const double batch = static_cast<double>(c.critic.batch_size) * c.critic.updates_per_step;
-  const double targets =
-      c.targets.source == TargetSource::planner
-          ? batch * c.critic.count * c.targets.iterations * c.targets.rollouts * rollout
-          : batch * (net.policy + c.critic.count * net.critic);
-  const double model = simulated ? 0
-                                 : 3 * net.dynamics * c.model.members * c.model.batch_size *
-                                       c.model.updates_per_step;
-  const bool policy =
-      residual || c.targets.source == TargetSource::policy || c.trainer.acting == Acting::policy;
-  const double critic = 3 * net.critic * c.critic.count * batch;
-  const double actor =
-      policy ? 3 * (net.policy + net.critic) * batch / c.policy.update_interval : 0;
-  return online + targets + model + critic + actor;
-}
 
 /// Times the steps after the warm-up in parts, with the plain product between them.
 class StepTimer final : public TrainObserver {
@@ -137,6 +99,16 @@ TrainRequest resolve_bench(const TrainBenchOptions& options, std::int64_t steps)
   return request;
 }
 
+/// The warm-up, `given` or by itself. Steps that do not learn yet would pass for fast ones.
+std::int64_t warmup_of(const Config& config, std::int64_t given) {
+  const std::int64_t starts = config.trainer.learning_starts;
+  if (given > 0 && given < starts)
+    throw UsageError("--warmup: " + std::to_string(given) +
+                     " is less than trainer.learning_starts " + std::to_string(starts) +
+                     ": steps without updates would be timed");
+  return given > 0 ? given : std::max(kWarmup, starts);
+}
+
 std::string as_text(const Json& result) {
   const std::string steps =
       text("%s, preset %s, %s on %s, %d threads, %d environments: %.1f steps/s\n",
@@ -158,18 +130,20 @@ int run_bench_train(const TrainBenchOptions& options) {
     return value.empty() ? otherwise : whole_number(name, value, 1, std::int64_t{1} << 32);
   };
   const std::int64_t steps = count("--steps", options.steps, kSteps);
-  const std::int64_t warmup = count("--warmup", options.warmup, kWarmup);
-  TrainRequest request = resolve_bench(options, warmup + steps);
+  const std::int64_t given = count("--warmup", options.warmup, 0);
+  TrainRequest request = resolve_bench(options, (given > 0 ? given : kWarmup) + steps);
   Config& config = request.config;
+  const std::int64_t warmup = warmup_of(config, given);
+  config.trainer.steps = warmup + steps;
   const TaskSpec spec = find_task(request.task).spec(task_options(config.environment));
   ThreadPool pool(config.trainer.threads);
-  const bool on_device = config.trainer.device == "cuda";
+  const bool on_device = config.trainer.device == Device::cuda;
   // the yardstick is the CPU's: it paces the timer, but says nothing of a device
   Yardstick yardstick(pool, on_device ? Precision::float32 : config.planner.precision);
   StepTimer timer(warmup, steps, yardstick);
   train_in_memory(request.task, config, timer);
-  const double flops = flops_per_step(config, spec);
-  Json result = {{"device", config.trainer.device},
+  const double flops = flops_per_step(config, spec, learned_outputs_of(config, spec));
+  Json result = {{"device", to_string(config.trainer.device)},
                  {"task", request.task},
                  {"preset", request.preset},
                  {"steps_per_second", timer.steps_per_second()},
@@ -186,7 +160,7 @@ int run_bench_train(const TrainBenchOptions& options) {
     result["share"] = timer.share(flops);
     result["matrix"] = yardstick.as_json();
   }
-  write_out(options.json ? result.dump() + '\n' : as_text(result));
+  write_result(options.json, result, as_text);
   return 0;
 }
 
@@ -199,7 +173,8 @@ Run add_bench_train(CLI::App& app) {
   add_text(app, "--steps", options->steps, "N",
            "environment steps to time, " + std::to_string(kSteps) + " if not given");
   add_text(app, "--warmup", options->warmup, "N",
-           "steps before that, not timed, " + std::to_string(kWarmup) + " if not given");
+           "steps before that, not timed; if not given " + std::to_string(kWarmup) +
+               ", or trainer.learning_starts where that is more");
   add_text(app, "--envs", options->envs, "N", "environments stepped at once (trainer.envs)");
   add_text(app, "--precision", options->precision, "P",
            "planner.precision: float32, bfloat16 or auto; with cuda float16 too");
@@ -209,7 +184,7 @@ Run add_bench_train(CLI::App& app) {
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
   options->add_json(app);
-  app.footer(kFooter);
+  app.footer(std::string(kFooter) + kWorkRule + '\n' + kExample);
   return [options] { return run_bench_train(*options); };
 }
 

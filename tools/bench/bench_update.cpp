@@ -47,6 +47,19 @@ std::string time_of(const Json& batch, const char* key) {
   return batch.contains(key) ? time_text(batch.at(key).get<double>()) : "none";
 }
 
+std::string as_text(const Json& result) {
+  std::vector<std::vector<std::string>> rows = {
+      {"batch", "models", "LibTorch", "critics", "LibTorch", "both", "LibTorch"}};
+  for (const Json& batch : result["batches"]) {
+    std::vector<std::string> row = {std::to_string(batch.at("batch_size").get<int>())};
+    for (const char* key : {"model_us", "libtorch_model_us", "critic_us", "libtorch_critic_us",
+                            "sum_us", "libtorch_sum_us"})
+      row.push_back(time_of(batch, key));
+    rows.push_back(row);
+  }
+  return table(rows);
+}
+
 int run_bench_update(const UpdateBenchOptions& options) {
   TrainOptions train;
   train.task = options.task;
@@ -64,20 +77,7 @@ int run_bench_update(const UpdateBenchOptions& options) {
                  {"rounds", rounds},         {"settings", options.settings},
                  {"batches", Json::array()}};
   for (int batch : options.batches) result["batches"].push_back(time_batch(c, spec, batch, rounds));
-  if (options.json) {
-    write_out(result.dump() + '\n');
-    return 0;
-  }
-  std::vector<std::vector<std::string>> rows = {
-      {"batch", "models", "LibTorch", "critics", "LibTorch", "both", "LibTorch"}};
-  for (const Json& batch : result["batches"]) {
-    std::vector<std::string> row = {std::to_string(batch.at("batch_size").get<int>())};
-    for (const char* key : {"model_us", "libtorch_model_us", "critic_us", "libtorch_critic_us",
-                            "sum_us", "libtorch_sum_us"})
-      row.push_back(time_of(batch, key));
-    rows.push_back(row);
-  }
-  write_out(table(rows));
+  write_result(options.json, result, as_text);
   return 0;
 }
 

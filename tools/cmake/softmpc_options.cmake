@@ -17,6 +17,14 @@ if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES AND NOT CMAKE_CXX_FLAG
   target_compile_definitions(softmpc_options INTERFACE NDEBUG)
 endif()
 
+# softmpc_quick_compile(target): for what computes nothing itself, commands and tests, in which optimising
+# costs more at each build than it saves at run time.
+function(softmpc_quick_compile target)
+  if(CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
+    target_compile_options(${target} PRIVATE $<IF:$<CONFIG:Debug>,-O0,-O1>)
+  endif()
+endfunction()
+
 if(SOFTMPC_SANITIZE)
   target_compile_options(softmpc_options INTERFACE
     -fsanitize=${SOFTMPC_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)

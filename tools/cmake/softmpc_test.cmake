@@ -1,3 +1,10 @@
+# gtest and JSON, precompiled once for all tests: their compiler's options are the same, position-independent
+# code for executables among them.
+add_executable(softmpc_test_headers EXCLUDE_FROM_ALL ${PROJECT_SOURCE_DIR}/tests/test_headers.cpp)
+softmpc_quick_compile(softmpc_test_headers)
+target_precompile_headers(softmpc_test_headers PRIVATE <gtest/gtest.h> <nlohmann/json.hpp> <string> <vector>)
+target_link_libraries(softmpc_test_headers PRIVATE softmpc_options GTest::gtest nlohmann_json::nlohmann_json Threads::Threads)
+
 # softmpc_test(name SOURCES a_test.cpp ... [LIBS softmpc::core ...] [LABELS core ...]
 #              [ARGS ...] [TIMEOUT seconds] [PROCESSORS n])
 # One GoogleTest program, one ctest entry. Labels in use: core tasks models pipeline tools slow gpu.
@@ -19,6 +26,8 @@ function(softmpc_test name)
     endif()
   endforeach()
   add_executable(${name} ${arg_SOURCES})
+  softmpc_quick_compile(${name})
+  target_precompile_headers(${name} REUSE_FROM softmpc_test_headers)
   target_link_libraries(${name} PRIVATE ${arg_LIBS} softmpc_options GTest::gtest GTest::gtest_main Threads::Threads)
   target_compile_definitions(${name} PRIVATE SOFTMPC_GOLDEN_DIR="${PROJECT_SOURCE_DIR}/tests/golden")
   add_test(NAME ${name} COMMAND ${name} ${arg_ARGS})

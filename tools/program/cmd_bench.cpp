@@ -24,9 +24,10 @@ constexpr Command kBenchmarks[] = {
 };
 
 constexpr const char* kFooter =
-    R"(Rates stand beside that of a plain matrix product on the same threads in the same run, measured
-between the parts of the benchmark, so that the share survives a busy machine. Times do not:
-compare them on an idle one.
+    R"(Percentiles are latencies of single calls; everything a second is throughput, what all timed calls did
+in their total time. Rates stand beside that of a plain matrix product on the same threads in the
+same run, measured between the parts of the benchmark, so that the share survives a busy machine.
+Times do not: compare them on an idle one.
 
 Examples:
   softmpc bench plan --case a,b,c --json
@@ -68,6 +69,11 @@ Budget BenchOptions::budget(double default_seconds) const {
   }
   budget.seconds = seconds.empty() ? default_seconds : positive_number("--seconds", seconds, 3600);
   return budget;
+}
+
+void write_result(bool json, Json result, const std::function<std::string(const Json&)>& text) {
+  result["compiler"] = SOFTMPC_COMPILER;
+  write_out(json ? result.dump() + '\n' : text(result));
 }
 
 double positive_number(const std::string& option, const std::string& value, double high) {

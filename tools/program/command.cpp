@@ -74,8 +74,8 @@ cuda::Path read_path(const std::string& text) {
   throw UsageError("--path: '" + text + "' must be one of auto, tile, cluster, wgmma, plain");
 }
 
-Device resolve_train_device(const std::string& device) {
-  return device == to_string(Device::automatic) ? Device::cpu : resolve_device(device);
+Device resolve_train_device(Device device) {
+  return device == Device::automatic ? Device::cpu : resolve_device(to_string(device));
 }
 
 std::string bundle_path(const std::string& run_or_bundle) {

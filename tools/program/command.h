@@ -55,7 +55,7 @@ Precision read_precision(const std::string& text, Device device);
 /// "auto", "tile", "cluster", "wgmma" or "plain"; throws UsageError naming the option for others.
 cuda::Path read_path(const std::string& text);
 /// The same for training, where auto is the CPU: it supports every setting.
-Device resolve_train_device(const std::string& device);
+Device resolve_train_device(Device device);
 /// The bundle of a run folder, or the path itself where it is no folder.
 std::string bundle_path(const std::string& run_or_bundle);
 

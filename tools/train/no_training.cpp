@@ -22,6 +22,8 @@ void train_in_memory(const std::string&, const Config&, TrainObserver&) { missin
 
 double library_matrix_rate(ThreadPool&, Precision, double) { return 0; }
 
+MemberOutputs learned_outputs_of(const Config&, const TaskSpec&) { missing(); }
+
 UpdateTimes update_times(const Config&, int, int, int) { missing(); }
 
 std::vector<double> play_bundle(const Bundle&, const std::string&, const PlayOptions&,

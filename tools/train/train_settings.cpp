@@ -52,8 +52,8 @@ void apply_command_line(const TrainOptions& options, Config& config) {
   apply_flag(config, "--threads", "trainer.threads", options.threads);
   apply_flag(config, "--envs", "trainer.envs", options.envs);
   TrainerConfig& trainer = config.trainer;
-  if (!options.device.empty()) trainer.device = options.device;
-  trainer.device = to_string(resolve_train_device(trainer.device));
+  if (!options.device.empty()) trainer.device = parse_device(options.device, "--device");
+  trainer.device = resolve_train_device(trainer.device);
 }
 
 /// {"planner.rollouts": 200, ...}

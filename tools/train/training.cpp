@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "agent.h"
 #include "io/folder_lock.h"
 #include "learn/torch_backend.h"
 #include "program/gpu_device.h"
@@ -66,7 +67,7 @@ class RunObserver final : public TrainObserver {
 };
 
 std::shared_ptr<cuda::Device> device_of(const Config& config) {
-  return config.trainer.device == "cuda" ? cuda_device() : nullptr;
+  return config.trainer.device == Device::cuda ? cuda_device() : nullptr;
 }
 
 }  // namespace
@@ -113,6 +114,10 @@ void check_request(const TrainRequest& request) {
 
 void train_in_memory(const std::string& task, const Config& config, TrainObserver& progress) {
   Trainer(config, find_task(task), device_of(config)).run(progress, "");
+}
+
+MemberOutputs learned_outputs_of(const Config& config, const TaskSpec& spec) {
+  return learned_outputs(config, spec);
 }
 
 UpdateTimes update_times(const Config& config, int nx, int nu, int rounds) {

@@ -10,6 +10,8 @@
 #include "learn/update_times.h"
 #include "softmpc/bundle.h"
 #include "softmpc/config.h"
+#include "softmpc/network.h"
+#include "softmpc/task.h"
 #include "softmpc/thread_pool.h"
 #include "softmpc/train/trainer.h"
 
@@ -52,6 +54,9 @@ void train_in_memory(const std::string& task, const Config& config, TrainObserve
 
 /// torch_matrix_rate(); 0 where the program has no LibTorch.
 double library_matrix_rate(ThreadPool& pool, Precision precision, double seconds);
+
+/// learned_outputs().
+MemberOutputs learned_outputs_of(const Config& config, const TaskSpec& spec);
 
 /// time_updates().
 UpdateTimes update_times(const Config& config, int nx, int nu, int rounds);
