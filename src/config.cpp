@@ -213,22 +213,24 @@ Json write(const Field& field, const fields::OneOf<T>& rule) {
   }
 }
 
+/// The first number of a field that is NaN or infinite; null if there is none.
+template <class Field>
+const double* not_finite(const Field&) {
+  return nullptr;
+}
+const double* not_finite(const double& x) { return std::isfinite(x) ? nullptr : &x; }
+template <class T>
+const double* not_finite(const std::vector<T>& list) {
+  for (const T& item : list)
+    if (const double* x = not_finite(item)) return x;
+  return nullptr;
+}
+
 /// NaN and infinity have no JSON, all else is checked as if it had been read.
 template <class Rule, class Field>
 std::string check(const Field& field, const Rule& rule) {
-  if constexpr (std::is_same_v<Field, double>) {
-    if (!std::isfinite(field)) return std::to_string(field) + " is out of range " + rule_text(rule);
-  } else if constexpr (std::is_same_v<Field, std::vector<double>>) {
-    for (const double x : field) {
-      if (!std::isfinite(x)) return std::to_string(x) + " is out of range " + rule_text(rule);
-    }
-  } else if constexpr (std::is_same_v<Field, std::vector<std::vector<double>>>) {
-    for (const std::vector<double>& row : field) {
-      for (const double x : row) {
-        if (!std::isfinite(x)) return std::to_string(x) + " is out of range " + rule_text(rule);
-      }
-    }
-  }
+  if (const double* x = not_finite(field))
+    return std::to_string(*x) + " is out of range " + rule_text(rule);
   Field ignored = field;
   return read(write(field, rule), rule, ignored);
 }

@@ -18,6 +18,7 @@
 
 #include <gtest/gtest.h>
 
+#include "../core/temp_folder.h"
 #include "shared_memory.h"
 #include "softmpc/error.h"
 #include "softmpc/hd/moments.h"
@@ -418,34 +419,26 @@ TEST_F(Algorithms, OneRolloutIsItsOwnOrder) {
 
 // ---- errors ----
 
-std::string error_of(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "nothing thrown";
-}
-
 TEST_F(Algorithms, WrongSizesAreNamed) {
-  EXPECT_EQ(error_of([&] { sample_by_priority({}, workspace_, nullptr, 0, nullptr, -1, nullptr); }),
+  EXPECT_EQ(test::error_of<Error>(
+                [&] { sample_by_priority({}, workspace_, nullptr, 0, nullptr, -1, nullptr); }),
             "sample_by_priority: draws is -1, must be at least 0");
-  EXPECT_EQ(error_of([&] {
+  EXPECT_EQ(test::error_of<Error>([&] {
               write_back({}, workspace_, {nullptr, nullptr, 1, nullptr, 1, 3, 2});
             }),
             "write_back: stride is 2, must be at least 3");
-  EXPECT_EQ(error_of([&] {
+  EXPECT_EQ(test::error_of<Error>([&] {
               add_rows({}, workspace_, {nullptr, nullptr, nullptr, 1}, nullptr, -2);
             }),
             "add_rows: count is -2, must be at least 0");
-  EXPECT_EQ(error_of([&] {
+  EXPECT_EQ(test::error_of<Error>([&] {
               order_costs({}, workspace_, {nullptr, nullptr, -1, 1}, {});
             }),
             "order_costs: problems is -1, must be at least 0");
-  EXPECT_EQ(error_of([&] { tail_means({}, workspace_, {}, {}, 1.5, nullptr); }),
+  EXPECT_EQ(test::error_of<Error>([&] { tail_means({}, workspace_, {}, {}, 1.5, nullptr); }),
             "tail_means: alpha is 1.500000, must be in 0..1");
   const std::vector<double> levels = {0.5, kNan};
-  EXPECT_EQ(error_of([&] { quantiles({}, workspace_, {}, {}, levels, nullptr); }),
+  EXPECT_EQ(test::error_of<Error>([&] { quantiles({}, workspace_, {}, {}, levels, nullptr); }),
             "quantiles: level is nan, must be in 0..1");
 }
 

@@ -4,7 +4,9 @@
 #pragma once
 
 #include <cmath>
+#include <cstdio>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -94,6 +96,60 @@ inline bool compare(const Case& c, const Buffers& given, DevicePlanner& device) 
   EXPECT_EQ(got.status, expected.status);
   EXPECT_EQ(got.valid_share, expected.valid_share);
   return true;
+}
+
+/// A problem has the bits in a batch that it has alone, whatever blocks and chunks the rollouts lie
+/// in.
+inline void expect_bits_of_each_alone(const Case& c, const Buffers& given) {
+  Buffers all = given;
+  DevicePlanner(c.config, c.shape, c.on_device(), {}, device_of()).solve({1, 2}, all.batch());
+  const std::size_t problems = given.id.size(), nx = c.shape.nx, plan = all.plan.size() / problems;
+  const auto part = [](const std::vector<float>& from, std::size_t b, std::size_t size) {
+    const auto begin = from.begin() + static_cast<std::ptrdiff_t>(b * size);
+    return std::vector<float>(begin, begin + static_cast<std::ptrdiff_t>(size));
+  };
+  for (const auto& [processors, shared] : {std::pair{1, 227 << 10}, {1, 6 << 10}, {20, 3 << 10}}) {
+    DevicePlanner planner(c.config, c.shape, c.on_device(), {}, device_of(processors, shared));
+    std::printf("%s\n", planner.diagnostics().why.c_str());
+    for (std::size_t b = 0; b < problems; ++b) {
+      Buffers one(1, c.shape.nx, c.shape.nu, c.config.horizon);
+      one.id = {given.id[b]};
+      one.observation = part(given.observation, b, nx);
+      one.plan = part(given.plan, b, plan);
+      planner.solve({1, 2}, one.batch());
+      EXPECT_EQ(one.value[0], all.value[b]);
+      EXPECT_EQ(one.plan, part(all.plan, b, plan));
+    }
+  }
+}
+
+/// The emulator's alone; `shared` bytes of shared memory a block.
+inline void expect_bits_in_any_order(const Case& c, const Buffers& given, int shared) {
+  Buffers first = given;
+  DevicePlanner(c.config, c.shape, c.on_device(), {}, device_of(4, shared))
+      .solve({3, 9}, first.batch());
+  for (const emulator::RunOptions& run : emulator::all_orders()) {
+    Buffers other = given;
+    DevicePlanner(c.config, c.shape, c.on_device(), {}, device_of(4, shared, run))
+        .solve({3, 9}, other.batch());
+    EXPECT_EQ(other.plan, first.plan) << to_string(run);
+    EXPECT_EQ(other.value, first.value) << to_string(run);
+  }
+}
+
+/// With `noise` [B, K, H+1, nu] in place of drawn noise the device plans as the CPU does.
+inline void expect_given_noise(const Case& c, const Buffers& given, const std::vector<float>& noise,
+                               DevicePlanner& device) {
+  PlanTrace host_trace, trace;
+  host_trace.noise = trace.noise = noise;
+  Buffers expected = given, got = given;
+  make_planner(c.config, c.shape, c.on_host())->solve({1, 1}, expected.batch(), &host_trace);
+  device.solve({1, 1}, got.batch(), &trace);
+  for (std::size_t i = 0; i < trace.cost.size(); ++i)
+    expect_near(trace.cost[i], host_trace.cost[i], 3e-5, "cost");
+  for (std::size_t i = 0; i < got.plan.size(); ++i)
+    expect_near(got.plan[i], expected.plan[i], 2e-4, "plan");
+  expect_near(got.value[0], expected.value[0], 2e-4, "value");
 }
 
 /// Settings, box and most problems of a random case of this size.

@@ -10,6 +10,7 @@
 
 #include <gtest/gtest.h>
 
+#include "../core/temp_folder.h"
 #include "analytic_case.h"
 #include "analytic_models.h"
 #include "softmpc/error.h"
@@ -21,6 +22,7 @@ using softmpc::testing::random_weights;
 using softmpc::testing::TestDynamics;
 using softmpc::testing::TestReward;
 using softmpc::testing::TestValue;
+using test::error_of;
 using testing::Buffers;
 using testing::Case;
 using testing::compare;
@@ -61,15 +63,6 @@ TEST(AnalyticCritic, RandomProblemsAgreeWithTheCpuPlanner) {
     compared += run_case(static_cast<std::uint64_t>(seed));
   std::printf("seeds 1..%d, %d without a decision within rounding\n", cases, compared);
   EXPECT_GE(compared, cases / 2);
-}
-
-std::string error_of(const auto& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
 }
 
 void expect(const std::string& text, const std::string& part) {
@@ -121,40 +114,13 @@ class CriticTest : public ::testing::Test {
 };
 
 TEST_F(CriticTest, BitsDependNeitherOnTheBatchNorOnTheLayout) {
-  Buffers all = start(3);
-  const Buffers given = all;
-  planner().solve({1, 2}, all.batch());
-  const std::size_t plan = all.plan.size() / 3;
-  for (const auto& [processors, shared] : {std::pair{1, 227 << 10}, {1, 6 << 10}, {20, 3 << 10}}) {
-    DevicePlanner p = planner(device_of(processors, shared));
-    std::printf("%s\n", p.diagnostics().why.c_str());
-    for (std::size_t b = 0; b < 3; ++b) {
-      Buffers one(1, kNx, kNu, c.config.horizon);
-      one.id = {given.id[b]};
-      std::copy_n(given.observation.begin() + static_cast<std::ptrdiff_t>(b * kNx), kNx,
-                  one.observation.begin());
-      std::copy_n(given.plan.begin() + static_cast<std::ptrdiff_t>(b * plan), plan,
-                  one.plan.begin());
-      p.solve({1, 2}, one.batch());
-      EXPECT_EQ(one.value[0], all.value[b]);
-      EXPECT_TRUE(std::equal(one.plan.begin(), one.plan.end(),
-                             all.plan.begin() + static_cast<std::ptrdiff_t>(b * plan)));
-    }
-  }
+  testing::expect_bits_of_each_alone(c, start(3));
 }
 
 TEST_F(CriticTest, BitsDoNotDependOnTheOrderOfThreads) {
   if (on_hardware()) GTEST_SKIP() << "orders are the emulator's";
   c.config.prior = Prior::uniform;
-  Buffers first = start(2);
-  const Buffers given = first;
-  planner(device_of(4, 4 << 10)).solve({3, 9}, first.batch());
-  for (const emulator::RunOptions& run : emulator::all_orders()) {
-    Buffers other = given;
-    planner(device_of(4, 4 << 10, run)).solve({3, 9}, other.batch());
-    EXPECT_EQ(other.plan, first.plan) << to_string(run);
-    EXPECT_EQ(other.value, first.value) << to_string(run);
-  }
+  testing::expect_bits_in_any_order(c, start(2), 4 << 10);
 }
 
 // where all rollouts end at once no critic counts, not even one that is not finite
@@ -176,17 +142,8 @@ TEST_F(CriticTest, ARolloutThatEndedHasNoTerminalValue) {
 }
 
 TEST_F(CriticTest, TakesGivenNoise) {
-  const Buffers given = start(1);
-  PlanTrace host_trace, trace;
-  const std::vector<float> noise = random.normals(70u * 10 * kNu, 0.2);
-  host_trace.noise = trace.noise = noise;
-  Buffers expected = given, got = given;
-  make_planner(c.config, c.shape, c.on_host())->solve({1, 1}, expected.batch(), &host_trace);
-  planner().solve({1, 1}, got.batch(), &trace);
-  for (std::size_t i = 0; i < trace.cost.size(); ++i)
-    testing::expect_near(trace.cost[i], host_trace.cost[i], 3e-5, "cost");
-  for (std::size_t i = 0; i < got.plan.size(); ++i)
-    testing::expect_near(got.plan[i], expected.plan[i], 2e-4, "plan");
+  DevicePlanner p = planner();
+  testing::expect_given_noise(c, start(1), random.normals(70u * 10 * kNu, 0.2), p);
 }
 
 TEST_F(CriticTest, NewWeightsAreUsed) {
@@ -225,19 +182,19 @@ TEST_F(CriticTest, AutomaticIsTheDeviceUnlessItRefusesTheModels) {
   const TestValue formula(kNx, 0.5f);
   const Models reverse = {&learned, &reward, &formula};
   EXPECT_EQ(automatic(reverse), "cpu");
-  expect(error_of([&] { planner(reverse, softmpc::Device::cuda); }),
+  expect(error_of<Error>([&] { planner(reverse, softmpc::Device::cuda); }),
          "a device takes a formula as terminal value only with formulas as dynamics");
   // a critic that kernels cannot evaluate
   NetSpec normalised = NetSpec::mlp({kNx + kNu, 8, 1});
   normalised.layers[0].normalise = true;
   const MlpValue other(random_weights(random, 1, normalised), kNx, kNu);
   EXPECT_EQ(automatic(models(other)), "cpu");
-  expect(error_of([&] { planner(models(other), softmpc::Device::cuda); }), "LayerNorm");
+  expect(error_of<Error>([&] { planner(models(other), softmpc::Device::cuda); }), "LayerNorm");
 }
 
 TEST_F(CriticTest, SaysWhatCannotBe) {
   const auto refused = [&](const DeviceModels& m, DeviceOptions options = {}) {
-    return error_of([&] { DevicePlanner(c.config, c.shape, m, options, device_of()); });
+    return error_of<Error>([&] { DevicePlanner(c.config, c.shape, m, options, device_of()); });
   };
   DeviceModels m = c.on_device();
   m.critic = 3;
@@ -258,13 +215,15 @@ TEST_F(CriticTest, SaysWhatCannotBe) {
 
   DevicePlanner p = planner();
   const TestValue formula(kNx, 0.5f);
-  const auto update = [&](const DeviceModels& to) { return error_of([&] { p.update(to); }); };
+  const auto update = [&](const DeviceModels& to) {
+    return error_of<Error>([&] { p.update(to); });
+  };
   expect(update({.critics = &narrow}), "must have the shape");
   expect(update({.value = &formula}), "created with critics");
   expect(update({.members = &narrow}), "created with analytic dynamics");
   m = {.reward = &reward, .dynamics = &dynamics, .value = &formula};
   DevicePlanner by_formula(c.config, c.shape, m, {}, device_of());
-  expect(error_of([&] { by_formula.update(DeviceModels{.critics = &critics}); }),
+  expect(error_of<Error>([&] { by_formula.update(DeviceModels{.critics = &critics}); }),
          "created with an analytic terminal value");
 }
 

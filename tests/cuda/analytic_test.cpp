@@ -153,25 +153,7 @@ TEST_F(DriveTest, SegmentsAlone) {
 
 TEST_F(DriveTest, BitsDependNeitherOnTheBatchNorOnTheLayout) {
   const Case c = drive(70, 3);
-  Buffers all = start(c, 3);
-  const Buffers given = all;
-  DevicePlanner(c.config, c.shape, c.on_device(), {}, device_of()).solve({1, 2}, all.batch());
-  const std::size_t plan = all.plan.size() / 3;
-  for (const auto& [processors, shared] : {std::pair{1, 227 << 10}, {1, 6 << 10}, {20, 3 << 10}}) {
-    DevicePlanner planner(c.config, c.shape, c.on_device(), {}, device_of(processors, shared));
-    for (std::size_t b = 0; b < 3; ++b) {
-      Buffers one(1, DiffDrive::nx, DiffDrive::nu, c.config.horizon);
-      one.id = {given.id[b]};
-      std::copy_n(given.observation.begin() + b * DiffDrive::nx, DiffDrive::nx,
-                  one.observation.begin());
-      std::copy_n(given.plan.begin() + static_cast<std::ptrdiff_t>(b * plan), plan,
-                  one.plan.begin());
-      planner.solve({1, 2}, one.batch());
-      EXPECT_EQ(one.value[0], all.value[b]);
-      EXPECT_TRUE(std::equal(one.plan.begin(), one.plan.end(),
-                             all.plan.begin() + static_cast<std::ptrdiff_t>(b * plan)));
-    }
-  }
+  testing::expect_bits_of_each_alone(c, start(c, 3));
 }
 
 TEST_F(DriveTest, BitsDoNotDependOnTheOrderOfThreads) {
@@ -179,34 +161,14 @@ TEST_F(DriveTest, BitsDoNotDependOnTheOrderOfThreads) {
   Case c = drive(50, 2);
   c.config.horizon = 20;
   c.config.prior = Prior::uniform;
-  Buffers first = start(c, 2);
-  const Buffers given = first;
-  DevicePlanner(c.config, c.shape, c.on_device(), {}, device_of(4, 3 << 10))
-      .solve({3, 9}, first.batch());
-  for (const emulator::RunOptions& run : emulator::all_orders()) {
-    Buffers other = given;
-    DevicePlanner(c.config, c.shape, c.on_device(), {}, device_of(4, 3 << 10, run))
-        .solve({3, 9}, other.batch());
-    EXPECT_EQ(other.plan, first.plan) << to_string(run);
-    EXPECT_EQ(other.value, first.value) << to_string(run);
-  }
+  testing::expect_bits_in_any_order(c, start(c, 2), 3 << 10);
 }
 
 TEST_F(DriveTest, TakesGivenNoise) {
   const Case c = drive(40, 1);
-  const Buffers given = start(c, 1);
   Random random(8);
-  PlanTrace host_trace, trace;
-  const std::vector<float> noise = random.normals(40u * 101 * 2, 0.2);
-  host_trace.noise = trace.noise = noise;
-  Buffers expected = given, got = given;
-  make_planner(c.config, c.shape, c.on_host())->solve({1, 1}, expected.batch(), &host_trace);
-  DevicePlanner(c.config, c.shape, c.on_device(), {}, device_of())
-      .solve({1, 1}, got.batch(), &trace);
-  for (std::size_t i = 0; i < trace.cost.size(); ++i)
-    expect_near(trace.cost[i], host_trace.cost[i], 3e-5, "cost");
-  for (std::size_t i = 0; i < got.plan.size(); ++i)
-    expect_near(got.plan[i], expected.plan[i], 2e-4, "plan");
+  DevicePlanner planner(c.config, c.shape, c.on_device(), {}, device_of());
+  testing::expect_given_noise(c, start(c, 1), random.normals(40u * 101 * 2, 0.2), planner);
 }
 
 TEST_F(DriveTest, GivenNoiseOfAFullCovarianceIsNotCorrelatedAgain) {
@@ -217,18 +179,8 @@ TEST_F(DriveTest, GivenNoiseOfAFullCovarianceIsNotCorrelatedAgain) {
   Random random(9);
   for (Prior prior : {Prior::gaussian, Prior::uniform}) {
     c.config.prior = prior;
-    PlanTrace host_trace, trace;
-    const std::vector<float> noise = random.normals(40u * 101 * 2, 0.2);
-    host_trace.noise = trace.noise = noise;
-    Buffers expected = given, got = given;
-    make_planner(c.config, c.shape, c.on_host())->solve({1, 1}, expected.batch(), &host_trace);
     DevicePlanner planner(c.config, c.shape, c.on_device(), {}, device_of());
-    planner.solve({1, 1}, got.batch(), &trace);
-    for (std::size_t i = 0; i < trace.cost.size(); ++i)
-      expect_near(trace.cost[i], host_trace.cost[i], 3e-5, "cost");
-    for (std::size_t i = 0; i < got.plan.size(); ++i)
-      expect_near(got.plan[i], expected.plan[i], 2e-4, "plan");
-    expect_near(got.value[0], expected.value[0], 2e-4, "value");
+    testing::expect_given_noise(c, given, random.normals(40u * 101 * 2, 0.2), planner);
     // drawn by the host for given members, and by the device
     const std::vector<int> member(100);
     PlanTrace drawn, handed;

@@ -32,6 +32,16 @@ Controller make_controller(const Bundle& bundle, const RewardModel* reward,
   return Controller(bundle, reward, options);
 }
 
+/// One plan of each from x; values agree within `tolerance`, relative where they are large.
+void expect_same_tick(Controller& cpu, Controller& device, const std::vector<float>& x,
+                      double tolerance) {
+  const Plan &expected = cpu.plan(x), &found = device.plan(x);
+  EXPECT_EQ(found.status, PlanStatus::ok);
+  EXPECT_NEAR(found.value, expected.value, tolerance * (1 + std::abs(expected.value)));
+  for (std::size_t i = 0; i < expected.sequence.size(); ++i)
+    EXPECT_NEAR(found.sequence[i], expected.sequence[i], 1e-3);
+}
+
 class DeviceController : public ::testing::Test {
  protected:
   DeviceController() {
@@ -69,11 +79,8 @@ TEST_F(DeviceController, AgreesWithTheCpuFromTickToTick) {
   std::vector<float> x(static_cast<std::size_t>(bundle.nx), 0.1f);
   for (int tick = 0; tick < 4; ++tick) {
     if (tick == 2) cpu.reset(), device.reset();
-    const Plan &expected = cpu.plan(x), &found = device.plan(x);
-    EXPECT_EQ(found.status, PlanStatus::ok);
-    EXPECT_NEAR(found.value, expected.value, 1e-3 * (1 + std::abs(expected.value)));
-    for (std::size_t i = 0; i < expected.sequence.size(); ++i)
-      EXPECT_NEAR(found.sequence[i], expected.sequence[i], 1e-3) << "tick " << tick;
+    SCOPED_TRACE("tick " + std::to_string(tick));
+    expect_same_tick(cpu, device, x, 1e-3);
     x[0] += 0.05f;
   }
   x[0] = NAN;
@@ -95,11 +102,8 @@ TEST_F(DeviceController, TakesOwnDynamicsWithTheBundlesCritic) {
   EXPECT_TRUE(device.device().starts_with("cuda (")) << device.device();
   std::vector<float> x(static_cast<std::size_t>(bundle.nx), 0.1f);
   for (int tick = 0; tick < 4; ++tick) {
-    const Plan &expected = cpu.plan(x), &found = device.plan(x);
-    EXPECT_EQ(found.status, PlanStatus::ok);
-    EXPECT_NEAR(found.value, expected.value, 1e-4 * (1 + std::abs(expected.value)));
-    for (std::size_t i = 0; i < expected.sequence.size(); ++i)
-      EXPECT_NEAR(found.sequence[i], expected.sequence[i], 1e-3) << "tick " << tick;
+    SCOPED_TRACE("tick " + std::to_string(tick));
+    expect_same_tick(cpu, device, x, 1e-4);
     x[0] += 0.05f;
   }
   // a policy that plans do ask is a network, which a device evaluates beside networks alone

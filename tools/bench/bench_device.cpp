@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "program/statistics.h"
+#include "softmpc/hd/order.h"
 
 namespace softmpc::tools {
 namespace {
@@ -11,12 +12,9 @@ namespace {
 constexpr int kBlocks = 20, kReplays = 100;
 constexpr double kMostSingles = 1000;
 
-/// By interpolation between neighbours, as Python's statistics.quantiles(method="inclusive").
-double quantile(const std::vector<double>& sorted, double p) {
-  const double at = p * static_cast<double>(sorted.size() - 1);
-  const auto below = static_cast<std::size_t>(at);
-  const auto above = std::min(below + 1, sorted.size() - 1);
-  return sorted[below] + (at - static_cast<double>(below)) * (sorted[above] - sorted[below]);
+double quantile(const std::vector<double>& sorted, double q) {
+  const auto at = [&](int i) { return sorted[static_cast<std::size_t>(i)]; };
+  return hd::quantile(at, static_cast<int>(sorted.size()), q);
 }
 
 }  // namespace

@@ -85,17 +85,22 @@ Json as_json(const PlanCase& c, const std::string& reward) {
           {"reward", reward}};
 }
 
+/// Sizes and latencies of a case, which tables of CPU and device begin with.
+std::vector<std::string> first_cells(const Json& c) {
+  std::vector<std::string> row = {c["name"], c["problems"].dump(), c["rollouts"].dump(),
+                                  c["horizon"].dump()};
+  for (const auto& [key, value] : c["time_us"].items())
+    row.push_back(time_text(value.get<double>()));
+  row.push_back(c["plans"].dump());
+  return row;
+}
+
 std::string as_text(const Json& result) {
   std::vector<std::vector<std::string>> rows = {{"case", "B", "K", "H", "p50", "p90", "p99",
                                                  "p99.9", "max", "plans", "evals/s", "values/s",
                                                  "GFLOP/s", "share"}};
   for (const Json& c : result["cases"]) {
-    std::vector<std::string> row = {c["name"], c["problems"].dump(), c["rollouts"].dump(),
-                                    c["horizon"].dump()};
-    for (const auto& [key, value] : c["time_us"].items()) {
-      row.push_back(time_text(value.get<double>()));
-    }
-    row.push_back(c["plans"].dump());
+    std::vector<std::string> row = first_cells(c);
     row.push_back(text("%.3g", c["evals_per_second"].get<double>()));
     row.push_back(text("%.3g", c["values_per_second"].get<double>()));
     row.push_back(text("%.1f", c["gflops"].get<double>()));
@@ -116,12 +121,7 @@ std::string device_text(const Json& result) {
       {"case", "B", "K", "H", "p50", "p90", "p99", "p99.9", "max", "plans", "device p50",
        "device p99", "in a row", "evals/s", "GFLOP/s", "path"}};
   for (const Json& c : result["cases"]) {
-    std::vector<std::string> row = {c["name"], c["problems"].dump(), c["rollouts"].dump(),
-                                    c["horizon"].dump()};
-    for (const auto& [key, value] : c["time_us"].items()) {
-      row.push_back(time_text(value.get<double>()));
-    }
-    row.push_back(c["plans"].dump());
+    std::vector<std::string> row = first_cells(c);
     row.push_back(time_text(c["device_latency_us"]["p50"].get<double>()));
     row.push_back(time_text(c["device_latency_us"]["p99"].get<double>()));
     row.push_back(time_text(c["device_us"]["median"].get<double>()));
