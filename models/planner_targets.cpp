@@ -9,17 +9,6 @@
 #include "softmpc/hd/losses.h"
 
 namespace softmpc {
-namespace {
-
-PlannerConfig planner_config(const Config& c) {
-  PlannerConfig p = c.planner;
-  p.rollouts = c.targets.rollouts;
-  p.iterations = c.targets.iterations;
-  return p;
-}
-
-}  // namespace
-
 void check_plans(std::span<const PlanStatus> status) {
   for (PlanStatus s : status)
     if (s == PlanStatus::not_finite || s == PlanStatus::bad_state)
@@ -34,7 +23,7 @@ PlannerTargets::PlannerTargets(const Config& config, const ProblemShape& shape,
       gamma_(config.planner.gamma),
       seed_(config.trainer.seed),
       nu_(shape.nu),
-      planner_(make_planner(planner_config(config), shape, models, {.pool = &pool})) {
+      planner_(make_planner(target_planner(config), shape, models, {.pool = &pool})) {
   const std::size_t n = shape.max_problems;
   for (auto* v : {&start_, &plan_, &refined_}) v->resize(n * planner_->plan_size());
   for (auto* v : {&value_, &least_}) v->resize(n);

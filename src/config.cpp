@@ -381,6 +381,31 @@ std::string to_json(const Config& config, int indent) {
   return root.dump(indent, ' ', false, Json::error_handler_t::replace);
 }
 
+namespace {
+
+/// `section` has the rollouts, `source` says how many particles they are.
+void check_particles(const PlannerConfig& c, const std::string& section,
+                     const std::string& source) {
+  if (c.particles == 1) return;
+  const std::string shown = source + ".particles: " + std::to_string(c.particles);
+  if (c.rollouts % c.particles != 0)
+    throw UsageError(shown + " does not divide " + section + ".rollouts, " +
+                     std::to_string(c.rollouts));
+  if (c.member_draw == MemberDraw::per_step)
+    throw UsageError(shown + " needs planner.member_draw per_rollout or per_rollout_step: with " +
+                     "per_step all particles follow one model");
+}
+
+}  // namespace
+
+PlannerConfig target_planner(const Config& config) {
+  PlannerConfig p = config.planner;
+  p.rollouts = config.targets.rollouts;
+  p.iterations = config.targets.iterations;
+  if (config.targets.particles > 0) p.particles = config.targets.particles;
+  return p;
+}
+
 void validate(const Config& config) {
   fields::visit_config(config, [](const char* section, const char* key, const auto& field,
                                   const auto& rule, const char*) {
@@ -400,6 +425,9 @@ void validate(const Config& config) {
           "trainer.pattern: model_per_episode needs model.source learned, and it is environment");
   require(config.planner.handle_terminations || config.model.termination != Learned::always,
           "model.termination: always needs planner.handle_terminations true, and it is false");
+  check_particles(config.planner, "planner", "planner");
+  check_particles(target_planner(config), "targets",
+                  config.targets.particles > 0 ? "targets" : "planner");
   require(config.trainer.learning_starts <= config.trainer.replay_capacity,
           "trainer.learning_starts: is larger than trainer.replay_capacity, so learning would "
           "never start");

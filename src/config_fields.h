@@ -114,6 +114,9 @@ void visit_planner(C& c, const Visit& visit) {
         "what the plan is added to, and what the action cost is charged for");
   visit("member_draw", c.member_draw, OneOf<MemberDraw>{kMemberDraw},
         "which model predicts which rollout and step");
+  visit("particles", c.particles, Whole<int>{1, 1024},
+        "P, rollouts of one action sequence, each through a model of its own; sequences are "
+        "compared by the mean of their costs, so that none wins by a lucky model");
   visit("handle_terminations", c.handle_terminations, Flag{},
         "count no reward and no critic after a predicted termination");
   visit("precision", c.precision, OneOf<Precision>{kPrecision},
@@ -125,6 +128,8 @@ template <class C, class Visit>
 void visit_targets(C& c, const Visit& visit) {
   visit("rollouts", c.rollouts, Whole<int>{1, 1048576}, "rollouts of the planner for targets");
   visit("iterations", c.iterations, Whole<int>{1, hd::kMaxIterations}, "plan updates per target");
+  visit("particles", c.particles, Whole<int>{0, 1024},
+        "rollouts of one action sequence in targets; 0: planner.particles");
   visit("warm_start", c.warm_start, Flag{},
         "start from the plan stored with the transition, and write the refined plan back");
   visit("source", c.source, OneOf<TargetSource>{kTargetSource},

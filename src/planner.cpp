@@ -143,6 +143,7 @@ cpu::RolloutJob CpuPlanner::shapes_of(const Models& models) const {
 void CpuPlanner::check(const Models& models) const {
   check_models(config(),
                {.dynamics_and_value = models.dynamics && models.value,
+                .members = models.dynamics ? models.dynamics->members() : 0,
                 .analytic_reward = models.reward != nullptr,
                 .learned_reward = models.dynamics && models.dynamics->predicts_reward(),
                 .policy = models.policy != nullptr,
@@ -226,8 +227,12 @@ void CpuPlanner::update_plans(const PlanBatch& batch, const float* cost_plan) {
   const auto update_one = [&](int b, int) {
     if (status_[b] == PlanStatus::bad_state) return;
     const std::size_t first = static_cast<std::size_t>(b) * k;
+    if (config().particles > 1)
+      cpu::average_particles(config().particles, std::span(cost_).subspan(first, k),
+                             std::span(valid_).subspan(first, k));
     const cpu::UpdateInput in = {
         .rollouts = k,
+        .particles = config().particles,
         .horizon = config().horizon,
         .nu = shape().nu,
         .cost = std::span(cost_).subspan(first, k),
@@ -266,7 +271,7 @@ void CpuPlanner::record(const PlanBatch& batch, PlanTrace& trace) const {
       sum += w;
       squares += w * w;
     }
-    trace.effective_samples.push_back(weighed ? sum * sum / squares : 0);
+    trace.effective_samples.push_back(weighed ? sum * sum / squares / config().particles : 0);
   }
 }
 

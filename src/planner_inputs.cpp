@@ -92,6 +92,12 @@ void check_shape(const PlannerConfig& c, const ProblemShape& s) {
       c.iterations > hd::kMaxIterations)
     fail("rollouts, horizon (at most " + std::to_string(hd::kMaxHorizon) +
          ") and iterations (at most " + std::to_string(hd::kMaxIterations) + ") must be positive");
+  if (c.particles < 1 || c.rollouts % c.particles != 0)
+    fail("particles " + std::to_string(c.particles) + " must divide rollouts, " +
+         std::to_string(c.rollouts));
+  if (c.particles > 1 && c.member_draw == MemberDraw::per_step)
+    fail("particles " + std::to_string(c.particles) +
+         " need member_draw per_rollout or per_rollout_step");
   if (!(c.temperature > 0) || !std::isfinite(c.temperature) || !(c.gamma > 0) || c.gamma > 1)
     fail("temperature must be positive and finite, gamma in (0, 1]");
   if (c.variance.size() != 1 && static_cast<int>(c.variance.size()) != s.nu)
@@ -138,6 +144,10 @@ void check_trace(const PlannerConfig& config, const ProblemShape& shape, const P
 
 void check_models(const PlannerConfig& config, const GivenModels& given) {
   require(given.dynamics_and_value, "dynamics and value must be given");
+  if (config.particles > given.members)
+    throw UsageError("planner.particles: " + std::to_string(config.particles) +
+                     " are more than the models, of which each takes one of its own: " +
+                     std::to_string(given.members));
   require(given.analytic_reward || given.learned_reward, "a reward must be given or learned");
   require(config.control_mode != ControlMode::policy_residual || given.policy,
           "control_mode policy_residual needs a policy");

@@ -22,7 +22,9 @@ void check_trace(const PlannerConfig& config, const ProblemShape& shape, const P
 
 /// What a planner was given to look ahead with.
 struct GivenModels {
-  bool dynamics_and_value, analytic_reward, learned_reward, policy, termination;
+  bool dynamics_and_value;
+  int members;
+  bool analytic_reward, learned_reward, policy, termination;
 };
 /// Throws Error naming what this configuration needs beside them.
 void check_models(const PlannerConfig& config, const GivenModels& given);

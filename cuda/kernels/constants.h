@@ -14,6 +14,7 @@ namespace softmpc::cuda {
   X(rollouts)        /* K */                                                      \
   X(horizon)         /* H */                                                      \
   X(members)         /* E */                                                      \
+  X(particles)       /* P, 1 where each rollout has actions of its own */         \
   X(dynamics_layers) /* hidden layers */                                          \
   X(critic_layers)                                                                \
   X(policy_layers)                                                                \

@@ -82,6 +82,13 @@ struct ResidualJob {
   int problems;
 };
 
+/// Of average_particles.
+struct ParticleJob {
+  float* cost;          ///< [B, K]
+  std::uint8_t* valid;  ///< [B, K]
+  int problems;
+};
+
 /// Of charged_plans.
 struct ChargeJob {
   const float* plan;     ///< [B, H+1, nu]

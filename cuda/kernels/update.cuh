@@ -100,7 +100,7 @@ class PlanUpdate {
 
   SOFTMPC_DEVICE void draw(int t, int b, int k, float (&n)[4]) const {
     hd::normal_block(seed_, solve_, hd::draw_word(hd::Stream::noise, job_.iteration, t, b), id_,
-                     static_cast<std::uint32_t>(k), n);
+                     hd::sequence_of(static_cast<std::uint32_t>(k), Sizes::particles), n);
   }
 
   /// Block b of eps = L z, which takes all z up to it.
@@ -272,7 +272,7 @@ class PlanUpdate {
     r.status = bad_ ? kBadState : (finite_ == 0 ? kNotFinite : (in_box_ == 0 ? kAllInvalid : kOk));
     if (usable()) {
       r.value = hd::soft_value(least_, sum_, Sizes::rollouts, job_.temperature, constant);
-      r.effective_samples = sum_ * sum_ / squares_;
+      r.effective_samples = sum_ * sum_ / squares_ / Sizes::particles;
     } else {
       r.value = static_cast<double>(kInfinity) - static_cast<double>(kInfinity);  // NaN
     }
@@ -325,6 +325,20 @@ class PlanUpdate {
 template <class Sizes>
 SOFTMPC_KERNEL void update_plans(const RolloutJob& job) {
   PlanUpdate<Sizes>(job, shared_memory()).run();
+}
+
+/// The particles of each action sequence get the mean of their costs, and none is valid where one
+/// is not; a thread for each sequence.
+template <class Sizes>
+SOFTMPC_KERNEL void average_particles(const ParticleJob& job) {
+  const int at = block() * threads() + thread();
+  if (at >= job.problems * (Sizes::rollouts / Sizes::particles)) return;
+  float* cost = job.cost + static_cast<std::size_t>(at) * Sizes::particles;
+  std::uint8_t* valid = job.valid + static_cast<std::size_t>(at) * Sizes::particles;
+  const float mean = hd::particle_mean(cost, Sizes::particles);
+  std::uint8_t all = 1;
+  for (int p = 0; p < Sizes::particles; ++p) all &= valid[p];
+  for (int p = 0; p < Sizes::particles; ++p) cost[p] = mean, valid[p] = all;
 }
 
 /// w = Sigma^-1 u of a full Sigma, the u of S under the Gaussian prior; a thread for each entry.

@@ -143,6 +143,7 @@ DevicePlanner::DevicePlanner(const PlannerConfig& config, const ProblemShape& sh
   check_sizes(models, shape);
   check_models(config,
                {.dynamics_and_value = true,
+                .members = models.members ? models.members->stack : 1,
                 .analytic_reward = models.reward != nullptr,
                 .learned_reward = models.outputs.reward,
                 .policy = models.policy != nullptr,

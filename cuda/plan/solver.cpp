@@ -37,6 +37,7 @@ KernelConstants kernel_constants(const PlannerConfig& c, const ProblemShape& s,
   k.fixed_noise = traced;
   k.correlated = !c.covariance.empty();
   k.members = 1;
+  k.particles = c.particles;
   if (nets.critics) {
     k.critic_layers = hidden_layers(*nets.critics);
     k.critic_width = nets.critics->width();
@@ -147,7 +148,7 @@ struct Solver::Impl {
   SolverNets nets;
   KernelConstants constants;
   RolloutChoice choice;
-  std::shared_ptr<Kernel> rollout, update, residual, charge;
+  std::shared_ptr<Kernel> rollout, update, average, residual, charge;
   std::unique_ptr<Memory> sigma, inverse_variance, factor, inverse, neutral, low, high, discount;
   std::unique_ptr<RuleMemory> reward_rules, dynamics_rules, value_rules;
   std::unique_ptr<Memory> cost, valid, mu, residual_plan, charged_plan, between, segments, tickets;
@@ -158,6 +159,7 @@ struct Solver::Impl {
   void allocate();
   void allocate_costs(std::size_t plan_bytes);
   const float* cost_plan(const float* plan, int problems) const;
+  void average_costs(int problems) const;
   void set_networks(RolloutJob& job, int critic) const;
 };
 
@@ -184,6 +186,11 @@ Solver::Solver(Device& device, const PlannerConfig& config, const ProblemShape& 
                           .header = "update.cuh",
                           .job = "RolloutJob",
                           .constants = s.constants});
+  if (config.particles > 1)
+    s.average = device.load({.call = "average_particles<Sizes>",
+                             .header = "update.cuh",
+                             .job = "ParticleJob",
+                             .constants = s.constants});
   s.allocate();
 }
 
@@ -242,21 +249,30 @@ void Solver::Impl::allocate_costs(std::size_t plan_bytes) {
   }
 }
 
+constexpr int kThreads = 256;  // of a launch with a thread for each entry
+
+LaunchShape entries_shape(int entries) {
+  return {.blocks = (entries + kThreads - 1) / kThreads, .threads = kThreads};
+}
+
+/// Costs of rollouts become those of their action sequences.
+void Solver::Impl::average_costs(int problems) const {
+  if (!average) return;
+  const ParticleJob job = {cost->as<float>(), valid->as<std::uint8_t>(), problems};
+  device.launch(*average, entries_shape(problems * (config.rollouts / config.particles)), job);
+}
+
 /// Launches what computes the u of S from the plan; where it lies.
 const float* Solver::Impl::cost_plan(const float* plan, int problems) const {
-  constexpr int kThreads = 256;
-  const auto shape_of = [](int entries) {
-    return LaunchShape{.blocks = (entries + kThreads - 1) / kThreads, .threads = kThreads};
-  };
   const float* u = plan;
   if (residual) {
     const ResidualJob job = {u, residual_plan->as<float>(), problems};
-    device.launch(*residual, shape_of(problems * shape.nu), job);
+    device.launch(*residual, entries_shape(problems * shape.nu), job);
     u = residual_plan->as<float>();
   }
   if (charge) {
     const ChargeJob job = {u, inverse->as<float>(), charged_plan->as<float>(), problems};
-    device.launch(*charge, shape_of(problems * (config.horizon + 1) * shape.nu), job);
+    device.launch(*charge, entries_shape(problems * (config.horizon + 1) * shape.nu), job);
     u = charged_plan->as<float>();
   }
   return u;
@@ -327,6 +343,7 @@ void Solver::launch_iteration(const SolveArrays& arrays, int problems, int criti
   job.action = arrays.action;
   job.result = arrays.result;
   s.device.launch(*s.rollout, rollout_shape(problems), job);
+  s.average_costs(problems);
   s.device.launch(
       *s.update,
       {.blocks = problems * update_blocks(s.config.rollouts, s.config.horizon, s.shape.nu),
@@ -356,7 +373,7 @@ DeviceDiagnostics Solver::diagnostics() const {
   d.registers = rollout.registers;
   d.shared_bytes = s.choice.shape.shared_bytes;
   d.blocks = s.last_problems > 0 ? rollout_shape(s.last_problems).blocks : 0;
-  for (const auto& kernel : {s.rollout, s.update, s.residual, s.charge}) {
+  for (const auto& kernel : {s.rollout, s.update, s.average, s.residual, s.charge}) {
     if (!kernel) continue;
     const KernelFacts facts = kernel->facts();
     (facts.from_cache ? d.load_seconds : d.compile_seconds) += facts.seconds;

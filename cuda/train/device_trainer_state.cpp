@@ -10,13 +10,6 @@
 namespace softmpc::cuda {
 namespace {
 
-PlannerConfig target_config(const Config& c) {
-  PlannerConfig p = c.planner;
-  p.rollouts = c.targets.rollouts;
-  p.iterations = c.targets.iterations;
-  return p;
-}
-
 ProblemShape problem_shape(const TrainTask& t, int problems) {
   return {t.nx, t.nu, t.action_low, t.action_high, problems};
 }
@@ -80,7 +73,7 @@ DeviceTrainer::Impl::Impl(const Config& c, const TrainTask& t, const NetWeights&
   SolverNets target_nets = nets;
   target_nets.critics = &targets;
   online = std::make_unique<Solver>(*device, c.planner, shape, nets, DeviceOptions{});
-  target_solver = std::make_unique<Solver>(*device, target_config(c), problem_shape(t, rows),
+  target_solver = std::make_unique<Solver>(*device, target_planner(c), problem_shape(t, rows),
                                            target_nets, DeviceOptions{});
   // behind the solvers, which say in what order they read the weights
   members.upload(member_weights);

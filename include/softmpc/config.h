@@ -36,6 +36,7 @@ struct PlannerConfig {
   Prior prior = Prior::gaussian;
   ControlMode control_mode = ControlMode::plain;
   MemberDraw member_draw = MemberDraw::per_step;
+  int particles = 1;  ///< P, rollouts of one action sequence, each through a member of its own
   bool handle_terminations = false;
   Precision precision = Precision::float32;
   bool operator==(const PlannerConfig&) const = default;
@@ -45,6 +46,7 @@ struct PlannerConfig {
 struct TargetsConfig {
   int rollouts = 20;
   int iterations = 1;
+  int particles = 0;       ///< 0: planner.particles
   bool warm_start = true;  ///< start from the stored plan and write back
   TargetSource source = TargetSource::planner;
   bool operator==(const TargetsConfig&) const = default;
@@ -128,6 +130,9 @@ struct Config {
   EnvironmentConfig environment;
   bool operator==(const Config&) const = default;
 };
+
+/// The planner of the critic's targets: the online one but for what `targets` says.
+PlannerConfig target_planner(const Config& config);
 
 /// One row of `softmpc train --help-settings` and of the documentation.
 struct SettingInfo {

@@ -95,7 +95,7 @@ void TileScratch::for_each_array(const RolloutJob& job, int lanes, const F& f) {
   for (auto* v : {&j, &prior, &alive, &reward, &value}) f(*v, n);
   f(terminated, 2 * n);
   f(runs, n);
-  for (auto* v : {&id, &rollout, &valid}) f(*v, n);
+  for (auto* v : {&id, &rollout, &sequence, &valid}) f(*v, n);
   for (auto* v : {&problem, &member, &order}) f(*v, n);
   std::size_t most =
       std::max(job.models.dynamics->scratch_bytes(lanes), job.models.value->scratch_bytes(lanes));
@@ -158,6 +158,7 @@ class TileRollout {
       s_.problem[j] = problem;
       s_.id[j] = job_.problem_id[problem];
       s_.rollout[j] = static_cast<std::uint32_t>(rollout);
+      s_.sequence[j] = hd::sequence_of(s_.rollout[j], c_.particles);
       s_.j[j] = s_.prior[j] = 0;
       s_.alive[j] = 1;
       s_.valid[j] = 1;
@@ -189,7 +190,7 @@ class TileRollout {
     for (int block = 0; 4 * block < nu_; ++block) {
       const NormalsKey key = {job_.key.seed, job_.key.solve,
                               hd::draw_word(hd::Stream::noise, job_.iteration, t, block),
-                              s_.id.data(), s_.rollout.data()};
+                              s_.id.data(), s_.sequence.data()};
       kernels().normals(key, job_.sigma + 4 * block, std::min(4, nu_ - 4 * block),
                         noise(t, 4 * block), lanes_, lanes_);
     }
@@ -250,7 +251,8 @@ class TileRollout {
         key = hd::balanced_key(job_.key.seed, job_.key.solve, job_.iteration, draw_step, s_.id[j]);
       }
       s_.member[j] =
-          hd::balanced_member(s_.rollout[j], static_cast<std::uint32_t>(c_.rollouts), members, key);
+          hd::rollout_member(s_.rollout[j], static_cast<std::uint32_t>(c_.rollouts), c_.particles,
+                             members, key);
     }
   }
 

@@ -60,7 +60,7 @@ class TileScratch {
   AlignedFloats x, next, action, base, grouped;  // column blocks
   AlignedFloats j, prior, alive, reward, value;  // [lanes]
   std::vector<std::uint8_t> terminated;
-  std::vector<std::uint32_t> id, rollout, valid;
+  std::vector<std::uint32_t> id, rollout, sequence, valid;
   std::vector<int> problem, member, order;
   std::vector<LaneRun> runs;
   AlignedBytes net;

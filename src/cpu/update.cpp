@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 
 #include "softmpc/hd/prior.h"
@@ -62,6 +63,16 @@ void weigh(const float* __restrict cost, int rollouts, float min_cost, float inv
 
 }  // namespace
 
+void average_particles(int particles, std::span<float> cost, std::span<std::uint8_t> valid) {
+  const std::size_t p = particles;
+  for (std::size_t first = 0; first < cost.size(); first += p) {
+    const float mean = hd::particle_mean(&cost[first], particles);
+    const bool all = std::ranges::all_of(valid.subspan(first, p), std::identity{});
+    std::ranges::fill(cost.subspan(first, p), mean);
+    std::ranges::fill(valid.subspan(first, p), static_cast<std::uint8_t>(all));
+  }
+}
+
 UpdateResult update_plan(const UpdateInput& in, std::span<float> weight, std::span<float> plan) {
   int in_box = 0, finite = 0;
   for (int k = 0; k < in.rollouts; ++k) {
@@ -99,7 +110,7 @@ UpdateResult update_plan(const UpdateInput& in, std::span<float> weight, std::sp
     for (int c = begin; c < end; ++c) plan[c] += static_cast<float>(total(sums[c - begin]) / sum);
   }
   result.value = hd::soft_value(min_cost, sum, in.rollouts, in.temperature, in.value_constant);
-  result.effective_samples = sum * sum / sum_of_squares;
+  result.effective_samples = sum * sum / sum_of_squares / in.particles;
   return result;
 }
 

@@ -342,6 +342,40 @@ TEST(Config, ValidateJoinsTerminationAndHandling) {
             "(no exception)");
 }
 
+TEST(Config, ValidateJoinsParticlesWithRolloutsAndMemberDraw) {
+  const auto with = [](int particles, int target_particles, MemberDraw draw) {
+    return validate_error([=](Config& c) {
+      c.planner.particles = particles;
+      c.targets.particles = target_particles;
+      c.planner.member_draw = draw;
+    });
+  };
+  EXPECT_EQ(with(4, 0, MemberDraw::per_rollout), "(no exception)");
+  EXPECT_EQ(with(3, 4, MemberDraw::per_rollout),
+            "planner.particles: 3 does not divide planner.rollouts, 200");
+  EXPECT_EQ(with(8, 0, MemberDraw::per_rollout),
+            "planner.particles: 8 does not divide targets.rollouts, 20");
+  EXPECT_EQ(with(1, 3, MemberDraw::per_rollout_step),
+            "targets.particles: 3 does not divide targets.rollouts, 20");
+  EXPECT_EQ(with(4, 1, MemberDraw::per_step),
+            "planner.particles: 4 needs planner.member_draw per_rollout or per_rollout_step: with "
+            "per_step all particles follow one model");
+}
+
+TEST(Config, TargetPlannerTakesWhatTargetsLeaveOpen) {
+  Config c;
+  c.planner.particles = 4;
+  c.planner.horizon = 7;
+  EXPECT_EQ(target_planner(c).particles, 4);
+  c.targets.particles = 2;
+  c.targets.iterations = 3;
+  const PlannerConfig p = target_planner(c);
+  EXPECT_EQ(p.particles, 2);
+  EXPECT_EQ(p.iterations, 3);
+  EXPECT_EQ(p.rollouts, c.targets.rollouts);
+  EXPECT_EQ(p.horizon, 7);
+}
+
 TEST(Config, ValidateJoinsPatternAndSource) {
   EXPECT_EQ(validate_error([](Config& c) {
               c.model.source = ModelSource::environment;

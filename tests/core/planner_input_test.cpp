@@ -60,6 +60,8 @@ TEST(PlannerConfigRules, EachIsRefusedByName) {
     expect_bad_config([bad](auto& c) { c.variance = {bad}; }, "variance");
   expect_bad_config([](auto& c) { c.variance = {1, 1, 1}; }, "variance has 3");
   expect_bad_config([](auto& c) { c.variance = {}; }, "variance has 0");
+  expect_bad_config([](auto& c) { c.particles = 3; }, "particles 3 must divide rollouts, 200");
+  expect_bad_config([](auto& c) { c.particles = 4; }, "need member_draw");
 }
 
 TEST(PlannerShapeRules, EachIsRefusedByName) {

@@ -62,6 +62,11 @@ int member_of(const Problem& p, const Input& in, int iteration, std::uint32_t id
   const int members = p.members.stack;
   const auto balanced = [&](int step) {
     const auto key = hd::balanced_key(in.key.seed, in.key.solve, iteration, step, id);
+    if (p.config.particles > 1) {  // one after the other, from a drawn member on
+      const int offset =
+          static_cast<int>(hd::uniform_index(key.y, static_cast<std::uint32_t>(members)));
+      return (rollout % p.config.particles + offset) % members;
+    }
     return hd::balanced_member(static_cast<std::uint32_t>(rollout),
                                static_cast<std::uint32_t>(p.config.rollouts), members, key);
   };
@@ -196,6 +201,22 @@ double value_constant(const Problem& p, const Matrix& charged) {
   return c.temperature * sum;
 }
 
+/// All rollouts of an action sequence get their mean cost; one outside the box takes the others out.
+void share_costs(int particles, std::vector<Rollout>& rollouts) {
+  for (std::size_t k = 0; k < rollouts.size(); k += particles) {
+    double sum = 0;
+    bool valid = true;
+    for (int p = 0; p < particles; ++p) {
+      sum += rollouts[k + p].cost;
+      valid = valid && rollouts[k + p].valid;
+    }
+    for (int p = 0; p < particles; ++p) {
+      rollouts[k + p].cost = sum / particles;
+      rollouts[k + p].valid = valid;
+    }
+  }
+}
+
 Update weigh(const Problem& p, const std::vector<Rollout>& rollouts, const Matrix& plan,
              const Matrix& charged) {
   const PlannerConfig& c = p.config;
@@ -219,7 +240,7 @@ Update weigh(const Problem& p, const std::vector<Rollout>& rollouts, const Matri
     mean_noise += w * r.noise;
   }
   up.plan = plan + mean_noise / sum;
-  up.effective_samples = sum * sum / squares;
+  up.effective_samples = sum * sum / squares / c.particles;
   up.value = c.temperature * std::log(sum / c.rollouts) - least - value_constant(p, charged);
   return up;
 }
@@ -237,8 +258,10 @@ Update update_problem(const Problem& p, const Input& in, int iteration, int b, c
     std::vector<int> member;
     for (int t = 0; t < p.config.horizon; ++t)
       member.push_back(member_of(p, in, iteration, in.id[b], k, t));
-    rollouts.push_back(walk.run(start, draw_noise(p, in, iteration, in.id[b], k), member));
+    const int sequence = k / p.config.particles;
+    rollouts.push_back(walk.run(start, draw_noise(p, in, iteration, in.id[b], sequence), member));
   }
+  share_costs(p.config.particles, rollouts);
   return weigh(p, rollouts, plan, charged);
 }
 

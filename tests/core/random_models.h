@@ -222,6 +222,7 @@ inline std::string describe(const PlannerConfig& c, const ProblemShape& s, int p
          std::to_string(s.nu) + ", iterations " + std::to_string(c.iterations) + ", " +
          (c.prior == Prior::gaussian ? "gaussian, " : "uniform, ") +
          modes[static_cast<int>(c.control_mode)] + ", " + draws[static_cast<int>(c.member_draw)] +
+         (c.particles > 1 ? ", particles " + std::to_string(c.particles) : "") +
          (c.covariance.empty() ? "" : ", covariance") +
          (c.handle_terminations ? ", terminations" : "");
 }

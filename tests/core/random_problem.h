@@ -22,6 +22,11 @@ inline oracle::Problem random_problem(Random& random, int narrowest = 3, int wid
   c.prior = random.coin() ? Prior::gaussian : Prior::uniform;
   c.control_mode = static_cast<ControlMode>(random.whole(0, 2));
   c.member_draw = static_cast<MemberDraw>(random.whole(0, 2));
+  const int members = random.whole(1, 5);
+  if (c.member_draw != MemberDraw::per_step && random.coin()) {
+    c.particles = random.whole(1, members);
+    c.rollouts *= c.particles;
+  }
   c.handle_terminations = random.coin();
   c.variance.assign(random.coin() ? 1u : static_cast<std::size_t>(nu), 0);
   for (double& v : c.variance) v = random.real(0.02, 0.3);
@@ -37,7 +42,7 @@ inline oracle::Problem random_problem(Random& random, int narrowest = 3, int wid
   p.outputs = {random.coin(), random.coin()};
   const int width = random.whole(narrowest, widest);
   const int out = nx + p.outputs.reward + p.outputs.termination + random.whole(0, 2);
-  p.members = random_weights(random, random.whole(1, 5), NetSpec::mlp({nx + nu, width, width, out}),
+  p.members = random_weights(random, members, NetSpec::mlp({nx + nu, width, width, out}),
                              0.8, random.coin());
   p.critic = random_weights(random, 1, NetSpec::mlp({nx + nu, width, 1}), 1.5, random.coin());
   p.policy = random_weights(random, 1, NetSpec::mlp({nx, width, nu}), 1, random.coin());

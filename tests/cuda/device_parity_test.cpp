@@ -86,7 +86,10 @@ void run_case(const PathCase& c, std::uint64_t seed, Counts& counts) {
   oracle::Problem p = softmpc::testing::random_problem(random, c.narrowest, c.widest);
   const bool exact = c.precision == Precision::float32;
   if (!exact) soften(p);
-  if (c.path == Path::cluster || c.path == Path::wgmma) p.config.member_draw = MemberDraw::per_step;
+  if (c.path == Path::cluster || c.path == Path::wgmma) {
+    p.config.member_draw = MemberDraw::per_step;
+    p.config.particles = 1;
+  }
   if (c.path == Path::wgmma && p.config.control_mode == ControlMode::policy_residual)
     p.config.control_mode = ControlMode::plain;
   p.config.precision = c.precision;

@@ -80,7 +80,7 @@ void expect_plans(const Compiler& compiler, KernelConstants sizes, const RewardM
 TEST(Rules, OfAnalyticModelsCompile) {
   SOFTMPC_COMPILER_OR_SKIP(compiler);
   KernelConstants sizes;
-  sizes.nx = 3, sizes.nu = 2, sizes.horizon = 100, sizes.members = 1;
+  sizes.nx = 3, sizes.nu = 2, sizes.horizon = 100, sizes.members = sizes.particles = 1;
   std::vector<float> cells;
   const tasks::DiffDriveReward reward(tasks::diff_drive_room(cells), 4, 3);
   const tasks::DiffDriveDynamics dynamics;
@@ -105,7 +105,7 @@ TEST(Rules, OfAnalyticModelsCompile) {
 TEST(Rules, OfDynamicsBesideACriticCompile) {
   SOFTMPC_COMPILER_OR_SKIP(compiler);
   KernelConstants sizes;
-  sizes.nx = 3, sizes.nu = 2, sizes.horizon = 20, sizes.members = 1;
+  sizes.nx = 3, sizes.nu = 2, sizes.horizon = 20, sizes.members = sizes.particles = 1;
   sizes.critic_layers = 2, sizes.critic_width = 256;
   std::vector<float> cells;
   const tasks::DiffDriveReward reward(tasks::diff_drive_room(cells), 4, 3);
@@ -129,7 +129,7 @@ TEST(Rules, OfAnalyticTasksDynamicsCompile) {
     const Task& task = find_task(name);
     const TaskSpec spec = task.spec({});
     KernelConstants sizes;
-    sizes.nx = spec.nx, sizes.nu = spec.nu, sizes.horizon = 20, sizes.members = 1;
+    sizes.nx = spec.nx, sizes.nu = spec.nu, sizes.horizon = 20, sizes.members = sizes.particles = 1;
     sizes.rollouts = 200;
     const auto dynamics = task.make_dynamics({});
     ASSERT_FALSE(dynamics->device_rules().type.empty());

@@ -170,6 +170,27 @@ TEST(Philox, BalancedMembersAreEquallyLikelyForEachRollout) {
       }
 }
 
+// Particles of a sequence follow different members, and sequences the same ones.
+TEST(Philox, ParticlesFollowMembersOfTheirOwn) {
+  for (int members : {2, 4, 7})
+    for (int particles = 2; particles <= members; ++particles)
+      for (std::uint32_t solve = 0; solve < 20; ++solve) {
+        const auto key = hd::balanced_key(3, solve, 0, 0, 5);
+        std::set<int> of_first, of_last;
+        for (int p = 0; p < particles; ++p) {
+          const auto first = static_cast<std::uint32_t>(p);
+          const std::uint32_t last = first + 9 * static_cast<std::uint32_t>(particles);
+          EXPECT_EQ(hd::sequence_of(first, particles), 0u);
+          EXPECT_EQ(hd::sequence_of(last, particles), 9u);
+          const auto rollouts = 10 * static_cast<std::uint32_t>(particles);
+          of_first.insert(hd::rollout_member(first, rollouts, particles, members, key));
+          of_last.insert(hd::rollout_member(last, rollouts, particles, members, key));
+        }
+        EXPECT_EQ(static_cast<int>(of_first.size()), particles);
+        EXPECT_EQ(of_first, of_last);
+      }
+}
+
 TEST(Philox, MembersOfAStepAreEquallyLikely) {
   std::vector<int> count(4);
   for (std::uint32_t solve = 0; solve < 10'000; ++solve)

@@ -144,4 +144,23 @@ SOFTMPC_HD int balanced_member(std::uint32_t rollout, std::uint32_t rollouts, in
   return static_cast<int>((permute(rollout, rollouts, key) % n + uniform_index(key.y, n)) % n);
 }
 
+// Particles: rollouts s P .. s P + P - 1 are of action sequence s and share its noise.
+SOFTMPC_HD std::uint32_t sequence_of(std::uint32_t rollout, int particles) {
+  return rollout / static_cast<std::uint32_t>(particles);
+}
+// Particle p follows member p + offset, the same for all sequences of a problem: they are compared
+// under equal models.
+SOFTMPC_HD int particle_member(std::uint32_t rollout, int particles, int members, Philox4 key) {
+  const std::uint32_t n = static_cast<std::uint32_t>(members);
+  return static_cast<int>((rollout % static_cast<std::uint32_t>(particles) +
+                           uniform_index(key.y, n)) %
+                          n);
+}
+// The member of a rollout where not one serves the whole step.
+SOFTMPC_HD int rollout_member(std::uint32_t rollout, std::uint32_t rollouts, int particles,
+                              int members, Philox4 key) {
+  return particles > 1 ? particle_member(rollout, particles, members, key)
+                       : balanced_member(rollout, rollouts, members, key);
+}
+
 }  // namespace softmpc::hd

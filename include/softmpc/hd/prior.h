@@ -63,6 +63,13 @@ SOFTMPC_HD float rollout_cost(bool uniform, float j, float lambda, float sum) {
   return uniform ? uniform_cost(j, lambda, sum) : gaussian_cost(j, lambda, sum);
 }
 
+// S of an action sequence: 1/P sum_p S_p over its particles, side by side
+SOFTMPC_HD float particle_mean(const float* cost, int particles) {
+  float sum = 0;
+  for (int p = 0; p < particles; ++p) sum += cost[p];
+  return sum / static_cast<float>(particles);
+}
+
 // w_k ~ exp(-(S_k - min S) / lambda)
 SOFTMPC_HD float weight(float cost, float min_cost, float inverse_lambda) {
   return exp((min_cost - cost) * inverse_lambda);

@@ -17,6 +17,7 @@ SOFTMPC_EMULATE(RolloutJob, NoWidths, rollout_analytic<Sizes, Rules, Dynamics, V
 SOFTMPC_EMULATE(RolloutJob, AnyWidths, update_plans<Sizes>);
 SOFTMPC_EMULATE(ResidualJob, AnyWidths, residual_plans<Sizes>);
 SOFTMPC_EMULATE(ChargeJob, AnyWidths, charged_plans<Sizes>);
+SOFTMPC_EMULATE(ParticleJob, AnyWidths, average_particles<Sizes>);
 SOFTMPC_EMULATE(RolloutJob, PlainWidths, rollout_plain<Sizes, Rules, 16>);
 
 }  // namespace softmpc::cuda
