@@ -122,7 +122,7 @@ TEST(Diagnostics, ALearnedRewardIsTheMembers) {
   b.outputs.reward = true;
   b.members.bias(0)[2] = 2;
   c.judge(b);
-  for (float a : {1, -1, 1}) c.add({0, 0}, a, {a, 2 * a}, 5);
+  for (float a : {1.0f, -1.0f, 1.0f}) c.add({0, 0}, a, {a, 2 * a}, 5);
   Values v = c.judge();
   EXPECT_NEAR(v["reward_rmse"], 3, kRounding);
   EXPECT_NEAR(v["reward_rmse_horizon"], 3 * 1.75, kRounding);
@@ -133,7 +133,7 @@ TEST(Diagnostics, ALearnedRewardIsTheMembers) {
 TEST(Diagnostics, ComponentsWithoutChangeAreLeftOut) {
   Case c;
   c.judge(nets({0.1f}));
-  for (float a : {1, -1, 1, -1}) c.add({3, 7}, a, {3 + a, 7}, 0);
+  for (float a : {1.0f, -1.0f, 1.0f, -1.0f}) c.add({3, 7}, a, {3 + a, 7}, 0);
   EXPECT_NEAR(c.judge()["model_rmse"], 0.1, kRounding);
   c.reward(1);
   EXPECT_FALSE(c.judge().contains("model_rmse"));
@@ -239,8 +239,9 @@ TEST(Diagnostics, TheWindowIsBounded) {
     Case c(1, small_replay ? window : 10000);
     c.judge(nets({}));
     for (int t = 0; t < 100; ++t) c.reward(1000, Ends::terminated);
-    for (int t = 0; t < window; ++t) c.reward(1, Ends::terminated);
-    EXPECT_NEAR(c.judge().at("return_discounted"), 1, kRounding);
+    for (int t = 1; t <= window; ++t) c.reward(1, t == window ? Ends::terminated : Ends::no);
+    const auto n = static_cast<double>(window);  // G_t = 2 - 2 0.5^(window - t)
+    EXPECT_NEAR(c.judge().at("return_discounted"), 2 - 2 * (1 - std::pow(0.5, n)) / n, kRounding);
   }
 }
 
