@@ -55,8 +55,8 @@ class Agent {
   /// Chooses actions [N, nu] for x [N, nx]; `step` keys the exploration noise. Throws Error if the
   /// planner finds no finite rollout: the networks have diverged.
   virtual std::span<const float> act(std::span<const float> x, std::int64_t step) = 0;
-  virtual double value() const = 0;              ///< mean soft value of the last act()
-  virtual double effective_samples() const = 0;  ///< its mean over environments
+  virtual std::span<const double> values() const = 0;             ///< soft, of the last act() [N]
+  virtual std::span<const double> effective_samples() const = 0;  ///< of its plans [N]
 
   // learning
   /// Stores a transition with the action and plan of the last act().

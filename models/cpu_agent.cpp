@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <numeric>
 
 #include "learn/tensor_state.h"
 #include "softmpc/error.h"
@@ -20,10 +19,6 @@ bool needs_policy(const Config& c) {
 
 ProblemShape shape_for(const TaskSpec& spec, int problems) {
   return {spec.nx, spec.nu, spec.action_low, spec.action_high, problems};
-}
-
-double mean_of(const std::vector<double>& values) {
-  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
 LearnerSetup learner_setup(const Config& c, const TaskSpec& spec) {
@@ -106,9 +101,6 @@ std::vector<float> CpuAgent::least_target_values(std::span<const float> x, std::
   }
   return least;
 }
-
-double CpuAgent::value() const { return mean_of(value_); }
-double CpuAgent::effective_samples() const { return mean_of(samples_); }
 
 void CpuAgent::start_episode(int environment, std::uint32_t episode) {
   const std::size_t size = planner_->plan_size();

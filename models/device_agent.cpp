@@ -2,7 +2,6 @@
 #include "device_agent.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "learn/initialisation.h"
 #include "learn/net_specs.h"
@@ -11,10 +10,6 @@
 
 namespace softmpc {
 namespace {
-
-double mean_of(std::span<const double> values) {
-  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
-}
 
 std::vector<float> to_checkpoint(const NetWeights& shape, const std::vector<float>& device) {
   std::vector<float> values(device.size());
@@ -80,9 +75,6 @@ DeviceAgent::DeviceAgent(const Config& config, const Task& task, ThreadPool& poo
                           reward_.get()},
           members_, critics_, std::move(device))),
       no_plan_(replay_.plan_floats()) {}
-
-double DeviceAgent::value() const { return mean_of(trainer_->value()); }
-double DeviceAgent::effective_samples() const { return mean_of(trainer_->effective_samples()); }
 
 void DeviceAgent::start_episode(int environment, std::uint32_t episode) {
   trainer_->start_episode(environment, episode);

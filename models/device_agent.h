@@ -20,8 +20,10 @@ class DeviceAgent final : public Agent {
 
   void start_episode(int environment, std::uint32_t episode) override;
   std::span<const float> act(std::span<const float> x, std::int64_t step) override;
-  double value() const override;
-  double effective_samples() const override;
+  std::span<const double> values() const override { return trainer_->value(); }
+  std::span<const double> effective_samples() const override {
+    return trainer_->effective_samples();
+  }
   void store(int environment, std::span<const float> x, std::span<const float> next, float reward,
              bool terminated) override;
   void finish(UpdateSums& sums) override;

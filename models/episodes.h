@@ -32,6 +32,8 @@ class Episodes {
   /// Stores the steps' transitions and reports finished episodes; environment e's step is number
   /// `step` + e + 1. Returns true if an episode ended.
   bool store(Agent& agent, std::int64_t step, TrainObserver& observer);
+  /// Whether environment e's last step ended an episode.
+  bool ended(int e) const { return running_[e].fresh; }
 
   void save(TensorFile& file) const;
   void load(const TensorFile& file);

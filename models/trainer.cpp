@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <chrono>
 #include <deque>
+#include <numeric>
 #include <type_traits>
 
 #include "agent.h"
+#include "diagnostics.h"
 #include "episodes.h"
 #include "io/crc32c.h"
 #include "learn/tensor_state.h"
@@ -60,6 +62,7 @@ struct Trainer::Impl {
   ThreadPool pool;
   std::unique_ptr<Agent> agent;
   Episodes episodes;
+  Diagnostics diagnostics;
 
   std::int64_t step = 0;         // environment steps, over all environments
   std::int64_t update_debt = 0;  // steps whose updates wait for an episode's end
@@ -74,15 +77,17 @@ struct Trainer::Impl {
         task(t),
         pool(c.trainer.threads),
         agent(make_agent(c, t, pool, std::move(device))),
-        episodes(c, t) {}
+        episodes(c, t),
+        diagnostics(c.trainer.envs, make_rollout_reward(t, task_options(c.environment))) {}
 
   /// One step of every environment, and of its updates those that go beside it.
   void advance(TrainObserver& observer, const std::atomic<bool>* stop) {
     const int n = episodes.count();
     episodes.begin(*agent);
     const std::span<const float> actions = agent->act(episodes.observations(), step);
-    pending.value += n * agent->value();
-    pending.samples += n * agent->effective_samples();
+    const std::span<const double> values = agent->values(), samples = agent->effective_samples();
+    pending.value += std::accumulate(values.begin(), values.end(), 0.0);
+    pending.samples += std::accumulate(samples.begin(), samples.end(), 0.0);
     pending.steps += n;
     bool ended = false;
     const Simulation simulation = {n, [&](int e) { episodes.step(e, actions); },
@@ -96,6 +101,7 @@ struct Trainer::Impl {
       agent->simulate(simulation);
       plan_by_episode(n, ended);
     }
+    for (int e = 0; e < n; ++e) diagnostics.add(values[e], episodes.ended(e));
     step += n;
     open = Open::updates;
   }
@@ -147,6 +153,7 @@ struct Trainer::Impl {
       r.values["target"] = mean(sums.target, sums.critic_updates);
     }
     if (sums.model_updates > 0) r.values["model_loss"] = mean(sums.model_loss, sums.model_updates);
+    diagnostics.judge(agent->replay(), agent->bundle(), pool, r.values);
     observer.on_train(r);
     pending = {};
     report_time = now;
@@ -175,6 +182,7 @@ struct Trainer::Impl {
     file.metadata["task"] = task.name();
     agent->save(file);
     episodes.save(file);
+    diagnostics.save(file);
     put<std::int64_t>(file, "trainer.counters", {step, update_debt});
     if (open != Open::nothing) put<std::int64_t>(file, "trainer.open", open_work());
     std::vector<double> fields;
@@ -202,6 +210,7 @@ struct Trainer::Impl {
     folder.read_replay(agent->replay());
     agent->replay_restored();
     episodes.load(file);
+    diagnostics.load(file, agent->bundle());
     const auto counters = get<std::int64_t>(file, "trainer.counters", 2);
     step = counters[0];
     update_debt = counters[1];

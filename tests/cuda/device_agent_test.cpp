@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "diagnostics.h"
 #include "episodes.h"
 #include "softmpc/error.h"
 #include "test_device.h"
@@ -35,12 +36,14 @@ struct Experiment {
   Config config;
   ThreadPool pool{1};
   Episodes episodes;
+  Diagnostics diagnostics;
   std::unique_ptr<Agent> agent;
   TrainObserver observer;
   UpdateSums sums;
   std::int64_t step = 0;
 
-  Experiment(const Config& c, const Task& task, bool device) : config(c), episodes(c, task) {
+  Experiment(const Config& c, const Task& task, bool device)
+      : config(c), episodes(c, task), diagnostics(c.trainer.envs, make_rollout_reward(task, {})) {
     if (device)
       agent = std::make_unique<DeviceAgent>(c, task, pool, test_device());
     else
@@ -59,8 +62,15 @@ struct Experiment {
         Updates updates{.count = n};
         agent->simulate_and_update(simulation, updates, sums, nullptr);
       }
+      for (int e = 0; e < n; ++e) diagnostics.add(agent->values()[e], episodes.ended(e));
       step += n;
     }
+  }
+  std::map<std::string, double> judge() {
+    agent->finish(sums);
+    std::map<std::string, double> values;
+    diagnostics.judge(agent->replay(), agent->bundle(), pool, values);
+    return values;
   }
   TensorFile state() {
     agent->finish(sums);
@@ -161,6 +171,27 @@ TEST(DeviceAgent, ItsBundleHoldsTheNetsOfTheDevice) {
   const auto flat = file.tensors.at("members.parameters").values<float>();
   EXPECT_EQ(flat, bundle.members.parameters);
   EXPECT_EQ(bundle.critics.stack, 1);
+}
+
+TEST(DeviceAgent, IsJudgedAsTheCpuIs) {
+  // gamma 0.5: returns are known a few steps before a truncation
+  const Config config =
+      small({"trainer.envs=2", "planner.gamma=0.5", "planner.handle_terminations=true"});
+  const Task& task = find_task("InvertedPendulum");
+  Experiment cpu(config, task, false), device(config, task, true);
+  for (Experiment* run : {&cpu, &device}) {
+    run->advance(12);
+    EXPECT_TRUE(run->judge().empty());
+    run->advance(12);
+  }
+  const auto expected = cpu.judge(), found = device.judge();
+  for (const char* name : {"model_rmse", "model_rmse_horizon", "value_bias"})
+    EXPECT_TRUE(expected.contains(name)) << name;
+  EXPECT_EQ(found.size(), expected.size());
+  for (const auto& [name, value] : expected) {
+    ASSERT_TRUE(found.contains(name)) << name;
+    EXPECT_NEAR(found.at(name), value, 1e-3 * (1 + std::abs(value))) << name;
+  }
 }
 
 }  // namespace

@@ -40,8 +40,12 @@ struct Recorder : TrainObserver {
   }
   void on_train(const TrainReport& r) override {
     std::vector<double> values;
-    for (const auto& [name, value] : r.values) values.push_back(value);
-    add("train", r.step, values);
+    std::string names;
+    for (const auto& [name, value] : r.values) {
+      values.push_back(value);
+      names += name + " ";
+    }
+    add(("train " + names).c_str(), r.step, values);
   }
   void on_eval(const EvalReport& r) override { add("eval", r.step, r.returns); }
   void on_step(std::int64_t step) override {
@@ -59,11 +63,14 @@ struct Recorder : TrainObserver {
   }
 };
 
-std::uint64_t hash_of(const Config& c, const std::string& task = "InvertedPendulum") {
+/// What a run reported, and the hash of its state.
+using Outcome = std::pair<std::vector<std::string>, std::uint64_t>;
+
+Outcome outcome_of(const Config& c, const std::string& task) {
   Trainer trainer(c, find_task(task));
   Recorder recorder;
   trainer.run(recorder, "");
-  return trainer.state_hash();
+  return {recorder.lines, trainer.state_hash()};
 }
 
 struct Folder {
@@ -77,18 +84,16 @@ struct Folder {
 
 TEST(Trainer, SameSeedSameBitsForAnyNumberOfThreads) {
   for (const char* task : {"InvertedPendulum", "Hopper"}) {
-    const std::uint64_t one = hash_of(small(), task);
-    EXPECT_EQ(one, hash_of(small(), task));
-    EXPECT_EQ(one, hash_of(small({"trainer.threads=2"}), task));
-    EXPECT_EQ(one, hash_of(small({"trainer.threads=3"}), task));
-    EXPECT_NE(one, hash_of(small({"trainer.seed=2"}), task));
+    const Outcome one = outcome_of(small(), task);
+    EXPECT_EQ(one, outcome_of(small(), task));
+    EXPECT_EQ(one, outcome_of(small({"trainer.threads=2"}), task));
+    EXPECT_EQ(one, outcome_of(small({"trainer.threads=3"}), task));
+    EXPECT_NE(one.second, outcome_of(small({"trainer.seed=2"}), task).second);
   }
 }
 
-/// Runs with a stop at `stop_at` and a resume in a new trainer; gives the joined lines and the
-/// hash.
-std::pair<std::vector<std::string>, std::uint64_t> interrupted(const Config& c,
-                                                               std::int64_t stop_at) {
+/// Runs with a stop at `stop_at` and a resume in a new trainer; the lines are joined.
+Outcome interrupted(const Config& c, std::int64_t stop_at) {
   Folder folder;
   const Task& task = find_task("InvertedPendulum");
   Recorder recorder;
@@ -139,6 +144,19 @@ TEST(Trainer, SeveralEnvironmentsResumeBitForBit) {
     const auto [lines, hash] = interrupted(c, stop_at);
     EXPECT_EQ(lines, recorder.lines);
     EXPECT_EQ(hash, whole.state_hash());
+  }
+}
+
+// A line after a checkpoint judges nets that are older than the checkpoint.
+TEST(Trainer, ALineAfterAResumeJudgesTheSameNets) {
+  const Config c = small({"trainer.log_interval=40", "planner.handle_terminations=true"});
+  Trainer whole(c, find_task("InvertedPendulum"));
+  Recorder recorder;
+  whole.run(recorder, "");
+  EXPECT_NE(recorder.lines.back().find("model_rmse_horizon"), std::string::npos);
+  EXPECT_NE(recorder.lines.back().find("q_bias"), std::string::npos);
+  for (std::int64_t stop_at : {39, 40, 41, 100}) {
+    EXPECT_EQ(interrupted(c, stop_at).first, recorder.lines) << "stopped at " << stop_at;
   }
 }
 

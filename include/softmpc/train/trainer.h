@@ -31,7 +31,7 @@ struct EpisodeEnd {
 struct TrainReport {
   std::int64_t step = 0;
   double steps_per_second = 0;           ///< since the last report; exempt from bit equality
-  std::map<std::string, double> values;  ///< "critic_loss", "model_loss", "value", ... means
+  std::map<std::string, double> values;  ///< "critic_loss", ...; models/README.md has the list
 };
 
 struct EvalReport {
