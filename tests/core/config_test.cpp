@@ -85,9 +85,9 @@ TEST(Config, TheListHasEveryField) {
     EXPECT_TRUE(keys.insert(info.key).second) << info.key;
     EXPECT_FALSE(info.help.empty() || info.rule.empty() || info.type.empty()) << info.key;
   }
-  [[maybe_unused]] const auto [p1, p2, p3, p4, p5, p6, p7, p8, p9, p10, p11, p12, p13] =
+  [[maybe_unused]] const auto [p1, p2, p3, p4, p5, p6, p7, p8, p9, p10, p11, p12, p13, p14] =
       PlannerConfig{};
-  [[maybe_unused]] const auto [t1, t2, t3, t4] = TargetsConfig{};
+  [[maybe_unused]] const auto [t1, t2, t3, t4, t5] = TargetsConfig{};
   [[maybe_unused]] const auto [m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13] =
       ModelConfig{};
   [[maybe_unused]] const auto [c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12] = CriticConfig{};
@@ -95,7 +95,7 @@ TEST(Config, TheListHasEveryField) {
   [[maybe_unused]] const auto [r1, r2, r3, r4, r5, r6, r7, r8, r9, r10, r11, r12, r13, r14] =
       TrainerConfig{};
   [[maybe_unused]] const auto [e1, e2] = EnvironmentConfig{};
-  const std::map<std::string, int> fields = {{"planner", 13},   {"targets", 4}, {"model", 13},
+  const std::map<std::string, int> fields = {{"planner", 14},   {"targets", 5}, {"model", 13},
                                              {"critic", 12},    {"policy", 6},  {"trainer", 14},
                                              {"environment", 2}};
   EXPECT_EQ(count, fields);  // the bindings above do not compile with another number
