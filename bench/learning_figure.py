@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Learning curves as a picture."""
+import statistics
+
+from learning_records import Fault
+from learning_statistics import band
+from learning_tables import EVALUATION, curves, kind_of
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe and Ito's
+
+
+def pyplot():
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise Fault("draw needs matplotlib: python3 -m venv .deps/bench && .deps/bench/bin/pip install -r "
+                    "bench/requirements.txt, then .deps/bench/bin/python bench/learning draw ...") from error
+    matplotlib.use("Agg")
+    matplotlib.rcParams.update({
+        "svg.hashsalt": "softmpc", "font.size": 11, "axes.titlesize": 13, "axes.spines.top": False,
+        "axes.spines.right": False, "axes.edgecolor": "#888888", "legend.frameon": False})
+    import matplotlib.pyplot
+    return matplotlib.pyplot
+
+
+def draw_study(axes, record, colour):
+    """Mean and band of one study; what it shows goes into the legend."""
+    kind = kind_of(record)
+    curve = {step: list(by_seed.values()) for step, by_seed in curves(record, kind).items()}
+    steps, bands = list(curve), [band(values) for values in curve.values()]
+    suffix = "" if kind == EVALUATION else ", training returns"
+    axes.fill_between(steps, [low for low, _ in bands], [high for _, high in bands], color=colour, alpha=0.18,
+                      linewidth=0)
+    axes.plot(steps, [statistics.fmean(values) for values in curve.values()], color=colour, linewidth=2,
+              label=f"{record['study']} ({len(record['seeds'])} seeds{suffix})")
+
+
+def draw(records, out):
+    """One panel a task, two beside each other."""
+    by_task = {}
+    for record in records:
+        by_task.setdefault(record["task"], []).append(record)
+    plt = pyplot()
+    columns = min(2, len(by_task))
+    rows = -(-len(by_task) // columns)
+    figure, panels = plt.subplots(rows, columns, figsize=(8.5 if columns == 1 else 11, 4.2 * rows), squeeze=False,
+                                  layout="constrained")
+    for axes in panels.flat[len(by_task):]:
+        axes.remove()
+    for axes, (task, studies) in zip(panels.flat, by_task.items()):
+        for index, record in enumerate(studies):
+            draw_study(axes, record, COLOURS[index % len(COLOURS)])
+        axes.set_title(task, loc="left", fontweight="bold")
+        axes.set_xlabel("environment steps")
+        axes.set_ylabel("return: mean, 20-80 % of seeds")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value == round(value) else f"{value:g}")
+        axes.set_xlim(left=0)
+        axes.grid(color="#dddddd", linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.legend(loc="best", fontsize=10)
+    try:
+        figure.savefig(out, dpi=150, metadata={"Date": None} if str(out).endswith(".svg") else None)
+    except (OSError, ValueError) as error:
+        raise Fault(f"{out}: {error}") from error
+    plt.close(figure)
