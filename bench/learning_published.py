@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What presets learn beside the published means of other methods (bench/published.json)."""
+import statistics
+
+from learning_records import WINDOW, read_json
+from learning_tables import EVALUATION, curves, kind_of, number
+from markdown import table
+from recording import ROOT
+
+PUBLISHED = ROOT / "bench" / "published.json"
+STEPS = tuple(1000 * thousands for thousands in (5, 10, 20, 30, 50, 100))
+
+
+def is_preset(record):
+    """A preset as it is: how often it is evaluated changes nothing."""
+    return set(record["settings"]) <= {"trainer.eval_interval"}
+
+
+def at_step(curve, step):
+    """Mean over seeds at a step, or at the last one before it that is no further than a window."""
+    near = [s for s in curve if step - WINDOW < s <= step]
+    return number(statistics.fmean(curve[max(near)].values())) if near else "-"
+
+
+def own_rows(records):
+    for record in filter(is_preset, records):
+        kind = kind_of(record)
+        curve = curves(record, kind)
+        name = f"softmpc, `{record['preset']}`" + ("" if kind == EVALUATION else " (training returns)")
+        yield [name, len(record["seeds"]), *(at_step(curve, step) for step in STEPS)]
+
+
+def published_rows(entries, sources):
+    for entry in entries:
+        if entry["source"] not in sources:
+            sources.append(entry["source"])
+        means = entry["mean"]
+        values = (number(means[str(step)]) if str(step) in means else "-" for step in STEPS)
+        yield [f"{entry['method']} ({entry['version']}) [{sources.index(entry['source']) + 1}]", entry["seeds"], *values]
+
+
+def published_table(records, path=PUBLISHED):
+    """Markdown: per task the presets that are recorded, then what is published; means over seeds."""
+    published = read_json(path)
+    by_task, sources, rows = {}, [], []
+    for record in records:
+        by_task.setdefault(record["task"], []).append(record)
+    for task, studies in by_task.items():
+        ours = list(own_rows(studies))
+        if not ours:
+            continue
+        task_rows = [*ours, *published_rows(published.get(task, []), sources)]
+        rows += [[task if index == 0 else "", *row] for index, row in enumerate(task_rows)]
+    text = table(["task", "method", "seeds", *(f"{step:,}" for step in STEPS)], rows)
+    if not sources:
+        return text
+    notes = "; ".join(f"[{index + 1}] {source}" for index, source in enumerate(sources))
+    return f"{text}\n\nPublished: {notes}."
