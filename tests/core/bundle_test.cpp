@@ -197,8 +197,8 @@ TEST_F(BundleTest, HoldsACovariance) {
 }
 
 TEST_F(BundleTest, APlannerSettingOfALaterVersionIsRefusedByName) {
-  EXPECT_EQ(changed_error([](TensorFile& f) { f.metadata["planner"] = R"({"particles":3})"; }),
-            "unknown setting planner.particles; nearest is planner.variance (in its metadata "
+  EXPECT_EQ(changed_error([](TensorFile& f) { f.metadata["planner"] = R"({"depths":3})"; }),
+            "unknown setting planner.depths; nearest is planner.neutral (in its metadata "
             "planner)");
 }
 
