@@ -4,7 +4,7 @@ import statistics
 
 from learning_records import Fault
 from learning_statistics import band
-from learning_tables import EVALUATION, curves, kind_of
+from learning_tables import curves, kind_of
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe and Ito's
 
@@ -23,16 +23,30 @@ def pyplot():
     return matplotlib.pyplot
 
 
-def draw_study(axes, record, colour):
-    """Mean and band of one study; what it shows goes into the legend."""
-    kind = kind_of(record)
+def draw_study(axes, record, colour, kind):
+    """Mean and band of one study."""
     curve = {step: list(by_seed.values()) for step, by_seed in curves(record, kind).items()}
-    steps, bands = list(curve), [band(values) for values in curve.values()]
-    suffix = "" if kind == EVALUATION else ", training returns"
-    axes.fill_between(steps, [low for low, _ in bands], [high for _, high in bands], color=colour, alpha=0.18,
+    thousands, bands = [step / 1000 for step in curve], [band(values) for values in curve.values()]
+    axes.fill_between(thousands, [low for low, _ in bands], [high for _, high in bands], color=colour, alpha=0.18,
                       linewidth=0)
-    axes.plot(steps, [statistics.fmean(values) for values in curve.values()], color=colour, linewidth=2,
-              label=f"{record['study']} ({len(record['seeds'])} seeds{suffix})")
+    axes.plot(thousands, [statistics.fmean(values) for values in curve.values()], color=colour, linewidth=2,
+              label=f"{record['study']} ({len(record['seeds'])} seeds)")
+
+
+def draw_task(axes, task, records, legend_columns):
+    kind = kind_of(*records)  # the returns of a panel are of one kind
+    for index, record in enumerate(records):
+        draw_study(axes, record, COLOURS[index % len(COLOURS)], kind)
+    axes.set_title(task, loc="left", fontweight="bold")
+    axes.set_title("mean and 20-80 % of seeds", loc="right", fontsize=10, color="#555555")
+    axes.set_xlabel("environment steps (thousands)")
+    axes.set_ylabel(f"{kind} return")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value == round(value) else f"{value:g}")
+    axes.set_xlim(left=0)
+    axes.locator_params(axis="x", nbins=6, steps=[1, 2, 5, 10])
+    axes.grid(color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=legend_columns, fontsize=10)
 
 
 def draw(records, out):
@@ -43,24 +57,16 @@ def draw(records, out):
     plt = pyplot()
     columns = min(2, len(by_task))
     rows = -(-len(by_task) // columns)
-    figure, panels = plt.subplots(rows, columns, figsize=(8.5 if columns == 1 else 11, 4.2 * rows), squeeze=False,
+    figure, panels = plt.subplots(rows, columns, figsize=(8.5 if columns == 1 else 11, 4.5 * rows), squeeze=False,
                                   layout="constrained")
     for axes in panels.flat[len(by_task):]:
         axes.remove()
     for axes, (task, studies) in zip(panels.flat, by_task.items()):
-        for index, record in enumerate(studies):
-            draw_study(axes, record, COLOURS[index % len(COLOURS)])
-        axes.set_title(task, loc="left", fontweight="bold")
-        axes.set_xlabel("environment steps")
-        axes.set_ylabel("return: mean, 20-80 % of seeds")
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value == round(value) else f"{value:g}")
-        axes.set_xlim(left=0)
-        axes.grid(color="#dddddd", linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.legend(loc="best", fontsize=10)
+        draw_task(axes, task, studies, 2 if columns == 1 else 1)
     try:
         figure.savefig(out, dpi=150, metadata={"Date": None} if str(out).endswith(".svg") else None)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise Fault(f"{out}: {error.strerror}") from error
+    except ValueError as error:
         raise Fault(f"{out}: {error}") from error
     plt.close(figure)
