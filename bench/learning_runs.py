@@ -10,7 +10,7 @@ from typing import Optional
 
 from learning_records import Fault, Study, commit_label, summarise
 
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.02
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 

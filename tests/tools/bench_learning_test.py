@@ -1,6 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Tests bench/learning with a program that trains nothing: usage: bench_learning_test.py CHECKOUT"""
+import contextlib
+import importlib.machinery
+import importlib.util
+import io
 import json
 import signal
 import subprocess
@@ -9,6 +13,7 @@ import tempfile
 import time
 import unittest
 from pathlib import Path
+from unittest import mock
 
 sys.dont_write_bytecode = True
 CHECKOUT = Path(sys.argv[1]).resolve()
@@ -17,10 +22,14 @@ import learning_records  # noqa: E402
 import learning_statistics  # noqa: E402
 import learning_tables  # noqa: E402
 
+loader = importlib.machinery.SourceFileLoader("learning", str(CHECKOUT / "bench" / "learning"))
+command_line = importlib.util.module_from_spec(importlib.util.spec_from_loader("learning", loader))
+loader.exec_module(command_line)
+
 # Takes the command line of `softmpc train` and writes a run folder. Its settings choose what happens: fail: a seed
 # that fails; wait: it stops at half time until it is resumed.
-FAKE = """#!/usr/bin/env python3
-import json, os, signal, sys, time
+FAKE = f"""#!{sys.executable} -IS
+""" + """import json, os, signal, sys, time
 words = sys.argv[1:]
 value = {word: words[i + 1] for i, word in enumerate(words[:-1]) if word.startswith("--")}
 settings = dict(words[i + 1].split("=") for i, word in enumerate(words) if word == "--set")
@@ -67,10 +76,18 @@ class BenchLearningTest(unittest.TestCase):
         where = ["--studies", self.folder / "studies.json", "--results", self.folder / "results"]
         if name == "run":
             where += ["--runs", self.folder / "runs", "--program", self.program]
-        return [sys.executable, *map(str, [CHECKOUT / "bench" / "learning", name, *arguments, *where])]
+        return [*map(str, [CHECKOUT / "bench" / "learning", name, *arguments, *where])]
 
     def learning(self, name, *arguments):
-        return subprocess.run(self.command(name, *arguments), capture_output=True, text=True, check=False)
+        """As a command, but in this process: an interpreter takes longer to start than all else here."""
+        out, err = io.StringIO(), io.StringIO()
+        with mock.patch.object(sys, "argv", self.command(name, *arguments)), contextlib.redirect_stdout(out), \
+                contextlib.redirect_stderr(err):
+            try:
+                code = command_line.main()
+            except SystemExit as end:
+                code = end.code
+        return subprocess.CompletedProcess(sys.argv, code, out.getvalue(), err.getvalue())
 
     def record(self, name):
         return json.loads((self.folder / "results" / f"{name}.json").read_text(encoding="utf-8"))
@@ -123,7 +140,8 @@ class BenchLearningTest(unittest.TestCase):
     def test_a_stopped_run_goes_on(self):
         for number in (signal.SIGINT, signal.SIGTERM):
             runs = self.folder / "runs"
-            process = subprocess.Popen(self.command("run", "waiting", "--jobs", "1", "--seeds", str(int(number))),
+            process = subprocess.Popen([sys.executable, *self.command("run", "waiting", "--jobs", "1", "--seeds",
+                                                                       str(int(number)))],
                                        stdout=subprocess.PIPE, text=True)
             begun = time.monotonic()
             while not list(runs.glob(f"*/*/seed-{int(number)}/waits")):
