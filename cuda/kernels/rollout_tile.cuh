@@ -89,11 +89,10 @@ class TileRollout {
     for (int i = Engine::index(); i < slots * blocks_of_action; i += kThreads) {
       const int r = i / blocks_of_action, b = i % blocks_of_action;
       float n[kBlock];
-      hd::normal_block(job_.header->seed, job_.header->solve,
-                       hd::draw_word(hd::Stream::noise, job_.iteration, t, b),
-                       job_.problem_id[m_.problem[r]],
-                       hd::sequence_of(static_cast<std::uint32_t>(m_.rollout[r]), Sizes::particles),
-                       n);
+      hd::normal_block(
+          job_.header->seed, job_.header->solve,
+          hd::draw_word(hd::Stream::noise, job_.iteration, t, b), job_.problem_id[m_.problem[r]],
+          hd::sequence_of(static_cast<std::uint32_t>(m_.rollout[r]), Sizes::particles), n);
       SOFTMPC_UNROLL
       for (int j = 0; j < kBlock; ++j) {
         const int c = kBlock * b + j;
@@ -213,10 +212,9 @@ class TileRollout {
       const hd::Philox4 key =
           hd::balanced_key(job_.header->seed, job_.header->solve, job_.iteration, draw_step,
                            job_.problem_id[m_.problem[r]]);
-      m_.member[r] =
-          hd::rollout_member(static_cast<std::uint32_t>(m_.rollout[r]),
-                             static_cast<std::uint32_t>(Sizes::rollouts), Sizes::particles,
-                             Sizes::members, key);
+      m_.member[r] = hd::rollout_member(static_cast<std::uint32_t>(m_.rollout[r]),
+                                        static_cast<std::uint32_t>(Sizes::rollouts),
+                                        Sizes::particles, Sizes::members, key);
     }
     for (int i = Engine::index(); i < slots * Engine::kGroup; i += kThreads) m_.slot_row[i] = -1;
     if (Engine::index() == 0) *m_.groups = 0;

@@ -250,9 +250,8 @@ class TileRollout {
         known_problem = s_.problem[j];
         key = hd::balanced_key(job_.key.seed, job_.key.solve, job_.iteration, draw_step, s_.id[j]);
       }
-      s_.member[j] =
-          hd::rollout_member(s_.rollout[j], static_cast<std::uint32_t>(c_.rollouts), c_.particles,
-                             members, key);
+      s_.member[j] = hd::rollout_member(s_.rollout[j], static_cast<std::uint32_t>(c_.rollouts),
+                                        c_.particles, members, key);
     }
   }
 

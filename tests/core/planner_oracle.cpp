@@ -201,7 +201,8 @@ double value_constant(const Problem& p, const Matrix& charged) {
   return c.temperature * sum;
 }
 
-/// All rollouts of an action sequence get their mean cost; one outside the box takes the others out.
+/// All rollouts of an action sequence get their mean cost; one outside the box takes the others
+/// out.
 void share_costs(int particles, std::vector<Rollout>& rollouts) {
   for (std::size_t k = 0; k < rollouts.size(); k += particles) {
     double sum = 0;

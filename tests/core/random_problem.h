@@ -42,8 +42,8 @@ inline oracle::Problem random_problem(Random& random, int narrowest = 3, int wid
   p.outputs = {random.coin(), random.coin()};
   const int width = random.whole(narrowest, widest);
   const int out = nx + p.outputs.reward + p.outputs.termination + random.whole(0, 2);
-  p.members = random_weights(random, members, NetSpec::mlp({nx + nu, width, width, out}),
-                             0.8, random.coin());
+  p.members = random_weights(random, members, NetSpec::mlp({nx + nu, width, width, out}), 0.8,
+                             random.coin());
   p.critic = random_weights(random, 1, NetSpec::mlp({nx + nu, width, 1}), 1.5, random.coin());
   p.policy = random_weights(random, 1, NetSpec::mlp({nx, width, nu}), 1, random.coin());
   if (nx > 1 && random.coin())

@@ -152,9 +152,8 @@ SOFTMPC_HD std::uint32_t sequence_of(std::uint32_t rollout, int particles) {
 // under equal models.
 SOFTMPC_HD int particle_member(std::uint32_t rollout, int particles, int members, Philox4 key) {
   const std::uint32_t n = static_cast<std::uint32_t>(members);
-  return static_cast<int>((rollout % static_cast<std::uint32_t>(particles) +
-                           uniform_index(key.y, n)) %
-                          n);
+  return static_cast<int>(
+      (rollout % static_cast<std::uint32_t>(particles) + uniform_index(key.y, n)) % n);
 }
 // The member of a rollout where not one serves the whole step.
 SOFTMPC_HD int rollout_member(std::uint32_t rollout, std::uint32_t rollouts, int particles,
