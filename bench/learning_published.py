@@ -22,11 +22,18 @@ def at_step(curve, step):
     return number(statistics.fmean(curve[max(near)].values())) if near else "-"
 
 
+def method(record):
+    """What trained, for a row."""
+    if record["command"].startswith("softmpc "):
+        return f"softmpc, `{record['preset']}`"
+    return f"{record['preset'].upper()} of stable-baselines3, by us"
+
+
 def own_rows(records):
     for record in filter(is_preset, records):
         kind = kind_of(record)
         curve = curves(record, kind)
-        name = f"softmpc, `{record['preset']}`" + ("" if kind == EVALUATION else " (training returns)")
+        name = method(record) + ("" if kind == EVALUATION else " (training returns)")
         yield [name, len(record["seeds"]), *(at_step(curve, step) for step in STEPS)]
 
 

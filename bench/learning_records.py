@@ -39,9 +39,10 @@ class Study:
     preset: str = "default"
     settings: dict = field(default_factory=dict)
     shows: str = ""
+    program: str = ""  # in the checkout, in place of softmpc: a peer with the same options and metrics.jsonl
 
     def arguments(self):
-        """Of `softmpc`, without seed and folder."""
+        """Of the program, without seed and folder."""
         words = ["train", self.task, "--preset", self.preset, "--steps", str(self.steps)]
         # a study's own settings come first, and may replace those of evaluations
         for key, value in {**self.settings, **EVALUATION, **self.settings}.items():
@@ -53,7 +54,7 @@ class Study:
         """What a user would type; seeds with gaps are no range and stand in the record alone."""
         first, last = min(seeds), max(seeds)
         ranged = ["--seeds", f"{first}..{last}"] if last - first + 1 == len(seeds) else []
-        return shlex.join(["softmpc", *self.arguments(), *ranged])
+        return shlex.join([self.program or "softmpc", *self.arguments(), *ranged])
 
     def protocol(self):
         """What all seeds of a record have in common."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Optional
 
 from learning_records import Fault, Study, commit_label, summarise
+from recording import ROOT
 
 POLL_SECONDS = 0.02
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -120,7 +121,8 @@ class Runner:
             self.refusal = (f"{self.program} was built again meanwhile: {len(self.waiting)} runs were not started, "
                             "since seeds of a study share a program; the same command goes on")
             return
-        words = [str(self.program), *run.study.arguments(), "--seed", str(run.seed), "--threads", "1",
+        program = ROOT / run.study.program if run.study.program else self.program
+        words = [str(program), *run.study.arguments(), "--seed", str(run.seed), "--threads", "1",
                  "--out", str(run.out), "--quiet"]
         if run.out.exists():
             words.append("--resume")

@@ -121,6 +121,19 @@ class BenchLearningTest(unittest.TestCase):
         self.assertEqual(self.record("b")["command"], "softmpc train lq --preset paper-gaussian --steps 5000 --set "
                          "trainer.eval_episodes=2 --set trainer.eval_interval=2500")
 
+    def test_a_study_may_name_a_peer_in_place_of_the_program(self):
+        peer = self.folder / "peer"
+        self.program.rename(peer)
+        self.program.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+        self.program.chmod(0o755)
+        study = {"task": "lq", "preset": "sac", "program": str(peer), "steps": 5000, "seeds": "0..1"}
+        (self.folder / "studies.json").write_text(json.dumps({"peer": study}), encoding="utf-8")
+        done = self.learning("run", "peer")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertTrue(self.record("peer")["command"].startswith(f"{peer} train lq --preset sac "))
+        shown = self.learning("table").stdout
+        self.assertIn("| lq | SAC of stable-baselines3, by us | 2 | 5,000 |", shown)
+
     def test_seeds_of_studies_take_turns_on_one_thread_each(self):
         self.learning("run", "a", "b", "--jobs", "1")
         calls = self.calls()
