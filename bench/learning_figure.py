@@ -2,6 +2,7 @@
 """Learning curves as a picture."""
 import statistics
 
+from learning_published import published_of
 from learning_records import Fault
 from learning_statistics import band
 from learning_tables import curves, kind_of
@@ -33,10 +34,20 @@ def draw_study(axes, record, colour, kind):
               label=f"{record['study']} ({len(record['seeds'])} seeds)")
 
 
+def draw_published(axes, task, longest):
+    """Published means that fall into the panel, as far as they are a curve there."""
+    for index, entry in enumerate(published_of(task)):
+        points = [(int(step) / 1000, mean) for step, mean in entry["mean"].items() if int(step) <= longest]
+        if len(points) > 1:
+            axes.plot(*zip(*points), color="#666666", linestyle="--", linewidth=1.2, marker="os^v"[index % 4], markersize=4,
+                      label=f"{entry['method']}, published ({entry['seeds']} seeds)")
+
+
 def draw_task(axes, task, records, legend_columns):
     kind = kind_of(*records)  # the returns of a panel are of one kind
     for index, record in enumerate(records):
         draw_study(axes, record, COLOURS[index % len(COLOURS)], kind)
+    draw_published(axes, task, max(record["steps"] for record in records))
     axes.set_title(task, loc="left", fontweight="bold")
     axes.set_title("mean and 20-80 % of seeds", loc="right", fontsize=10, color="#555555")
     axes.set_xlabel("environment steps (thousands)")

@@ -2,24 +2,18 @@
 """What presets learn beside the published means of other methods (bench/published.json)."""
 import statistics
 
-from learning_records import WINDOW, read_json
+from learning_records import read_json
 from learning_tables import EVALUATION, curves, kind_of, number
 from markdown import table
 from recording import ROOT
 
 PUBLISHED = ROOT / "bench" / "published.json"
-STEPS = tuple(1000 * thousands for thousands in (5, 10, 20, 30, 50, 100))
+STEPS = (2500, *(1000 * thousands for thousands in (5, 10, 20, 30, 50, 100)))
 
 
 def is_preset(record):
     """A preset as it is: how often it is evaluated changes nothing."""
     return set(record["settings"]) <= {"trainer.eval_interval"}
-
-
-def at_step(curve, step):
-    """Mean over seeds at a step, or at the last one before it that is no further than a window."""
-    near = [s for s in curve if step - WINDOW < s <= step]
-    return number(statistics.fmean(curve[max(near)].values())) if near else "-"
 
 
 def method(record):
@@ -34,7 +28,7 @@ def own_rows(records):
         kind = kind_of(record)
         curve = curves(record, kind)
         name = method(record) + ("" if kind == EVALUATION else " (training returns)")
-        yield [name, len(record["seeds"]), *(at_step(curve, step) for step in STEPS)]
+        yield [name, len(record["seeds"]), *(number(statistics.fmean(curve[step].values())) if step in curve else "-" for step in STEPS)]
 
 
 def published_rows(entries, sources):
@@ -46,9 +40,12 @@ def published_rows(entries, sources):
         yield [f"{entry['method']} ({entry['version']}) [{sources.index(entry['source']) + 1}]", entry["seeds"], *values]
 
 
-def published_table(records, path=PUBLISHED):
+def published_of(task):
+    return read_json(PUBLISHED).get(task, [])
+
+
+def published_table(records):
     """Markdown: per task the presets that are recorded, then what is published; means over seeds."""
-    published = read_json(path)
     by_task, sources, rows = {}, [], []
     for record in records:
         by_task.setdefault(record["task"], []).append(record)
@@ -56,7 +53,7 @@ def published_table(records, path=PUBLISHED):
         ours = list(own_rows(studies))
         if not ours:
             continue
-        task_rows = [*ours, *published_rows(published.get(task, []), sources)]
+        task_rows = [*ours, *published_rows(published_of(task), sources)]
         rows += [[task if index == 0 else "", *row] for index, row in enumerate(task_rows)]
     text = table(["task", "method", "seeds", *(f"{step:,}" for step in STEPS)], rows)
     if not sources:

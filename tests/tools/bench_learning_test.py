@@ -132,7 +132,7 @@ class BenchLearningTest(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assertTrue(self.record("peer")["command"].startswith(f"{peer} train lq --preset sac "))
         shown = self.learning("table").stdout
-        self.assertIn("| lq | SAC of stable-baselines3, by us | 2 | 5,000 |", shown)
+        self.assertIn("| lq | SAC of stable-baselines3, by us | 2 | 2,500 | 5,000 |", shown)
 
     def test_seeds_of_studies_take_turns_on_one_thread_each(self):
         self.learning("run", "a", "b", "--jobs", "1")
