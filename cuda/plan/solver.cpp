@@ -17,6 +17,12 @@ namespace {
 
 int hidden_layers(const DeviceStack& net) { return net.spec().depth() - 1; }
 
+/// Of a launch with a thread for each entry.
+LaunchShape entries_shape(int entries) {
+  constexpr int kThreads = 256;
+  return {.blocks = (entries + kThreads - 1) / kThreads, .threads = kThreads};
+}
+
 KernelConstants kernel_constants(const PlannerConfig& c, const ProblemShape& s,
                                  const SolverNets& nets, bool traced) {
   static_assert(static_cast<int>(MemberDraw::per_step) == kPerStep &&
@@ -156,6 +162,10 @@ struct Solver::Impl {
   int last_problems = 0;
 
   void choose(Path path);
+  /// A kernel of update.cuh.
+  std::shared_ptr<Kernel> load_update(const char* call, const char* job) const {
+    return device.load({.call = call, .header = "update.cuh", .job = job, .constants = constants});
+  }
   void allocate();
   void allocate_costs(std::size_t plan_bytes);
   const float* cost_plan(const float* plan, int problems) const;
@@ -182,15 +192,8 @@ Solver::Solver(Device& device, const PlannerConfig& config, const ProblemShape& 
   s.choice.source.dynamics = std::move(rules.dynamics);
   s.choice.source.value = std::move(rules.value);
   s.rollout = device.load(s.choice.source);
-  s.update = device.load({.call = "update_plans<Sizes>",
-                          .header = "update.cuh",
-                          .job = "RolloutJob",
-                          .constants = s.constants});
-  if (config.particles > 1)
-    s.average = device.load({.call = "average_particles<Sizes>",
-                             .header = "update.cuh",
-                             .job = "ParticleJob",
-                             .constants = s.constants});
+  s.update = s.load_update("update_plans<Sizes>", "RolloutJob");
+  if (config.particles > 1) s.average = s.load_update("average_particles<Sizes>", "ParticleJob");
   s.allocate();
 }
 
@@ -235,24 +238,12 @@ void Solver::Impl::allocate() {
 void Solver::Impl::allocate_costs(std::size_t plan_bytes) {
   if (config.control_mode == ControlMode::mean_residual) {
     residual_plan = device.allocate(plan_bytes);
-    residual = device.load({.call = "residual_plans<Sizes>",
-                            .header = "update.cuh",
-                            .job = "ResidualJob",
-                            .constants = constants});
+    residual = load_update("residual_plans<Sizes>", "ResidualJob");
   }
   if (constants.correlated && !constants.uniform_prior) {
     charged_plan = device.allocate(plan_bytes);
-    charge = device.load({.call = "charged_plans<Sizes>",
-                          .header = "update.cuh",
-                          .job = "ChargeJob",
-                          .constants = constants});
+    charge = load_update("charged_plans<Sizes>", "ChargeJob");
   }
-}
-
-constexpr int kThreads = 256;  // of a launch with a thread for each entry
-
-LaunchShape entries_shape(int entries) {
-  return {.blocks = (entries + kThreads - 1) / kThreads, .threads = kThreads};
 }
 
 /// Costs of rollouts become those of their action sequences.
