@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Presets: {"summary", "base": another preset, "settings": {...}, "tasks": {"Hopper": {...}}}.
-// A task's settings are those of the base, then "settings", then the task's own.
+// A task's settings are those of the base, then "settings", then the task's own; a task with a
+// "base" of its own has that in place of the preset's base and settings.
 #include <algorithm>
 
 #include <nlohmann/json.hpp>
@@ -17,14 +18,15 @@ namespace {
 nlohmann::json merged_settings(std::string_view preset, const std::string& task) {
   const std::string path = "presets/" + std::string(preset) + ".json";
   const auto document = nlohmann::json::parse(tasks::embedded_text(path));
+  nlohmann::json own = document.at("tasks").value(task, nlohmann::json::object());
+  const bool apart = own.contains("base");
+  const nlohmann::json& from = apart ? own : document;
   nlohmann::json settings = nlohmann::json::object();
-  if (document.contains("base")) {
-    settings = merged_settings(document.at("base").get<std::string>(), task);
-  }
+  if (from.contains("base")) settings = merged_settings(from.at("base").get<std::string>(), task);
   // merge_patch: objects are joined key by key, everything else is replaced
-  settings.merge_patch(document.at("settings"));
-  const nlohmann::json& own = document.at("tasks");
-  if (own.contains(task)) settings.merge_patch(own.at(task));
+  if (!apart) settings.merge_patch(document.at("settings"));
+  own.erase("base");
+  settings.merge_patch(own);
   return settings;
 }
 
