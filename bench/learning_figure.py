@@ -2,10 +2,10 @@
 """Learning curves as a picture."""
 import statistics
 
-from learning_published import published_of
+from learning_published import read_published
 from learning_records import Fault
 from learning_statistics import band
-from learning_tables import curves, kind_of
+from learning_tables import by_task, curves, kind_of
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe and Ito's
 
@@ -34,20 +34,20 @@ def draw_study(axes, record, colour, kind):
               label=f"{record['study']} ({len(record['seeds'])} seeds)")
 
 
-def draw_published(axes, task, longest):
+def draw_published(axes, entries, longest):
     """Published means that fall into the panel, as far as they are a curve there."""
-    for index, entry in enumerate(published_of(task)):
+    for index, entry in enumerate(entries):
         points = [(int(step) / 1000, mean) for step, mean in entry["mean"].items() if int(step) <= longest]
         if len(points) > 1:
-            axes.plot(*zip(*points), color="#666666", linestyle="--", linewidth=1.2, marker="os^v"[index % 4], markersize=4,
-                      label=f"{entry['method']}, published ({entry['seeds']} seeds)")
+            axes.plot(*zip(*points), color="#666666", linestyle="--", linewidth=1.2, marker="os^v"[index % 4],
+                      markersize=4, label=f"{entry['method']}, published ({entry['seeds']} seeds)")
 
 
-def draw_task(axes, task, records, legend_columns):
+def draw_task(axes, task, records, published, legend_columns):
     kind = kind_of(*records)  # the returns of a panel are of one kind
     for index, record in enumerate(records):
         draw_study(axes, record, COLOURS[index % len(COLOURS)], kind)
-    draw_published(axes, task, max(record["steps"] for record in records))
+    draw_published(axes, published, max(record["steps"] for record in records))
     axes.set_title(task, loc="left", fontweight="bold")
     axes.set_title("mean and 20-80 % of seeds", loc="right", fontsize=10, color="#555555")
     axes.set_xlabel("environment steps (thousands)")
@@ -62,18 +62,16 @@ def draw_task(axes, task, records, legend_columns):
 
 def draw(records, out):
     """One panel a task, two beside each other."""
-    by_task = {}
-    for record in records:
-        by_task.setdefault(record["task"], []).append(record)
+    panels_of, published = by_task(records), read_published()
     plt = pyplot()
-    columns = min(2, len(by_task))
-    rows = -(-len(by_task) // columns)
+    columns = min(2, len(panels_of))
+    rows = -(-len(panels_of) // columns)
     figure, panels = plt.subplots(rows, columns, figsize=(8.5 if columns == 1 else 11, 4.5 * rows), squeeze=False,
                                   layout="constrained")
-    for axes in panels.flat[len(by_task):]:
+    for axes in panels.flat[len(panels_of):]:
         axes.remove()
-    for axes, (task, studies) in zip(panels.flat, by_task.items()):
-        draw_task(axes, task, studies, 2 if columns == 1 else 1)
+    for axes, (task, studies) in zip(panels.flat, panels_of.items()):
+        draw_task(axes, task, studies, published.get(task, []), 2 if columns == 1 else 1)
     try:
         figure.savefig(out, dpi=150, metadata={"Date": None} if str(out).endswith(".svg") else None)
     except OSError as error:

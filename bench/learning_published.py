@@ -3,7 +3,7 @@
 import statistics
 
 from learning_records import read_json
-from learning_tables import EVALUATION, curves, kind_of, number
+from learning_tables import EVALUATION, by_task, curves, kind_of, number
 from markdown import table
 from recording import ROOT
 
@@ -28,7 +28,8 @@ def own_rows(records):
         kind = kind_of(record)
         curve = curves(record, kind)
         name = method(record) + ("" if kind == EVALUATION else " (training returns)")
-        yield [name, len(record["seeds"]), *(number(statistics.fmean(curve[step].values())) if step in curve else "-" for step in STEPS)]
+        means = {step: number(statistics.fmean(by_seed.values())) for step, by_seed in curve.items()}
+        yield [name, len(record["seeds"]), *(means.get(step, "-") for step in STEPS)]
 
 
 def published_rows(entries, sources):
@@ -37,23 +38,23 @@ def published_rows(entries, sources):
             sources.append(entry["source"])
         means = entry["mean"]
         values = (number(means[str(step)]) if str(step) in means else "-" for step in STEPS)
-        yield [f"{entry['method']} ({entry['version']}) [{sources.index(entry['source']) + 1}]", entry["seeds"], *values]
+        note = sources.index(entry["source"]) + 1
+        yield [f"{entry['method']} ({entry['version']}) [{note}]", entry["seeds"], *values]
 
 
-def published_of(task):
-    return read_json(PUBLISHED).get(task, [])
+def read_published():
+    """{task: entries}."""
+    return read_json(PUBLISHED)
 
 
 def published_table(records):
     """Markdown: per task the presets that are recorded, then what is published; means over seeds."""
-    by_task, sources, rows = {}, [], []
-    for record in records:
-        by_task.setdefault(record["task"], []).append(record)
-    for task, studies in by_task.items():
+    published, sources, rows = read_published(), [], []
+    for task, studies in by_task(records).items():
         ours = list(own_rows(studies))
         if not ours:
             continue
-        task_rows = [*ours, *published_rows(published_of(task), sources)]
+        task_rows = [*ours, *published_rows(published.get(task, []), sources)]
         rows += [[task if index == 0 else "", *row] for index, row in enumerate(task_rows)]
     text = table(["task", "method", "seeds", *(f"{step:,}" for step in STEPS)], rows)
     if not sources:

@@ -11,6 +11,14 @@ EVALUATION, TRAINING = "evaluation", "training"
 HEADER = ["steps", "mean", "median", "20-80 %", "interquartile mean", "95 % interval", "worst seed", "seeds"]
 
 
+def by_task(records):
+    """{task: its records}, in the order of the records."""
+    groups = {}
+    for record in records:
+        groups.setdefault(record["task"], []).append(record)
+    return groups
+
+
 def kind_of(*records):
     """Evaluation returns, if every seed of all records has them."""
     runs = [run for record in records for run in record["seeds"].values()]
