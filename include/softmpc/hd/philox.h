@@ -58,6 +58,7 @@ enum class Stream : std::uint32_t {
   replay = 4,   // batch sampling
   explore = 5,  // exploration noise of a policy
   init = 6,     // network initialisation
+  policy = 7,   // member draws of the policy's gradient
 };
 
 // Step and action block share a word with the purpose and the iteration.
@@ -128,6 +129,12 @@ SOFTMPC_HD std::uint32_t permute(std::uint32_t index, std::uint32_t n, Philox4 k
 SOFTMPC_HD int draw_member(std::uint64_t seed, std::uint32_t solve, int iteration, int step,
                            int members) {
   const Philox4 c = {solve, draw_word(Stream::member, iteration, step, 0), ~0u, ~0u};
+  return static_cast<int>(uniform_index(philox(c, seed).x, static_cast<std::uint32_t>(members)));
+}
+
+// One member for the whole batch of a policy's update, step t.
+SOFTMPC_HD int draw_policy_member(std::uint64_t seed, std::uint32_t update, int step, int members) {
+  const Philox4 c = {update, draw_word(Stream::policy, 0, step, 0), ~0u, ~0u};
   return static_cast<int>(uniform_index(philox(c, seed).x, static_cast<std::uint32_t>(members)));
 }
 

@@ -70,6 +70,39 @@ SOFTMPC_HD float particle_mean(const float* cost, int particles) {
   return sum / static_cast<float>(particles);
 }
 
+// d/dv of the price lambda/2 gamma^t v_i^2 / sigma_i^2 that V pays for departing from the prior
+SOFTMPC_HD float price_slope(float lambda, float discount, float v, float inverse_variance) {
+  return lambda * (discount * (v * inverse_variance));
+}
+
+/// A solve in two parts of K/2 rollouts each, about plans of their own, as one solve of K.
+struct Merged {
+  double value;              // V
+  double weight[2];          // of the parts' refined plans; both 0 where neither part is finite
+  double effective_samples;  // (sum w)^2 / sum w^2
+};
+
+// V = lambda log(1/2 sum_m exp(V_m / lambda)), p_m = exp((V_m - V) / lambda) / 2,
+// effective samples 1 / sum_m (p_m^2 / n_m). A part whose value is not finite does not count.
+SOFTMPC_HD Merged merge_solves(const double (&value)[2], const double (&samples)[2],
+                               double lambda) {
+  Merged m = {value[0], {0, 0}, 0};
+  // inf - inf and nan - nan are nan
+  const bool counts[2] = {value[0] - value[0] == 0, value[1] - value[1] == 0};
+  if (!counts[0] && !counts[1]) return m;
+  const double top =
+      !counts[1] || (counts[0] && value[0] > value[1]) ? value[0] : value[1];
+  double sum = 0, squares = 0;
+  for (int i = 0; i < 2; ++i) sum += m.weight[i] = counts[i] ? ::exp((value[i] - top) / lambda) : 0;
+  for (int i = 0; i < 2; ++i) {
+    m.weight[i] /= sum;
+    if (m.weight[i] > 0) squares += m.weight[i] * m.weight[i] / samples[i];
+  }
+  m.value = top + lambda * ::log(sum / 2);
+  m.effective_samples = 1 / squares;
+  return m;
+}
+
 // w_k ~ exp(-(S_k - min S) / lambda)
 SOFTMPC_HD float weight(float cost, float min_cost, float inverse_lambda) {
   return exp((min_cost - cost) * inverse_lambda);
