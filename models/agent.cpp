@@ -12,10 +12,22 @@
 
 namespace softmpc {
 
+bool has_policy(const Config& c) {
+  return plans_with_policy(c.planner) || c.targets.source == TargetSource::policy ||
+         c.trainer.acting == Acting::policy;
+}
+
 MemberOutputs learned_outputs(const Config& c, const TaskSpec& spec) {
   MemberOutputs outputs;
-  outputs.reward = c.model.reward == Learned::always ||
-                   (c.model.reward == Learned::automatic && !spec.analytic_reward);
+  // gradients go through nets alone
+  const bool differentiated = has_policy(c) && c.policy.objective == PolicyObjective::rollout;
+  outputs.reward =
+      c.model.reward == Learned::always ||
+      (c.model.reward == Learned::automatic && (!spec.analytic_reward || differentiated));
+  if (differentiated && !outputs.reward)
+    throw UsageError(
+        "policy.objective: rollout needs a learned reward, and model.reward is never; use "
+        "automatic or always");
   if (!outputs.reward && !spec.analytic_reward)
     throw UsageError("model.reward: never does not fit " + spec.name +
                      ", whose observation does not determine the reward; use automatic or always");

@@ -12,21 +12,18 @@
 namespace softmpc {
 namespace {
 
-bool needs_policy(const Config& c) {
-  return c.planner.control_mode == ControlMode::policy_residual ||
-         c.targets.source == TargetSource::policy || c.trainer.acting == Acting::policy;
-}
-
 ProblemShape shape_for(const TaskSpec& spec, int problems) {
   return {spec.nx, spec.nu, spec.action_low, spec.action_high, problems};
 }
 
-LearnerSetup learner_setup(const Config& c, const TaskSpec& spec) {
+LearnerSetup learner_setup(const Config& c, const TaskSpec& spec, const RewardModel* reward) {
   LearnerSetup s;
   s.model = c.model;
   s.critic = c.critic;
   s.policy = c.policy;
-  s.has_policy = needs_policy(c);
+  s.has_policy = has_policy(c);
+  s.planner = c.planner;
+  s.reward = reward;
   s.nx = spec.nx;
   s.nu = spec.nu;
   s.action_low = spec.action_low;
@@ -55,7 +52,7 @@ void grow(cpu::AlignedFloats& scratch, std::size_t bytes) {
 CpuAgent::CpuAgent(const Config& config, const Task& task, ThreadPool& pool)
     : Agent(config, task, pool),
       outputs_(learned_outputs(config, spec_)),
-      learner_(make_learner(config.trainer.learner, learner_setup(config, spec_))) {
+      learner_(make_learner(config.trainer.learner, learner_setup(config, spec_, reward_.get()))) {
   if (config.model.source == ModelSource::environment)
     simulator_ = task.make_dynamics(task_options(config.environment));
   planner_ = make_planner(config.planner, shape_for(spec_, config.trainer.envs), models(false, 0),
@@ -71,8 +68,10 @@ CpuAgent::CpuAgent(const Config& config, const Task& task, ThreadPool& pool)
 }
 
 Models CpuAgent::models(bool target, int critic) const {
+  // a proposal is a place to search, and the newest is the best one
+  const bool proposes = config_.planner.proposals == Proposals::plan_and_policy;
   return {simulator_ ? simulator_.get() : &learner_->dynamics(), reward_.get(),
-          &learner_->value(critic, target), learner_->policy(target)};
+          &learner_->value(critic, target), learner_->policy(target && !proposes)};
 }
 
 /// mu(x) or mu_target(x) of rows x: [rows, nu].
@@ -216,7 +215,7 @@ Bundle CpuAgent::bundle() const {
   if (config_.model.source == ModelSource::learned) b.members = learner_->member_weights();
   b.outputs = outputs_;
   b.critics = learner_->critic_weights();
-  if (needs_policy(config_)) b.policy = learner_->policy_weights();
+  if (has_policy(config_)) b.policy = learner_->policy_weights();
   return b;
 }
 

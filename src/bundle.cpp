@@ -81,8 +81,8 @@ void check_bundle(const Bundle& b) {
     require(b.policy->stack == 1,
             "policy: is a stack of " + std::to_string(b.policy->stack) + " networks, and not of 1");
   }
-  require(b.policy || b.planner.control_mode != ControlMode::policy_residual,
-          "policy: is missing, and planner.control_mode policy_residual needs it");
+  require(b.policy || !plans_with_policy(b.planner),
+          "policy: is missing, and planner." + policy_use(b.planner) + " needs it");
   require(b.policy || b.acting != Acting::policy, "policy: is missing, and acting needs it");
 }
 

@@ -396,7 +396,25 @@ void check_particles(const PlannerConfig& c, const std::string& section,
                      "per_step all particles follow one model");
 }
 
+/// A solve in two parts; each has half of the rollouts.
+void check_proposals(const PlannerConfig& c, const std::string& section) {
+  if (c.proposals == Proposals::plan) return;
+  if (c.control_mode == ControlMode::policy_residual)
+    throw UsageError(
+        "planner.proposals: plan_and_policy does not fit planner.control_mode policy_residual, "
+        "whose plans are relative to the policy");
+  if (c.rollouts % (2 * c.particles) != 0)
+    throw UsageError("planner.proposals: plan_and_policy needs " + section +
+                     ".rollouts in two equal halves of whole particles, and they are " +
+                     std::to_string(c.rollouts));
+}
+
 }  // namespace
+
+bool plans_with_policy(const PlannerConfig& config) {
+  return config.control_mode == ControlMode::policy_residual ||
+         config.proposals == Proposals::plan_and_policy;
+}
 
 PlannerConfig target_planner(const Config& config) {
   PlannerConfig p = config.planner;
@@ -428,6 +446,10 @@ void validate(const Config& config) {
   check_particles(config.planner, "planner", "planner");
   check_particles(target_planner(config), "targets",
                   config.targets.particles > 0 ? "targets" : "planner");
+  check_proposals(config.planner, "planner");
+  check_proposals(target_planner(config), "targets");
+  require(learned || config.policy.objective != PolicyObjective::rollout,
+          "policy.objective: rollout needs model.source learned, and it is environment");
   require(config.trainer.learning_starts <= config.trainer.replay_capacity,
           "trainer.learning_starts: is larger than trainer.replay_capacity, so learning would "
           "never start");

@@ -61,6 +61,10 @@ inline constexpr Choice<Precision> kPrecision[] = {{"float32", Precision::float3
                                                    {"auto", Precision::automatic}};
 inline constexpr Choice<TargetSource> kTargetSource[] = {{"planner", TargetSource::planner},
                                                          {"policy", TargetSource::policy}};
+inline constexpr Choice<Proposals> kProposals[] = {{"plan", Proposals::plan},
+                                                   {"plan_and_policy", Proposals::plan_and_policy}};
+inline constexpr Choice<PolicyObjective> kObjective[] = {{"critic", PolicyObjective::critic},
+                                                         {"rollout", PolicyObjective::rollout}};
 inline constexpr Choice<ModelSource> kModelSource[] = {{"learned", ModelSource::learned},
                                                        {"environment", ModelSource::environment}};
 inline constexpr Choice<Loss> kModelLoss[] = {
@@ -114,6 +118,9 @@ void visit_planner(C& c, const Visit& visit) {
         "what the plan is added to, and what the action cost is charged for");
   visit("member_draw", c.member_draw, OneOf<MemberDraw>{kMemberDraw},
         "which model predicts which rollout and step");
+  visit("proposals", c.proposals, OneOf<Proposals>{kProposals},
+        "what rollouts are about: the plan so far, or half of them about the plan that a learned "
+        "policy makes");
   visit("particles", c.particles, Whole<int>{1, 1024},
         "P, rollouts of one action sequence, each through a model of its own; sequences are "
         "compared by the mean of their costs, so that none wins by a lucky model");
@@ -181,6 +188,9 @@ void visit_critic(C& c, const Visit& visit) {
 
 template <class C, class Visit>
 void visit_policy(C& c, const Visit& visit) {
+  visit("objective", c.objective, OneOf<PolicyObjective>{kObjective},
+        "what the policy maximises: the critic, or the soft return of H model steps and then the "
+        "critic, through the models");
   visit("width", c.width, kWidth, "units of a hidden layer");
   visit("layers", c.layers, kLayers, "hidden layers");
   visit("learning_rate", c.learning_rate, kRate, "step size of Adam");

@@ -44,7 +44,7 @@ std::unique_ptr<MlpPolicy> policy_of(const Bundle& bundle) {
 
 /// Null where no plan asks the policy: a device needs no form for it then.
 const Policy* asked(const Bundle& bundle, const Policy* policy) {
-  return bundle.planner.control_mode == ControlMode::policy_residual ? policy : nullptr;
+  return plans_with_policy(bundle.planner) ? policy : nullptr;
 }
 
 }  // namespace

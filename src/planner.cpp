@@ -14,6 +14,7 @@
 #include "cpu/update.h"
 #include "hardware.h"
 #include "planner_inputs.h"
+#include "proposing_planner.h"
 #include "softmpc/error.h"
 #include "softmpc/hd/philox.h"
 #include "softmpc/hd/prior.h"
@@ -380,6 +381,8 @@ void Planner::draw(SolveKey key, std::uint32_t problem, std::span<float> plan) c
 
 std::unique_ptr<Planner> make_planner(const PlannerConfig& config, const ProblemShape& shape,
                                       const Models& models, const PlannerOptions& options) {
+  if (config.proposals == Proposals::plan_and_policy)
+    return make_proposing_planner(config, shape, models, options);
   const bool on_device =
       options.device == Device::cuda ||
       (options.device == Device::automatic && cuda_refusal(models, options.cuda).empty());

@@ -14,7 +14,7 @@
 namespace softmpc {
 namespace {
 
-void require(bool ok, const char* rule) {
+void require(bool ok, const std::string& rule) {
   if (!ok) throw Error(std::string("planner solve: ") + rule);
 }
 
@@ -49,10 +49,9 @@ std::string action_fault(const PlannerConfig& c, int i, float low, float high) {
   if (!std::isfinite(low) || !std::isfinite(high)) {
     if (c.prior == Prior::uniform)
       return box + "; planner.prior uniform needs finite ones, gaussian does not";
-    if (c.control_mode == ControlMode::policy_residual)
-      return box +
-             "; planner.control_mode policy_residual needs finite ones, which a policy's "
-             "output is scaled to";
+    if (plans_with_policy(c))
+      return box + "; planner." + policy_use(c) +
+             " needs finite ones, which a policy's output is scaled to";
   }
   if (c.neutral.empty()) return {};
   const float n = static_cast<float>(entry(c.neutral, i));
@@ -71,6 +70,11 @@ float automatic_neutral(float low, float high) {
 constexpr std::size_t kMostLanes = 1u << 30;
 
 }  // namespace
+
+std::string policy_use(const PlannerConfig& config) {
+  return config.proposals == Proposals::plan ? "control_mode policy_residual"
+                                             : "proposals plan_and_policy";
+}
 
 void check_shape(const PlannerConfig& c, const ProblemShape& s) {
   const auto fail = [](const std::string& text) { throw UsageError("planner: " + text); };
@@ -95,6 +99,9 @@ void check_shape(const PlannerConfig& c, const ProblemShape& s) {
   if (c.particles < 1 || c.rollouts % c.particles != 0)
     fail("particles " + std::to_string(c.particles) + " must divide rollouts, " +
          std::to_string(c.rollouts));
+  if (c.proposals != Proposals::plan && c.rollouts % (2 * c.particles) != 0)
+    fail("rollouts, " + std::to_string(c.rollouts) +
+         ", must have two equal halves of whole particles with proposals plan_and_policy");
   if (c.particles > 1 && c.member_draw == MemberDraw::per_step)
     fail("particles " + std::to_string(c.particles) +
          " need member_draw per_rollout or per_rollout_step");
@@ -149,8 +156,7 @@ void check_models(const PlannerConfig& config, const GivenModels& given) {
                      " are more than the models, of which each takes one of its own: " +
                      std::to_string(given.members));
   require(given.analytic_reward || given.learned_reward, "a reward must be given or learned");
-  require(config.control_mode != ControlMode::policy_residual || given.policy,
-          "control_mode policy_residual needs a policy");
+  require(!plans_with_policy(config) || given.policy, policy_use(config) + " needs a policy");
   require(!config.handle_terminations || given.termination,
           "handle_terminations needs a termination function, analytic or learned");
 }

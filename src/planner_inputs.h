@@ -20,6 +20,9 @@ void check_batch(const PlannerConfig& config, const ProblemShape& shape, const P
 void check_trace(const PlannerConfig& config, const ProblemShape& shape, const PlanBatch& batch,
                  const PlanTrace& trace, int members);
 
+/// The setting that makes plans with a policy, "proposals plan_and_policy" for one.
+std::string policy_use(const PlannerConfig& config);
+
 /// What a planner was given to look ahead with.
 struct GivenModels {
   bool dynamics_and_value;

@@ -16,6 +16,7 @@ enum class Loss { mse, huber, gaussian_nll };
 enum class Pattern { online, model_per_episode, episodic };
 enum class Acting { planner, policy };
 enum class TargetSource { planner, policy };
+enum class PolicyObjective { critic, rollout };
 enum class ModelSource { learned, environment };
 enum class Learned { automatic, never, always };
 enum class Normalisation { none, running };
@@ -36,6 +37,8 @@ struct PlannerConfig {
   Prior prior = Prior::gaussian;
   ControlMode control_mode = ControlMode::plain;
   MemberDraw member_draw = MemberDraw::per_step;
+  /// What rollouts are about: the given plan, or half of them about the policy's plan.
+  Proposals proposals = Proposals::plan;
   int particles = 1;  ///< P, rollouts of one action sequence, each through a member of its own
   bool handle_terminations = false;
   Precision precision = Precision::float32;
@@ -85,8 +88,10 @@ struct CriticConfig {
   bool operator==(const CriticConfig&) const = default;
 };
 
-/// Used where planner.control_mode is policy_residual, targets.source or trainer.acting is policy.
+/// Used where planner.proposals or planner.control_mode has a policy, and where targets.source or
+/// trainer.acting is policy.
 struct PolicyConfig {
+  PolicyObjective objective = PolicyObjective::critic;
   int width = 256;
   int layers = 2;
   double learning_rate = 3e-4;
@@ -133,6 +138,8 @@ struct Config {
 
 /// The planner of the critic's targets: the online one but for what `targets` says.
 PlannerConfig target_planner(const Config& config);
+/// Whether plans are made with a policy.
+bool plans_with_policy(const PlannerConfig& config);
 
 /// One row of `softmpc train --help-settings` and of the documentation.
 struct SettingInfo {

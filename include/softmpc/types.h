@@ -55,6 +55,7 @@ struct Columns {
 enum class Precision { float32, bfloat16, automatic, float16 };
 enum class Prior { gaussian, uniform };
 enum class ControlMode { plain, mean_residual, policy_residual };
+enum class Proposals { plan, plan_and_policy };
 /// Where plans are computed. `automatic` is cuda where a device can be used, else cpu; whatever was
 /// chosen says so.
 enum class Device : std::uint8_t { cpu, cuda, automatic };

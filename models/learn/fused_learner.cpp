@@ -16,7 +16,7 @@ FusedLearner::FusedLearner(const LearnerSetup& s)
     target_value_.push_back(std::make_unique<MlpValue>(critics_.target(), s.nx, s.nu, c));
   }
   if (!s.has_policy) return;
-  policy_.emplace(s.policy, s.nx, s.action_low, s.action_high, s.seed);
+  policy_.emplace(s);
   const NetWeights start = policy_weights();
   online_policy_ = std::make_unique<MlpPolicy>(start, s.action_low, s.action_high);
   target_policy_ = std::make_unique<MlpPolicy>(start, s.action_low, s.action_high);
@@ -36,7 +36,7 @@ void FusedLearner::start_members(const ReplayBatch& batch, ThreadPool& pool) {
 CriticStep FusedLearner::update_critics(const ReplayBatch& batch, std::span<const float> y) {
   const CriticStep step = critics_.update(batch, y);
   if (policy_ && critics_.updates() % setup_.policy.update_interval == 0)
-    policy_->update(batch, critics_, policy_constants());
+    policy_->update(batch, members_, critics_, policy_constants());
   return step;
 }
 

@@ -32,12 +32,14 @@ class EnsembleLearner {
   /// Returns the loss before the update: the mean over batch, components and members.
   double finish();
 
+  const FusedMlp& mlp() const { return net_; }
   int members() const { return net_.stack(); }
   MemberOutputs outputs() const { return outputs_; }
   const std::shared_ptr<PackedMlp>& net(int copy) const { return net_.net(copy); }
   int active() const { return net_.active(); }
   /// The caller's to set.
   NetNormalisation& normalisation() { return normalisation_; }
+  const NetNormalisation& normalisation() const { return normalisation_; }
   NetWeights weights() const;
   void save(TensorFile& file) const { net_.save(file, "members"); }
   void load(const TensorFile& file);
@@ -63,6 +65,7 @@ class CriticLearner {
   std::vector<float> action_gradient(const std::vector<float>& x, const std::vector<float>& a,
                                      int count);
 
+  const FusedMlp& mlp() const { return net_; }
   std::int64_t updates() const { return updates_; }
   const std::shared_ptr<PackedMlp>& net() const { return net_.net(); }
   const std::shared_ptr<PackedMlp>& target() const { return target_.net(); }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "learn/policy_learner.h"
 
+#include <algorithm>
+
 #include "learn/initialisation.h"
 #include "learn/net_specs.h"
 #include "softmpc/hd/math.h"
@@ -8,19 +10,40 @@
 
 namespace softmpc {
 
-PolicyLearner::PolicyLearner(const PolicyConfig& config, int nx, std::vector<float> low,
-                             std::vector<float> high, std::uint64_t seed)
-    : config_(config),
-      low_(std::move(low)),
-      high_(std::move(high)),
-      net_(1, policy_spec(config, nx, static_cast<int>(low_.size())), config.learning_rate),
-      target_(1, net_.spec(), config.learning_rate) {
-  net_.initialise(seed, kPolicy);
-  target_.initialise(seed, kPolicy);
+PolicyLearner::PolicyLearner(const LearnerSetup& s)
+    : config_(s.policy),
+      low_(s.action_low),
+      high_(s.action_high),
+      net_(1, policy_spec(s.policy, s.nx, s.nu), s.policy.learning_rate),
+      target_(1, net_.spec(), s.policy.learning_rate) {
+  net_.initialise(s.seed, kPolicy);
+  target_.initialise(s.seed, kPolicy);
+  if (s.policy.objective == PolicyObjective::rollout) rollout_.emplace(s);
 }
 
-void PolicyLearner::update(const ReplayBatch& batch, CriticLearner& critic,
-                           const NetNormalisation& normalisation) {
+void PolicyLearner::update(const ReplayBatch& batch, const EnsembleLearner& members,
+                           CriticLearner& critics, const NetNormalisation& normalisation) {
+  if (rollout_)
+    climb_rollout(batch, members, critics, normalisation);
+  else
+    climb_critic(batch, critics, normalisation);
+  target_.follow(net_, config_.tau);
+}
+
+void PolicyLearner::climb_rollout(const ReplayBatch& batch, const EnsembleLearner& members,
+                                  const CriticLearner& critics,
+                                  const NetNormalisation& normalisation) {
+  rollout_->run(batch, members, critics, net_, normalisation,
+                static_cast<std::uint32_t>(critics.updates()));
+  const TrainBlock &input = rollout_->input(), &gradient = rollout_->gradient();
+  net_.forward(0, input, scratch_);
+  std::ranges::copy(gradient.data, net_.output_gradient(input, scratch_));
+  net_.begin_step();
+  net_.descend(0, input, scratch_);
+}
+
+void PolicyLearner::climb_critic(const ReplayBatch& batch, CriticLearner& critic,
+                                 const NetNormalisation& normalisation) {
   const int n = batch.size, nu = static_cast<int>(low_.size());
   network_input(normalisation, batch.x, {}, n, input_);
   const int lanes = input_.lanes;
@@ -44,7 +67,6 @@ void PolicyLearner::update(const ReplayBatch& batch, CriticLearner& critic,
     }
   net_.begin_step();
   net_.descend(0, input_, scratch_);
-  target_.follow(net_, config_.tau);
 }
 
 void PolicyLearner::save(TensorFile& file) const {

@@ -2,22 +2,24 @@
 // The policy network of the variants that have one.
 #pragma once
 
-#include <cstdint>
-#include <span>
+#include <optional>
 #include <vector>
 
+#include "learn/learner.h"
 #include "learn/learners.h"
+#include "learn/policy_rollout.h"
 
 namespace softmpc {
 
-/// Deterministic policy mu(x) = mid + half tanh(net(x)), trained by the deterministic policy
-/// gradient (Silver et al. 2014) on -Q.
+/// Deterministic policy mu(x) = mid + half tanh(net(x)), trained on what policy.objective says:
+/// -Q by the deterministic policy gradient (Silver et al. 2014), or the value gradient of
+/// policy_rollout.h.
 class PolicyLearner {
  public:
-  PolicyLearner(const PolicyConfig& config, int nx, std::vector<float> low, std::vector<float> high,
-                std::uint64_t seed);
-  /// One gradient step; moves the target policy. `normalisation` is the policy's own.
-  void update(const ReplayBatch& batch, CriticLearner& critic,
+  explicit PolicyLearner(const LearnerSetup& setup);
+  /// One gradient step; moves the target policy. `normalisation` is the policy's own. `critics` are
+  /// those after their update, `members` those that planners have.
+  void update(const ReplayBatch& batch, const EnsembleLearner& members, CriticLearner& critics,
               const NetNormalisation& normalisation);
 
   NetWeights weights(const NetNormalisation& normalisation) const {
@@ -30,9 +32,15 @@ class PolicyLearner {
   void load(const TensorFile& file);
 
  private:
+  void climb_critic(const ReplayBatch& batch, CriticLearner& critic,
+                    const NetNormalisation& normalisation);
+  void climb_rollout(const ReplayBatch& batch, const EnsembleLearner& members,
+                     const CriticLearner& critics, const NetNormalisation& normalisation);
+
   PolicyConfig config_;
   std::vector<float> low_, high_;
   FusedMlp net_, target_;
+  std::optional<PolicyRollout> rollout_;
   TrainBlock input_;
   TrainScratch scratch_;
   std::vector<float> unit_, action_;  // [N, nu] tanh(net(x)), mu(x)

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// planner.proposals plan_and_policy, on every device: half of the rollouts are about the plan so
+// far, half about the plan that the policy makes, and the better half has the say.
+#pragma once
+
+#include <memory>
+
+#include "softmpc/planner.h"
+
+namespace softmpc {
+
+/// As make_planner(). One solve of another planner serves both halves: B problems become 2B, of
+/// K/2 rollouts each, and hd::merge_solves joins them as one solve of K would.
+std::unique_ptr<Planner> make_proposing_planner(const PlannerConfig& config,
+                                                const ProblemShape& shape, const Models& models,
+                                                const PlannerOptions& options);
+
+}  // namespace softmpc
