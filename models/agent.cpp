@@ -21,9 +21,8 @@ MemberOutputs learned_outputs(const Config& c, const TaskSpec& spec) {
   MemberOutputs outputs;
   // gradients go through nets alone
   const bool differentiated = has_policy(c) && c.policy.objective == PolicyObjective::rollout;
-  outputs.reward =
-      c.model.reward == Learned::always ||
-      (c.model.reward == Learned::automatic && (!spec.analytic_reward || differentiated));
+  outputs.reward = c.model.reward == Learned::always || (c.model.reward == Learned::automatic &&
+                                                         (!spec.analytic_reward || differentiated));
   if (differentiated && !outputs.reward)
     throw UsageError(
         "policy.objective: rollout needs a learned reward, and model.reward is never; use "

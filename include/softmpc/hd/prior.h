@@ -83,15 +83,17 @@ struct Merged {
 };
 
 // V = lambda log(1/2 sum_m exp(V_m / lambda)), p_m = exp((V_m - V) / lambda) / 2,
-// effective samples 1 / sum_m (p_m^2 / n_m). A part whose value is not finite does not count.
+// effective samples 1 / sum_m (p_m^2 / n_m). A part whose value is not finite does not count, nor
+// one without a valid rollout beside one that has some.
 SOFTMPC_HD Merged merge_solves(const double (&value)[2], const double (&samples)[2],
-                               double lambda) {
+                               const bool (&all_invalid)[2], double lambda) {
   Merged m = {value[0], {0, 0}, 0};
   // inf - inf and nan - nan are nan
-  const bool counts[2] = {value[0] - value[0] == 0, value[1] - value[1] == 0};
+  bool counts[2] = {value[0] - value[0] == 0, value[1] - value[1] == 0};
+  if (counts[0] && counts[1] && all_invalid[0] != all_invalid[1])
+    counts[all_invalid[0] ? 0 : 1] = false;
   if (!counts[0] && !counts[1]) return m;
-  const double top =
-      !counts[1] || (counts[0] && value[0] > value[1]) ? value[0] : value[1];
+  const double top = !counts[1] || (counts[0] && value[0] > value[1]) ? value[0] : value[1];
   double sum = 0, squares = 0;
   for (int i = 0; i < 2; ++i) sum += m.weight[i] = counts[i] ? ::exp((value[i] - top) / lambda) : 0;
   for (int i = 0; i < 2; ++i) {
