@@ -7,15 +7,11 @@
 #include "cpu_agent.h"
 #include "device_agent.h"
 #include "hardware.h"
+#include "learn/net_specs.h"
 #include "learn/tensor_state.h"
 #include "softmpc/error.h"
 
 namespace softmpc {
-
-bool has_policy(const Config& c) {
-  return plans_with_policy(c.planner) || c.targets.source == TargetSource::policy ||
-         c.trainer.acting == Acting::policy;
-}
 
 MemberOutputs learned_outputs(const Config& c, const TaskSpec& spec) {
   MemberOutputs outputs;

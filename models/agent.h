@@ -126,9 +126,6 @@ class Agent {
   RunningStatistics input_statistics_, output_statistics_;  // of [x, a]; of [x' - x, r]
 };
 
-/// Whether there is a policy to train.
-bool has_policy(const Config& config);
-
 /// Which outputs the members learn beside the state change. Throws UsageError where the settings do
 /// not fit the task.
 MemberOutputs learned_outputs(const Config& config, const TaskSpec& spec);

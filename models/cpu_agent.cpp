@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "learn/net_specs.h"
 #include "learn/tensor_state.h"
 #include "softmpc/error.h"
 #include "softmpc/hd/philox.h"

@@ -14,8 +14,11 @@
 namespace softmpc {
 namespace {
 
-void require(bool ok, const std::string& rule) {
-  if (!ok) throw Error(std::string("planner solve: ") + rule);
+[[noreturn]] void refuse(const std::string& text) { throw Error("planner solve: " + text); }
+
+/// A literal: a solve that is checked makes no string.
+void require(bool ok, const char* rule) {
+  if (!ok) refuse(rule);
 }
 
 std::size_t plan_floats(const PlannerConfig& c, const ProblemShape& s) {
@@ -99,6 +102,8 @@ void check_shape(const PlannerConfig& c, const ProblemShape& s) {
   if (c.particles < 1 || c.rollouts % c.particles != 0)
     fail("particles " + std::to_string(c.particles) + " must divide rollouts, " +
          std::to_string(c.rollouts));
+  if (c.proposals != Proposals::plan && c.control_mode == ControlMode::policy_residual)
+    fail("proposals plan_and_policy does not fit control_mode policy_residual");
   if (c.proposals != Proposals::plan && c.rollouts % (2 * c.particles) != 0)
     fail("rollouts, " + std::to_string(c.rollouts) +
          ", must have two equal halves of whole particles with proposals plan_and_policy");
@@ -156,7 +161,7 @@ void check_models(const PlannerConfig& config, const GivenModels& given) {
                      " are more than the models, of which each takes one of its own: " +
                      std::to_string(given.members));
   require(given.analytic_reward || given.learned_reward, "a reward must be given or learned");
-  require(!plans_with_policy(config) || given.policy, policy_use(config) + " needs a policy");
+  if (plans_with_policy(config) && !given.policy) refuse(policy_use(config) + " needs a policy");
   require(!config.handle_terminations || given.termination,
           "handle_terminations needs a termination function, analytic or learned");
 }

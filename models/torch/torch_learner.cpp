@@ -5,7 +5,9 @@
 #include "learn/net_specs.h"
 #include "learn/tensor_state.h"
 #include "learn/torch_backend.h"
+#include "planner_inputs.h"
 #include "softmpc/hd/losses.h"
+#include "softmpc/hd/philox.h"
 
 namespace softmpc {
 
@@ -46,6 +48,14 @@ TorchLearner::TorchLearner(const LearnerSetup& s, torch::TensorOptions options)
   const torch::Tensor low = rows(s.action_low, 1)[0], high = rows(s.action_high, 1)[0];
   half_ = (high - low) * 0.5;
   mid_ = (high + low) * 0.5;
+  if (s.policy.objective != PolicyObjective::rollout) return;
+  planned_members_.emplace(s.model.members, members_.spec(), s.model.learning_rate, options);
+  planned_members_->initialise(s.seed, kMembers);
+  const PlannerConstants constants(s.planner, {s.nx, s.nu, s.action_low, s.action_high, 1});
+  neutral_ = rows(constants.neutral, 1)[0];
+  inverse_covariance_ = constants.covariance.full()
+                            ? rows(constants.covariance.inverse(), s.nu)
+                            : torch::diag(rows(constants.inverse_variance, 1)[0]);
 }
 
 torch::Tensor TorchLearner::rows(std::span<const float> values, int count) const {
@@ -112,6 +122,7 @@ void TorchLearner::start_members(const ReplayBatch& batch, ThreadPool& pool) {
 }
 
 double TorchLearner::finish_members() {
+  if (planned_members_) planned_members_->follow(members_, 1);
   members_.export_to(member_weights_);
   dynamics_->update(member_weights_);
   return member_loss_;
@@ -137,16 +148,72 @@ CriticStep TorchLearner::update_critics(const ReplayBatch& batch, std::span<cons
   return {loss.item<double>() / setup_.critic.count, q.mean().item<double>(), errors_};
 }
 
-/// The deterministic policy gradient: L = -mean Q(x, mu(x)) of the first critic.
-void TorchLearner::update_policy(const ReplayBatch& batch) {
+/// mu(x), [N, nu].
+torch::Tensor TorchLearner::act(const torch::Tensor& x) const {
   const NetNormalisation& c = critic_weights_.normalisation;
+  const torch::Tensor input = standardised(x, c.input_mean, c.input_std);
+  return mid_ + half_ * torch::tanh(policy_->forward(input.unsqueeze(0))[0]);
+}
+
+/// Of the deterministic policy gradient: Q(x, mu(x)) [N] of the first critic.
+torch::Tensor TorchLearner::critic_objective(const torch::Tensor& x) const {
+  const NetNormalisation& c = critic_weights_.normalisation;
+  const torch::Tensor input = standardised(torch::cat({x, act(x)}, 1), c.input_mean, c.input_std);
+  return critics_.forward_constant(input.unsqueeze(0))[0].squeeze(1);
+}
+
+/// 1 where x' ends the episode, [N].
+torch::Tensor TorchLearner::ended(const torch::Tensor& next,
+                                  const torch::Tensor& model_output) const {
+  if (setup_.outputs.termination)
+    return (model_output.select(1, setup_.nx + setup_.outputs.reward) > 0).to(options_);
+  const int n = static_cast<int>(next.size(0));
+  const std::vector<float> columns = host_values(next.t());
+  std::vector<std::uint8_t> flags(n);
+  setup_.reward->terminated({columns.data(), n}, n, flags.data());
+  const std::vector<float> values(flags.begin(), flags.end());
+  return rows(values, n).flatten();
+}
+
+/// Of policy_rollout.h: the soft return [N] of H model steps under mu and the critic behind them.
+torch::Tensor TorchLearner::rollout_objective(const torch::Tensor& start) const {
+  const PlannerConfig& p = setup_.planner;
+  const NetNormalisation &m = member_weights_.normalisation, &c = critic_weights_.normalisation;
+  const int nx = setup_.nx;
+  const auto of_state_and_reward = [&](const std::vector<float>& values) {
+    return rows(values, 1).narrow(1, 0, nx + 1);
+  };
+  const torch::Tensor mean = of_state_and_reward(m.output_mean);
+  const torch::Tensor std = of_state_and_reward(m.output_std);
+  torch::Tensor x = start, alive = torch::ones({start.size(0)}, options_);
+  torch::Tensor total = torch::zeros_like(alive);
+  double discount = 1;
+  for (int t = 0;; ++t, discount *= p.gamma) {
+    const torch::Tensor action = act(x), joined = torch::cat({x, action}, 1);
+    if (p.prior == Prior::gaussian) {
+      const torch::Tensor v = action - neutral_;
+      const torch::Tensor price = (v.matmul(inverse_covariance_) * v).sum(1);
+      total = total - 0.5 * p.temperature * discount * alive * price;
+    }
+    if (t == p.horizon) {
+      const torch::Tensor input = standardised(joined, c.input_mean, c.input_std).unsqueeze(0);
+      return total + discount * alive * critics_.forward_constant(input)[0].squeeze(1);
+    }
+    const int member = hd::draw_policy_member(
+        setup_.seed, static_cast<std::uint32_t>(critic_updates_), t, setup_.model.members);
+    const torch::Tensor input = standardised(joined, m.input_mean, m.input_std).unsqueeze(0);
+    const torch::Tensor raw = planned_members_->forward_constant(input)[member];
+    const torch::Tensor y = mean + std * raw.narrow(1, 0, nx + 1);
+    total = total + discount * alive * y.select(1, nx);
+    x = x + y.narrow(1, 0, nx);
+    if (p.handle_terminations) alive = alive * (1 - ended(x, raw));
+  }
+}
+
+void TorchLearner::update_policy(const ReplayBatch& batch) {
   const torch::Tensor x = rows(batch.x, batch.size);
-  const torch::Tensor z =
-      policy_->forward(standardised(x, c.input_mean, c.input_std).unsqueeze(0))[0];
-  const torch::Tensor action = mid_ + half_ * torch::tanh(z);
-  const torch::Tensor input =
-      standardised(torch::cat({x, action}, 1), c.input_mean, c.input_std).unsqueeze(0);
-  policy_->descend(-critics_.forward_constant(input)[0].mean());
+  const bool rolled_out = setup_.policy.objective == PolicyObjective::rollout;
+  policy_->descend(-(rolled_out ? rollout_objective(x) : critic_objective(x)).mean());
   policy_target_->follow(*policy_, setup_.policy.tau);
 }
 

@@ -42,13 +42,19 @@ class TorchLearner final : public Learner {
   torch::Tensor member_loss(const ReplayBatch& batch) const;
   torch::Tensor regression(const torch::Tensor& y, const torch::Tensor& target, Loss loss,
                            double delta) const;
+  torch::Tensor act(const torch::Tensor& x) const;
+  torch::Tensor ended(const torch::Tensor& next, const torch::Tensor& model_output) const;
+  torch::Tensor critic_objective(const torch::Tensor& x) const;
+  torch::Tensor rollout_objective(const torch::Tensor& start) const;
   void update_policy(const ReplayBatch& batch);
 
   LearnerSetup setup_;
   torch::TensorOptions options_;
   TorchNet members_, critics_, targets_;
   std::optional<TorchNet> policy_, policy_target_;
-  torch::Tensor half_, mid_;                                     // [nu] of the action box
+  std::optional<TorchNet> planned_members_;     // what planners have; of policy.objective rollout
+  torch::Tensor half_, mid_;                    // [nu] of the action box
+  torch::Tensor neutral_, inverse_covariance_;  // [nu], [nu, nu] Sigma^-1
   NetWeights member_weights_, critic_weights_, policy_weights_;  // copies for planners
   double member_loss_ = 0;
   std::int64_t critic_updates_ = 0;

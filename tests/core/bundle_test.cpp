@@ -407,6 +407,13 @@ TEST_F(BundleTest, WhatWouldNotLoadIsNotSaved) {
   EXPECT_EQ(save_error([](Bundle& b) {
               b.policy.reset();
               b.planner.control_mode = ControlMode::plain;
+              b.planner.proposals = Proposals::plan_and_policy;
+              b.planner.rollouts = 32;
+            }),
+            "policy: is missing, and planner.proposals plan_and_policy needs it");
+  EXPECT_EQ(save_error([](Bundle& b) {
+              b.policy.reset();
+              b.planner.control_mode = ControlMode::plain;
             }),
             "policy: is missing, and acting needs it");
   EXPECT_EQ(save_error([](Bundle& b) {

@@ -85,18 +85,18 @@ TEST(Config, TheListHasEveryField) {
     EXPECT_TRUE(keys.insert(info.key).second) << info.key;
     EXPECT_FALSE(info.help.empty() || info.rule.empty() || info.type.empty()) << info.key;
   }
-  [[maybe_unused]] const auto [p1, p2, p3, p4, p5, p6, p7, p8, p9, p10, p11, p12, p13, p14] =
+  [[maybe_unused]] const auto [p1, p2, p3, p4, p5, p6, p7, p8, p9, p10, p11, p12, p13, p14, p15] =
       PlannerConfig{};
   [[maybe_unused]] const auto [t1, t2, t3, t4, t5] = TargetsConfig{};
   [[maybe_unused]] const auto [m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13] =
       ModelConfig{};
   [[maybe_unused]] const auto [c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12] = CriticConfig{};
-  [[maybe_unused]] const auto [q1, q2, q3, q4, q5, q6] = PolicyConfig{};
+  [[maybe_unused]] const auto [q1, q2, q3, q4, q5, q6, q7] = PolicyConfig{};
   [[maybe_unused]] const auto [r1, r2, r3, r4, r5, r6, r7, r8, r9, r10, r11, r12, r13, r14] =
       TrainerConfig{};
   [[maybe_unused]] const auto [e1, e2] = EnvironmentConfig{};
-  const std::map<std::string, int> fields = {{"planner", 14},   {"targets", 5}, {"model", 13},
-                                             {"critic", 12},    {"policy", 6},  {"trainer", 14},
+  const std::map<std::string, int> fields = {{"planner", 15},   {"targets", 5}, {"model", 13},
+                                             {"critic", 12},    {"policy", 7},  {"trainer", 14},
                                              {"environment", 2}};
   EXPECT_EQ(count, fields);  // the bindings above do not compile with another number
 }
@@ -118,7 +118,8 @@ TEST(Config, EveryNameOfAChoiceIsKnown) {
         "planner.member_draw=per_rollout_step", "planner.precision=auto", "targets.source=policy",
         "model.source=environment", "model.loss=gaussian_nll", "model.reward=never",
         "model.termination=always", "model.normalisation=running", "critic.loss=huber",
-        "trainer.pattern=episodic", "trainer.acting=policy", "trainer.device=cuda"}) {
+        "trainer.pattern=episodic", "trainer.acting=policy", "trainer.device=cuda",
+        "planner.proposals=plan_and_policy", "policy.objective=rollout"}) {
     EXPECT_NO_THROW(apply_setting(c, text)) << text;
   }
   EXPECT_EQ(c.planner.prior, Prior::uniform);
@@ -132,6 +133,8 @@ TEST(Config, EveryNameOfAChoiceIsKnown) {
   EXPECT_EQ(c.critic.loss, Loss::huber);
   EXPECT_EQ(c.trainer.pattern, Pattern::episodic);
   EXPECT_EQ(c.trainer.acting, Acting::policy);
+  EXPECT_EQ(c.planner.proposals, Proposals::plan_and_policy);
+  EXPECT_EQ(c.policy.objective, PolicyObjective::rollout);
   for (const char* text :
        {"planner.control_mode=default", "planner.control_mode=\"mean_residual\"",
         "planner.member_draw=per_rollout", "trainer.pattern=model_per_episode"}) {
@@ -360,6 +363,36 @@ TEST(Config, ValidateJoinsParticlesWithRolloutsAndMemberDraw) {
   EXPECT_EQ(with(4, 1, MemberDraw::per_step),
             "planner.particles: 4 needs planner.member_draw per_rollout or per_rollout_step: with "
             "per_step all particles follow one model");
+}
+
+TEST(Config, ValidateJoinsProposalsWithRolloutsAndControlMode) {
+  const auto with = [](int rollouts, int target_rollouts, int particles, ControlMode mode) {
+    return validate_error([=](Config& c) {
+      c.planner.proposals = Proposals::plan_and_policy;
+      c.planner.rollouts = rollouts;
+      c.targets.rollouts = target_rollouts;
+      c.planner.particles = particles;
+      c.planner.member_draw = MemberDraw::per_rollout;
+      c.planner.control_mode = mode;
+    });
+  };
+  const std::string rule = ".rollouts in two equal halves of whole particles, and they are ";
+  EXPECT_EQ(with(200, 16, 4, ControlMode::mean_residual), "(no exception)");
+  EXPECT_EQ(with(201, 16, 1, ControlMode::plain),
+            "planner.proposals: plan_and_policy needs planner" + rule + "201");
+  EXPECT_EQ(with(200, 20, 4, ControlMode::plain),
+            "planner.proposals: plan_and_policy needs targets" + rule + "20");
+  EXPECT_EQ(with(200, 16, 1, ControlMode::policy_residual),
+            "planner.proposals: plan_and_policy does not fit planner.control_mode policy_residual, "
+            "whose plans are relative to the policy");
+}
+
+TEST(Config, ValidateJoinsObjectiveAndSource) {
+  EXPECT_EQ(validate_error([](Config& c) {
+              c.policy.objective = PolicyObjective::rollout;
+              c.model.source = ModelSource::environment;
+            }),
+            "policy.objective: rollout needs model.source learned, and it is environment");
 }
 
 TEST(Config, TargetPlannerTakesWhatTargetsLeaveOpen) {

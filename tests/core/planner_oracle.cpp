@@ -242,7 +242,8 @@ Update weigh(const Problem& p, const std::vector<Rollout>& rollouts, const Matri
   }
   up.plan = plan + mean_noise / sum;
   up.effective_samples = sum * sum / squares / c.particles;
-  up.value = c.temperature * std::log(sum / c.rollouts) - least - value_constant(p, charged);
+  up.constant = value_constant(p, charged);
+  up.value = c.temperature * std::log(sum / c.rollouts) - least - up.constant;
   return up;
 }
 

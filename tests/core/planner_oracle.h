@@ -45,6 +45,7 @@ struct Update {
   std::vector<bool> valid;   // [K]
   Eigen::MatrixXd plan;      // [H+1, nu] after the update
   double value = 0, effective_samples = 0, valid_share = 0;
+  double constant = 0;  // c of V
   bool all_invalid = false;
 };
 

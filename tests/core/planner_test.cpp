@@ -14,6 +14,7 @@
 #include <gtest/gtest.h>
 
 #include "planner_oracle.h"
+#include "planner_tolerance.h"
 #include "random_models.h"
 #include "random_problem.h"
 #include "softmpc/error.h"
@@ -27,15 +28,10 @@ using testing::Random;
 using testing::SmallModels;
 using testing::TestReward;
 
-/// Tolerances, absolute in units of 1 + |oracle|: float32 accumulates J over up to 8 steps and the
-/// weights divide its error by lambda >= 0.3.
-constexpr double kCostTolerance = 2e-5;
-constexpr double kValueTolerance = 4e-5;
-constexpr double kPlanTolerance = 2e-4;
-
-void expect_close(double got, double expected, double tolerance, const std::string& what) {
-  EXPECT_NEAR(got, expected, tolerance * (1 + std::abs(expected))) << what;
-}
+using oracle::expect_close;
+using oracle::kCostTolerance;
+using oracle::kPlanTolerance;
+using oracle::kValueTolerance;
 
 void compare_update(const oracle::Problem& p, const PlanTrace& trace, std::size_t row,
                     const oracle::Update& expected) {

@@ -25,6 +25,19 @@ inline LearnerSetup small_setup() {
   return s;
 }
 
+/// What a policy of policy.objective rollout needs beside small_setup(). Ends episodes by `reward`
+/// if there is one, else by a learned termination.
+inline void climb_rollouts(LearnerSetup& s, int horizon, const RewardModel* reward) {
+  s.policy.objective = PolicyObjective::rollout;
+  s.planner.horizon = horizon;
+  s.planner.gamma = 0.95;
+  s.planner.temperature = 0.3;
+  s.planner.variance = {0.2, 0.4};
+  s.planner.handle_terminations = true;
+  s.outputs = {true, reward == nullptr};
+  s.reward = reward;
+}
+
 inline ReplayBatch random_batch(Random& random, const LearnerSetup& s, int rows) {
   ReplayBatch b;
   b.size = rows;
@@ -48,9 +61,7 @@ inline std::vector<float> random_values(Random& random, int count) {
 }
 
 /// Normalisation that is not the identity; the critics' last state component is masked.
-inline void set_normalisation(Learner& learner, const LearnerSetup& s) {
-  NetNormalisation& m = learner.member_normalisation();
-  NetNormalisation& c = learner.critic_normalisation();
+inline void set_normalisation(NetNormalisation& m, NetNormalisation& c, const LearnerSetup& s) {
   for (int i = 0; i < s.nx + s.nu; ++i) {
     m.input_mean[i] = c.input_mean[i] = 0.1f * static_cast<float>(i) - 0.3f;
     m.input_std[i] = c.input_std[i] = 0.7f + 0.1f * static_cast<float>(i);
@@ -60,6 +71,10 @@ inline void set_normalisation(Learner& learner, const LearnerSetup& s) {
     m.output_mean[i] = 0.05f * static_cast<float>(i);
     m.output_std[i] = 0.4f + 0.1f * static_cast<float>(i);
   }
+}
+
+inline void set_normalisation(Learner& learner, const LearnerSetup& s) {
+  set_normalisation(learner.member_normalisation(), learner.critic_normalisation(), s);
 }
 
 /// One update of everything.

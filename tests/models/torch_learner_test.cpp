@@ -35,6 +35,12 @@ double largest_difference(const std::vector<float>& a, const std::vector<float>&
   return largest;
 }
 
+/// Ends episodes; its formula of a reward has no use.
+const testing::TestReward& reward() {
+  static const testing::TestReward ends(5, 2, true);
+  return ends;
+}
+
 using Change = std::function<void(LearnerSetup&)>;
 const std::vector<std::pair<const char*, Change>>& variants() {
   static const std::vector<std::pair<const char*, Change>> all = {
@@ -53,10 +59,37 @@ const std::vector<std::pair<const char*, Change>>& variants() {
          s.model.loss = Loss::gaussian_nll;
        }},
       {"layer_norm", [](LearnerSetup& s) { s.model.layer_norm = s.critic.layer_norm = true; }},
-      {"LayerNorm", [](LearnerSetup& s) { s.model.layer_norm = s.critic.layer_norm = true; }},
-      {"one critic, three layers", [](LearnerSetup& s) {
+      {"one critic, three layers",
+       [](LearnerSetup& s) {
          s.critic.count = 1;
          s.model.layers = s.critic.layers = s.policy.layers = 3;
+       }},
+      {"rollout, no termination",
+       [](LearnerSetup& s) {
+         testing::climb_rollouts(s, 1, &reward());
+         s.planner.handle_terminations = false;
+       }},
+      {"rollout, analytic termination",
+       [](LearnerSetup& s) { testing::climb_rollouts(s, 2, &reward()); }},
+      {"rollout, learned termination",
+       [](LearnerSetup& s) { testing::climb_rollouts(s, 3, nullptr); }},
+      {"rollout, uniform prior and layer_norm",
+       [](LearnerSetup& s) {
+         testing::climb_rollouts(s, 4, nullptr);
+         s.planner.prior = Prior::uniform;
+         s.model.layer_norm = s.critic.layer_norm = true;
+       }},
+      {"rollout, full covariance, gaussian_nll",
+       [](LearnerSetup& s) {
+         testing::climb_rollouts(s, 5, nullptr);
+         s.planner.covariance = {{0.2, 0.15}, {0.15, 0.4}};
+         s.planner.neutral = {0.5, -0.25};
+         s.model.loss = Loss::gaussian_nll;
+       }},
+      {"rollout, every second update, a fixed action", [](LearnerSetup& s) {
+         testing::climb_rollouts(s, 2, &reward());
+         s.policy.update_interval = 2;
+         s.action_low[1] = s.action_high[1] = 1;
        }}};
   return all;
 }
@@ -118,8 +151,7 @@ TEST(TorchLearner, InDoubleAgreesWithTheFusedOneAfterSeveralUpdates) {
     }
 }
 
-TEST(TorchLearner, EachLearnerContinuesWhatTheOtherBegan) {
-  const LearnerSetup s = testing::small_setup();
+void expect_continued(const LearnerSetup& s) {
   const auto begun = make_learner(LearnerKind::torch, s);
   ThreadPool pool(1);
   Random random(8);
@@ -144,6 +176,13 @@ TEST(TorchLearner, EachLearnerContinuesWhatTheOtherBegan) {
   EXPECT_EQ(begun->critic_weights().parameters, torch->critic_weights().parameters);
   EXPECT_EQ(begun->policy_weights().parameters, torch->policy_weights().parameters);
   EXPECT_LT(relative_difference(fused->member_weights(), torch->member_weights(), start), 1e-2);
+}
+
+TEST(TorchLearner, EachLearnerContinuesWhatTheOtherBegan) {
+  LearnerSetup s = testing::small_setup();
+  expect_continued(s);
+  testing::climb_rollouts(s, 3, nullptr);
+  expect_continued(s);
 }
 
 /// A net with LayerNorm against the formula, unit by unit.
@@ -178,21 +217,25 @@ TEST(TorchNet, LayerNormFollowsTheDescription) {
 }
 
 TEST(TorchLearner, TrainsARunWhoseBitsDoNotDependOnThreads) {
-  const auto hash = [](int threads) {
+  const auto hash = [](int threads, const std::vector<const char*>& policy) {
     Config c;
     for (const char* setting :
          {"planner.rollouts=24", "planner.horizon=3", "targets.rollouts=6", "model.width=16",
           "critic.width=16", "policy.width=16", "model.members=3", "model.batch_size=8",
           "critic.batch_size=8", "trainer.steps=60", "trainer.learner=torch",
-          "planner.control_mode=policy_residual", "model.normalisation=running"})
+          "model.normalisation=running"})
       apply_setting(c, setting);
+    for (const char* setting : policy) apply_setting(c, setting);
     c.trainer.threads = threads;
     TrainObserver observer;
     Trainer trainer(c, find_task("InvertedPendulum"));
     trainer.run(observer, "");
     return trainer.state_hash();
   };
-  EXPECT_EQ(hash(1), hash(3));
+  for (const std::vector<const char*>& policy :
+       {std::vector{"planner.control_mode=policy_residual"},
+        {"planner.proposals=plan_and_policy", "policy.objective=rollout"}})
+    EXPECT_EQ(hash(1, policy), hash(3, policy)) << policy.front();
 }
 
 }  // namespace

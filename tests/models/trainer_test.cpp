@@ -92,6 +92,20 @@ TEST(Trainer, SameSeedSameBitsForAnyNumberOfThreads) {
   }
 }
 
+/// A policy that proposes and climbs rollouts.
+const Settings kProposing = {"planner.proposals=plan_and_policy", "policy.objective=rollout",
+                             "policy.update_interval=1"};
+
+TEST(Trainer, APolicyThatProposesIsTheSameBitsForAnyNumberOfThreads) {
+  for (const char* task : {"Hopper", "pendulum"}) {
+    Config c = small(kProposing);
+    const Outcome one = outcome_of(c, task);
+    EXPECT_NE(one.second, outcome_of(small(), task).second);
+    c.trainer.threads = 2;
+    EXPECT_EQ(one, outcome_of(c, task)) << task;
+  }
+}
+
 /// Runs with a stop at `stop_at` and a resume in a new trainer; the lines are joined.
 Outcome interrupted(const Config& c, std::int64_t stop_at) {
   Folder folder;
@@ -121,7 +135,8 @@ TEST(Trainer, AResumedRunIsBitForBitTheUninterruptedOne) {
       {"trainer.pattern=model_per_episode", "trainer.eval_interval=60", "trainer.eval_episodes=1"},
       {"trainer.pattern=episodic", "planner.control_mode=policy_residual"},
       {"trainer.replay_capacity=50"},
-      {"planner.precision=bfloat16"}};
+      {"planner.precision=bfloat16"},
+      kProposing};
   for (const auto& variant : variants) {
     const Config c = small(variant);
     Trainer whole(c, find_task("InvertedPendulum"));
@@ -184,6 +199,9 @@ TEST(Trainer, EverySettingOfTheMethodTrains) {
       {"InvertedPendulum", {"trainer.acting=policy"}},
       {"InvertedPendulum", {"planner.control_mode=mean_residual"}},
       {"InvertedPendulum", {"planner.control_mode=policy_residual"}},
+      {"InvertedPendulum", kProposing},
+      {"InvertedPendulum", {"planner.proposals=plan_and_policy", "planner.prior=uniform"}},
+      {"InvertedPendulum", {"trainer.acting=policy", "policy.objective=rollout"}},
       {"InvertedPendulum", {"planner.member_draw=per_rollout_step"}},
       {"InvertedPendulum", {"planner.member_draw=per_rollout", "planner.handle_terminations=true"}},
       {"InvertedPendulum", {"model.source=environment", "trainer.steps=10"}},
@@ -227,6 +245,10 @@ TEST(Trainer, SettingsThatDoNotFitTheTaskAreNamed) {
   EXPECT_NE(
       message({"planner.handle_terminations=true"}, "HalfCheetah").find("handle_terminations"),
       std::string::npos);
+  EXPECT_EQ(message({"trainer.acting=policy", "policy.objective=rollout", "model.reward=never"},
+                    "InvertedPendulum"),
+            "policy.objective: rollout needs a learned reward, and model.reward is never; use "
+            "automatic or always");
   EXPECT_NE(message({"planner.variance=[0.1,0.2]"}, "Hopper").find("variance"), std::string::npos);
   EXPECT_NE(message({"model.source=environment"}, "Humanoid").find("Humanoid"), std::string::npos);
 }

@@ -53,6 +53,7 @@ PlannerConfig variant(int index) {
   c.control_mode = static_cast<ControlMode>(index % 3);
   c.member_draw = static_cast<MemberDraw>((index + 1) % 3);
   c.handle_terminations = index % 2 == 0;
+  if (index >= 6) c.proposals = Proposals::plan_and_policy;
   return c;
 }
 
@@ -65,13 +66,13 @@ TEST(Allocation, TheCounterCounts) {
 
 TEST(Allocation, SolveAllocatesNothingFromTheFirstCallOn) {
   for (int threads : {1, 2, 4})
-    for (int index = 0; index < 6; ++index) {
+    for (int index = 0; index < 8; ++index) {
       Random random(2);
       const SmallModels nets(random, 4, 3, 3, 16, true);
       const PlannerConfig config = variant(index);
       ThreadPool pool(threads);
-      const auto planner = make_planner(config, nets.shape(8), nets.models(), {.pool = &pool});
-      Buffers one(1, nets.nx, nets.nu, config.horizon), eight(8, nets.nx, nets.nu, config.horizon);
+      const auto planner = make_planner(config, nets.shape(80), nets.models(), {.pool = &pool});
+      Buffers one(1, nets.nx, nets.nu, config.horizon), many(80, nets.nx, nets.nu, config.horizon);
       const long before = allocations;
       planner->solve({1, 0}, one.batch());
       planner->update(nets.models());
@@ -79,7 +80,7 @@ TEST(Allocation, SolveAllocatesNothingFromTheFirstCallOn) {
         planner->solve({1, solve}, one.batch());
         planner->shift(one.plan);
         planner->draw({1, solve}, kEpisodePlan, one.plan);
-        planner->solve({1, solve}, eight.batch());  // another batch size
+        planner->solve({1, solve}, many.batch());  // another batch size
       }
       EXPECT_EQ(allocations, before) << threads << " threads, variant " << index;
     }

@@ -295,6 +295,30 @@ TEST(BenchTrain, CountsWhatTheSettingsAdd) {
   EXPECT_EQ(Json::parse(result.out).at("flops_per_step").get<double>(), plans + updates);
 }
 
+TEST(BenchTrain, CountsAPolicyThatProposesAndClimbsRollouts) {
+  std::vector<std::string> words = {"bench",   "train", "Hopper",   "--preset", "paper-gaussian",
+                                    "--steps", "10",    "--warmup", "2",        "--threads",
+                                    "1",       "--json"};
+  for (const char* setting :
+       {"model.width=8", "critic.width=16", "policy.width=4", "policy.layers=1",
+        "policy.update_interval=1", "planner.proposals=plan_and_policy", "policy.objective=rollout",
+        "planner.member_draw=per_rollout"})
+    for (const char* word : {"--set", setting}) words.push_back(word);
+  const Result result = run(words);
+  if (result.err.find("no trainer") != std::string::npos)
+    GTEST_SKIP() << "this build has no trainer";
+  ASSERT_EQ(result.code, 0) << result.err;
+  // the reward is learned too
+  const Net model = {15, 8, 8, 13}, critic = {15, 16, 16, 1}, policy = {12, 4, 3};
+  const double rollout = 4 * operations(model) + operations(critic);
+  const double proposal = 4 * operations(model) + 5 * operations(policy);
+  const double plans = 200 * rollout + proposal + 32 * (20 * rollout + proposal);
+  const double climb = update_operations(policy) + 2 * operations(critic) +
+                       4 * (2 * operations(model) + 3 * operations(policy));
+  EXPECT_EQ(Json::parse(result.out).at("flops_per_step").get<double>(),
+            plans + 32 * (4 * update_operations(model) + update_operations(critic) + climb));
+}
+
 TEST(BenchTrain, StepsBeforeTheFirstUpdateAreNotTimed) {
   expect_error(run({"bench", "train", "Hopper", "--preset", "paper-gaussian", "--steps", "5",
                     "--warmup", "19", "--set", "trainer.learning_starts=20"}),

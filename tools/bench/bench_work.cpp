@@ -14,6 +14,15 @@ double first_layer_flops(const NetSpec& spec) {
 /// input but the first one's.
 double update_flops(const NetSpec& spec) { return 3 * net_flops(spec) - first_layer_flops(spec); }
 
+/// One sample of a policy's update. What a gradient passes through goes forth and back, its weights
+/// stay: the critic, and H model steps with the policy's own input where it climbs rollouts.
+double policy_update_flops(const Config& c, const NetSpec& policy, const NetSpec& dynamics,
+                           const NetSpec& critic) {
+  const double climbed = update_flops(policy) + 2 * net_flops(critic);
+  if (c.policy.objective == PolicyObjective::critic) return climbed;
+  return climbed + c.planner.horizon * (2 * net_flops(dynamics) + 3 * net_flops(policy));
+}
+
 }  // namespace
 
 double net_flops(const NetSpec& spec) {
@@ -34,6 +43,9 @@ Work plan_work(const PlanSizes& s, const PlanNets& nets) {
   work.flops = work.evals * net_flops(nets.dynamics) - again * shared +
                work.values * net_flops(nets.critic) +
                (work.evals + work.values) * net_flops(nets.policy);
+  if (!nets.proposer.layers.empty())
+    work.flops += s.problems * (s.horizon * net_flops(nets.dynamics) +
+                                (s.horizon + 1) * net_flops(nets.proposer));
   return work;
 }
 
@@ -46,6 +58,7 @@ double flops_per_step(const Config& c, const TaskSpec& spec, MemberOutputs outpu
   PlanNets nets;
   nets.critic = critic;
   if (residual) nets.policy = policy;
+  if (c.planner.proposals == Proposals::plan_and_policy) nets.proposer = policy;
   if (learned) {  // a planner reads no variances
     nets.dynamics = member;
     nets.dynamics.layers.back().width = spec.nx + outputs.reward + outputs.termination;
@@ -71,12 +84,9 @@ double flops_per_step(const Config& c, const TaskSpec& spec, MemberOutputs outpu
   const double samples = static_cast<double>(c.model.batch_size) * c.model.updates_per_step;
   const double models = learned ? samples * c.model.members * update_flops(member) : 0;
   const double critics = batch * c.critic.count * update_flops(critic);
-  // dQ/da: the critic forth and back, its weights stay
-  const bool has_policy =
-      residual || c.targets.source == TargetSource::policy || c.trainer.acting == Acting::policy;
-  const double actor =
-      has_policy ? batch / c.policy.update_interval * (update_flops(policy) + 2 * net_flops(critic))
-                 : 0;
+  const double actor = has_policy(c) ? batch / c.policy.update_interval *
+                                           policy_update_flops(c, policy, nets.dynamics, critic)
+                                     : 0;
   return online + targets + models + critics + actor;
 }
 

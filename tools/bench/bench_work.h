@@ -30,7 +30,8 @@ double net_flops(const NetSpec& spec);
 struct PlanNets {
   NetSpec dynamics;  ///< with the outputs that a planner reads
   NetSpec critic;
-  NetSpec policy;  ///< of control mode policy_residual
+  NetSpec policy;    ///< of control mode policy_residual
+  NetSpec proposer;  ///< of planner.proposals plan_and_policy: rolled out once a problem
 };
 /// B plans of K rollouts over H steps. `shared`: inputs of the dynamics that are the same in the
 /// first step of all rollouts of a problem, and are summed once.
