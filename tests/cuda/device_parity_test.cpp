@@ -78,6 +78,7 @@ class DeviceParity : public ::testing::TestWithParam<PathCase> {};
 struct Counts {
   int compared = 0;
   int correlated = 0;  // of them
+  int normalised = 0;  // of them
 };
 
 /// One random case; not counted if a decision was too close to call.
@@ -86,7 +87,11 @@ void run_case(const PathCase& c, std::uint64_t seed, Counts& counts) {
   oracle::Problem p = softmpc::testing::random_problem(random, c.narrowest, c.widest);
   const bool exact = c.precision == Precision::float32;
   if (!exact) soften(p);
-  if (c.path == Path::cluster || c.path == Path::wgmma) {
+  const bool sliced = c.path == Path::cluster || c.path == Path::wgmma;
+  const bool norm = !sliced && random.whole(0, 2) == 0;
+  // 16-bit members with LayerNorm divide their rounding by a small deviation where they are narrow
+  if (norm) softmpc::testing::add_layer_norm(random, p, exact || c.narrowest > 64);
+  if (sliced) {
     p.config.member_draw = MemberDraw::per_step;
     p.config.particles = 1;
   }
@@ -95,7 +100,8 @@ void run_case(const PathCase& c, std::uint64_t seed, Counts& counts) {
   p.config.precision = c.precision;
   const int problems = random.whole(1, p.shape.max_problems);
   SCOPED_TRACE(std::string(c.name) + ", seed " + std::to_string(seed) + ": " +
-               softmpc::testing::describe(p.config, p.shape, problems));
+               softmpc::testing::describe(p.config, p.shape, problems) +
+               (norm ? ", LayerNorm" : ""));
   Buffers buffers(problems, p.shape.nx, p.shape.nu, p.config.horizon);
   buffers.observation = random.normals(buffers.observation.size(), 0.5);
   buffers.plan = random.normals(buffers.plan.size(), 0.3);
@@ -105,6 +111,7 @@ void run_case(const PathCase& c, std::uint64_t seed, Counts& counts) {
   if (exact && expected.margin < 2e-6) return;
   ++counts.compared;
   counts.correlated += !p.config.covariance.empty();
+  counts.normalised += norm;
 
   const TestReward reward(p.shape.nx, p.shape.nu, true);
   const DeviceModels models = {&p.members, p.outputs, &p.critic, 0, &*p.policy, &reward};
@@ -139,10 +146,12 @@ TEST_P(DeviceParity, RandomProblemsAgreeWithTheOracle) {
   Counts counts;
   for (int seed = 1; seed <= cases && !HasFailure(); ++seed)
     run_case(c, static_cast<std::uint64_t>(seed), counts);
-  std::printf("%s: seeds 1..%d, %d compared, %d of them with a full covariance\n", c.name, cases,
-              counts.compared, counts.correlated);
+  std::printf(
+      "%s: seeds 1..%d, %d compared, %d of them with a full covariance, %d with LayerNorm\n",
+      c.name, cases, counts.compared, counts.correlated, counts.normalised);
   EXPECT_GE(counts.compared, cases / 2);
   EXPECT_GE(counts.correlated, 1);
+  EXPECT_EQ(counts.normalised > 0, c.path == Path::plain || c.path == Path::tile);
 }
 
 INSTANTIATE_TEST_SUITE_P(

@@ -52,12 +52,15 @@ struct Experiment {
     return start(config.model.members,
                  NetSpec::mlp(nx + nu, config.model.width, config.model.layers,
                               regressed + task.outputs.termination +
-                                  (config.model.loss == Loss::gaussian_nll ? regressed : 0)),
+                                  (config.model.loss == Loss::gaussian_nll ? regressed : 0),
+                              config.model.layer_norm),
                  kMembers);
   }
   NetWeights critics() const {
     return start(config.critic.count,
-                 NetSpec::mlp(nx + nu, config.critic.width, config.critic.layers, 1), kCritics);
+                 NetSpec::mlp(nx + nu, config.critic.width, config.critic.layers, 1,
+                              config.critic.layer_norm),
+                 kCritics);
   }
   NetWeights start(int stack, const NetSpec& spec, std::uint32_t network) const {
     NetWeights w = NetWeights::zeros(stack, spec);
@@ -204,9 +207,10 @@ double difference(std::span<const float> a, std::span<const float> b) {
 
 double difference(const NetWeights& a, const NetWeights& b) {
   double worst = 0;
-  for (int l = 0; l < b.layers(); ++l)
+  b.spec.for_each_slot([&](const ParameterSlot& slot) {
     worst =
-        std::max({worst, difference(a.weight(l), b.weight(l)), difference(a.bias(l), b.bias(l))});
+        std::max(worst, difference(a.slot(slot.layer, slot.part), b.slot(slot.layer, slot.part)));
+  });
   return worst;
 }
 
@@ -333,6 +337,9 @@ TEST(DeviceTrainer, StepsEqualThoseOfTheCpu) {
   const Settings variants[] = {
       {},
       {"critic.count=2", "critic.loss=huber", "targets.iterations=2", "critic.target_interval=3"},
+      {"critic.layer_norm=true"},
+      {"critic.layer_norm=true", "model.layer_norm=true", "critic.count=2", "critic.layers=3",
+       "model.width=21", "critic.width=22", "model.batch_size=40", "model.loss=gaussian_nll"},
       {"trainer.envs=3", "model.loss=huber", "planner.prior=uniform", "planner.variance=0.05"},
       {"targets.warm_start=false", "model.layers=1", "critic.layers=3",
        "planner.member_draw=per_rollout"},
@@ -381,7 +388,7 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
 }
 
 TEST(DeviceTrainer, BitsDoNotDependOnTheOrderOfThreadsAndBlocks) {
-  const Experiment run({"critic.count=2"});
+  const Experiment run({"critic.count=2", "critic.layer_norm=true"});
   std::vector<float> first;
   for (const emulator::RunOptions& options : emulator::all_orders(1)) {
     auto trainer = run.trainer(test_device(90, 0, options));
@@ -394,7 +401,7 @@ TEST(DeviceTrainer, BitsDoNotDependOnTheOrderOfThreadsAndBlocks) {
 }
 
 TEST(DeviceTrainer, ARestoredTrainerGoesOnBitForBit) {
-  const Experiment run({"trainer.envs=2"});
+  const Experiment run({"trainer.envs=2", "critic.layer_norm=true"});
   auto whole = run.trainer();
   Worlds worlds(run);
   train(run, *whole, nullptr, 5, worlds);
