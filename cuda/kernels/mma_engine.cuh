@@ -260,6 +260,7 @@ class MmaEngine {
   template <int tiles, class F>
   SOFTMPC_DEVICE void sum_units(const float (&sum)[kGroups][tiles][4], float (&total)[kGroups][2],
                                 const F& f) {
+    static_assert(slots <= 128, "partial_ has room for a sum of each warp and slot");
     float* const of_row = partial_ + c_fragment(lane(), 0).row;
     SOFTMPC_UNROLL
     for (int g = 0; g < kGroups; ++g) SOFTMPC_UNROLL

@@ -247,7 +247,7 @@ class TrainBackward {
   }
   SOFTMPC_DEVICE void step_biases(int layer, bool first, int o0, int tile, float g) {
     const std::size_t bias = s.table.bias[layer] + (first ? unit0 : o0);
-    step(
+    step<8>(
         has_bias(first, o0, tile) ? kTrainThreads : 0, [&](int i) { return bias + i; },
         [&](int) { return g; });
   }
@@ -255,7 +255,7 @@ class TrainBackward {
   /// Scale and shift of the slice's units of layer l, from what train_norm_backward summed.
   SOFTMPC_DEVICE void step_norm() {
     const auto unit = [&](int i) { return unit0 + i % units; };
-    step(
+    step<1>(
         2 * units,
         [&](int i) {
           return static_cast<std::size_t>((i < units ? s.table.norm_scale : s.table.norm_shift)[l] +
@@ -282,7 +282,7 @@ class TrainBackward {
     const bool along = t_stride == 1;
     const auto component = [&](int i) { return along ? i / units : i % tile; };
     const auto unit = [&](int i) { return along ? i % units : i / tile; };
-    step(
+    step<8>(
         tile * units,
         [&](int i) {
           return s.table.weight[layer] + static_cast<std::size_t>(o0 + component(i)) * o_stride +
@@ -294,13 +294,14 @@ class TrainBackward {
   struct Parameter {
     float value, mean, variance, target;
   };
-  /// Adam on parameters place(i), i < count, of the network with gradients g(i), and their targets.
-  template <class At, class Gradient>
+  /// Adam on parameters place(i), i < count, of the network with gradients g(i), and their targets;
+  /// a thread loads `batch` of them before it goes on.
+  template <int batch, class At, class Gradient>
   SOFTMPC_DEVICE void step(int count, const At& place, const Gradient& g) {
     const hd::AdamStep adam = *s.step;
     const bool move = s.target && *s.move_target;
     const std::size_t base = s.base(network);
-    each_batched<Parameter, 8>(
+    each_batched<Parameter, batch>(
         count,
         [&](int i) {
           const std::size_t at = base + place(i);

@@ -64,8 +64,8 @@ ParameterTable parameter_table(const NetSpec& spec) {
                        " units; on a device all hidden layers of a net are equally wide");
     if (spec.layers[l].normalise != spec.layers[0].normalise)
       throw UsageError(
-          "network: a device evaluates nets whose hidden layers all have LayerNorm or "
-          "none, of this one some have");
+          "network: some hidden layers have LayerNorm and some do not; on a device all of a net "
+          "have it or none");
     if (spec.layers[l].activation != Activation::silu)
       throw UsageError("network: a device evaluates SiLU between layers only");
   }

@@ -57,8 +57,8 @@ inline oracle::Problem random_problem(Random& random, int narrowest = 3, int wid
   return p;
 }
 
-/// Gives hidden layers of the critic, or of all nets, LayerNorm; their weights are new ones.
-inline void add_layer_norm(Random& random, oracle::Problem& p, bool all) {
+/// Gives hidden layers of the critic or of all nets LayerNorm; their weights are new ones.
+inline void add_layer_norm(Random& random, oracle::Problem& p) {
   const auto redraw = [&](NetWeights& w, double gain) {
     NetSpec spec = w.spec;
     for (int l = 0; l + 1 < spec.depth(); ++l) spec.layers[l].normalise = true;
@@ -67,7 +67,7 @@ inline void add_layer_norm(Random& random, oracle::Problem& p, bool all) {
     w.normalisation = std::move(kept);
   };
   redraw(p.critic, 1.5);
-  if (!all) return;
+  if (random.coin()) return;
   redraw(p.members, 0.8);
   redraw(*p.policy, 1);
 }

@@ -186,11 +186,9 @@ TEST_F(CriticTest, AutomaticIsTheDeviceUnlessItRefusesTheModels) {
   expect(error_of<Error>([&] { planner(reverse, softmpc::Device::cuda); }),
          "a device takes a formula as terminal value only with formulas as dynamics");
   // a critic that kernels cannot evaluate
-  NetSpec normalised = NetSpec::mlp({kNx + kNu, 8, 1});
-  normalised.layers[0].normalise = true;
-  const MlpValue other(random_weights(random, 1, normalised), kNx, kNu);
+  const MlpValue other(random_weights(random, 1, NetSpec::mlp({kNx + kNu, 8, 9, 1})), kNx, kNu);
   EXPECT_EQ(automatic(models(other)), "cpu");
-  expect(error_of<Error>([&] { planner(models(other), softmpc::Device::cuda); }), "LayerNorm");
+  expect(error_of<Error>([&] { planner(models(other), softmpc::Device::cuda); }), "equally wide");
 }
 
 TEST_F(CriticTest, SaysWhatCannotBe) {

@@ -261,13 +261,13 @@ TEST_F(Refused, WhatAPathCannotDo) {
   expect("set planner.precision to float32");
 }
 
-TEST_F(Refused, LayerNormWhereBlocksShareALayer) {
+TEST_F(Refused, LayerNormOnOtherPaths) {
   nets.critic_weights = random_weights(random, 1, NetSpec::mlp({8, 40, 40, 1}, true));
   config.precision = Precision::float16;
   options.path = Path::cluster;
-  expect("path cluster cannot run here: LayerNorm goes over all units of a layer");
+  expect("path cluster cannot run here: a net has LayerNorm");
   options.path = Path::wgmma;
-  expect("path wgmma cannot run here: LayerNorm goes over all units of a layer");
+  expect("path wgmma cannot run here: a net has LayerNorm");
 }
 
 TEST_F(Refused, OlderDevices) {

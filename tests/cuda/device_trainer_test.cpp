@@ -360,17 +360,19 @@ TEST(DeviceTrainer, StepsEqualThoseOfTheCpu) {
 }
 
 TEST(DeviceTrainer, Float16StaysCloseToTheCpu) {
-  const Experiment run({"planner.precision=float16"});
-  Experiment reference;
-  auto device = run.trainer();
-  CpuTrainer cpu(reference);
-  Worlds worlds(run);
-  train(run, *device, &cpu, 8, worlds, 1e-2);
-  NetWeights members = run.members(), critics = run.critics();
-  device->read_weights(members, critics);
-  // Adam's first steps are as long as the rate, whatever the gradient: differences are its sign's
-  EXPECT_LT(difference(members, cpu.members()), 5e-3);
-  EXPECT_LT(difference(critics, cpu.critics()), 5e-3);
+  for (const char* norm : {"critic.layer_norm=false", "critic.layer_norm=true"}) {
+    SCOPED_TRACE(norm);
+    const Experiment run({"planner.precision=float16", norm}), reference({norm});
+    auto device = run.trainer();
+    CpuTrainer cpu(reference);
+    Worlds worlds(run);
+    train(run, *device, &cpu, 8, worlds, 1e-2);
+    NetWeights members = run.members(), critics = run.critics();
+    device->read_weights(members, critics);
+    // Adam's first steps are as long as the rate, whatever the gradient: differences are its sign's
+    EXPECT_LT(difference(members, cpu.members()), 5e-3);
+    EXPECT_LT(difference(critics, cpu.critics()), 5e-3);
+  }
 }
 
 std::vector<float> bits_of(DeviceTrainer& t) {

@@ -37,8 +37,8 @@ TEST(ParameterTable, WhatNoKernelComputesIsRefused) {
   NetSpec mixed = NetSpec::mlp({4, 8, 8, 2}, true);
   mixed.layers[1].normalise = false;
   EXPECT_EQ(refused(mixed),
-            "network: a device evaluates nets whose hidden layers all have LayerNorm or none, of "
-            "this one some have");
+            "network: some hidden layers have LayerNorm and some do not; on a device all of a net "
+            "have it or none");
   EXPECT_EQ(refused(NetSpec::mlp(4, 8, kMostLayers, 2)),
             "network: has 17 layers; a device evaluates up to 16");
   NetSpec tanh = NetSpec::mlp({4, 8, 2});

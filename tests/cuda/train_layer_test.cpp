@@ -227,17 +227,15 @@ double relative(const std::vector<float>& a, const std::vector<OracleNet>& nets,
 void expect_equal(Device& device, Case& c, const Doubles& losses) {
   const TrainStack& s = c.net->stack();
   const std::size_t count = c.net->parameter_count();
-  // LayerNorm divides rounding by the deviation of the units, layer after layer
-  const double factor = c.layer_norm ? 1 : 1;
-  // the gradient as Adam's first moment; the parameters through a square root of small numbers
-  EXPECT_LT(relative(read(device, s.mean, count), c.oracle, &OracleNet::mean), factor * 2e-5);
-  EXPECT_LT(relative(read(device, s.variance, count), c.oracle, &OracleNet::variance),
-            factor * 5e-5);
-  EXPECT_LT(relative(read(device, s.parameters, count), c.oracle, &OracleNet::parameters), 1e-4);
+  // the gradient as Adam's first moment; the parameters through a square root of small numbers.
+  // Limits: the largest of 14,000 random steps, with a margin of 2
+  EXPECT_LT(relative(read(device, s.mean, count), c.oracle, &OracleNet::mean), 2e-4);
+  EXPECT_LT(relative(read(device, s.variance, count), c.oracle, &OracleNet::variance), 1e-4);
+  EXPECT_LT(relative(read(device, s.parameters, count), c.oracle, &OracleNet::parameters), 3e-4);
   std::vector<double> sums(c.networks);
   device.download(sums.data(), s.loss_sum, sums.size() * sizeof(double));
   for (int e = 0; e < c.networks; ++e)
-    EXPECT_NEAR(sums[e], losses[e], factor * 1e-5 * (1 + std::abs(losses[e])));
+    EXPECT_NEAR(sums[e], losses[e], 1e-4 * (1 + std::abs(losses[e])));
 }
 
 TEST(TrainLayer, StepsEqualDoublePrecision) {
