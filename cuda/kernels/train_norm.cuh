@@ -13,6 +13,7 @@
 
 namespace softmpc::cuda {
 
+/// The rows of one chunk, in a layer of one network.
 class LayerNormRows {
  public:
   static_assert(kTrainRows == 32, "a lane a row");
