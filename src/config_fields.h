@@ -150,8 +150,7 @@ void visit_model(C& c, const Visit& visit) {
   visit("members", c.members, Whole<int>{1, 1024}, "E, models in the ensemble");
   visit("width", c.width, kWidth, "units of a hidden layer");
   visit("layers", c.layers, kLayers, "hidden layers");
-  visit("layer_norm", c.layer_norm, Flag{},
-        "LayerNorm of hidden layers before their activation; CPU only");
+  visit("layer_norm", c.layer_norm, Flag{}, "LayerNorm of hidden layers before their activation");
   visit("learning_rate", c.learning_rate, kRate, "step size of Adam");
   visit("batch_size", c.batch_size, kBatch, "transitions per update");
   visit("updates_per_step", c.updates_per_step, kUpdates, "updates per environment step");
@@ -172,8 +171,7 @@ void visit_critic(C& c, const Visit& visit) {
         "critics; with several the target is the minimum of their values");
   visit("width", c.width, kWidth, "units of a hidden layer");
   visit("layers", c.layers, kLayers, "hidden layers");
-  visit("layer_norm", c.layer_norm, Flag{},
-        "LayerNorm of hidden layers before their activation; CPU only");
+  visit("layer_norm", c.layer_norm, Flag{}, "LayerNorm of hidden layers before their activation");
   visit("learning_rate", c.learning_rate, kRate, "step size of Adam");
   visit("batch_size", c.batch_size, kBatch, "transitions per update");
   visit("updates_per_step", c.updates_per_step, kUpdates, "updates per environment step");

@@ -8,26 +8,29 @@ namespace softmpc::cuda {
 
 // X(name): one line here is a field of KernelConstants, of the generated struct and of the
 // emulator.
-#define SOFTMPC_KERNEL_CONSTANTS(X)                                               \
-  X(nx)              /* state entries */                                          \
-  X(nu)              /* action entries */                                         \
-  X(rollouts)        /* K */                                                      \
-  X(horizon)         /* H */                                                      \
-  X(members)         /* E */                                                      \
-  X(particles)       /* P, 1 where each rollout has actions of its own */         \
-  X(dynamics_layers) /* hidden layers */                                          \
-  X(critic_layers)                                                                \
-  X(policy_layers)                                                                \
-  X(dynamics_outputs) /* nx, and one each for a learned reward and termination */ \
-  X(uniform_prior)    /* 0: Gaussian */                                           \
-  X(policy_residual)  /* 1: a policy network adds mu(x) */                        \
-  X(member_draw)      /* MemberDraw as a number */                                \
-  X(handle_terminations)                                                          \
-  X(learned_reward)                                                               \
-  X(learned_termination)                                                          \
-  X(fixed_noise) /* noise and members are given, for verification */              \
-  X(correlated)  /* 1: Sigma is a full matrix */                                  \
-  X(slots)       /* rollouts of a block of rollout_analytic, a power of two */    \
+#define SOFTMPC_KERNEL_CONSTANTS(X)                                                \
+  X(nx)              /* state entries */                                           \
+  X(nu)              /* action entries */                                          \
+  X(rollouts)        /* K */                                                       \
+  X(horizon)         /* H */                                                       \
+  X(members)         /* E */                                                       \
+  X(particles)       /* P, 1 where each rollout has actions of its own */          \
+  X(dynamics_layers) /* hidden layers */                                           \
+  X(critic_layers)                                                                 \
+  X(policy_layers)                                                                 \
+  X(dynamics_norm) /* units that LayerNorm of a hidden layer goes over, 0: none */ \
+  X(critic_norm)                                                                   \
+  X(policy_norm)                                                                   \
+  X(dynamics_outputs) /* nx, and one each for a learned reward and termination */  \
+  X(uniform_prior)    /* 0: Gaussian */                                            \
+  X(policy_residual)  /* 1: a policy network adds mu(x) */                         \
+  X(member_draw)      /* MemberDraw as a number */                                 \
+  X(handle_terminations)                                                           \
+  X(learned_reward)                                                                \
+  X(learned_termination)                                                           \
+  X(fixed_noise) /* noise and members are given, for verification */               \
+  X(correlated)  /* 1: Sigma is a full matrix */                                   \
+  X(slots)       /* rollouts of a block of rollout_analytic, a power of two */     \
   X(chunk)       /* its steps between barriers */
 
 /// Values of one specialisation, on the host.

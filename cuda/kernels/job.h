@@ -12,7 +12,7 @@ namespace softmpc::cuda {
 /// One stack of networks on the device, packed by kernels/pack.cuh.
 struct DeviceNet {
   const std::uint32_t* weights = nullptr;  ///< [stack, words], layout.h
-  const float* bias = nullptr;             ///< [stack, layers, padded]
+  const float* bias = nullptr;             ///< [stack, biases], layout.h: LayerNorm's too
   const float* input_mean = nullptr;       ///< [in]
   const float* input_scale = nullptr;      ///< [in], 1 / std, 0 for a masked input
   const float* output_mean = nullptr;      ///< [out]
@@ -106,6 +106,7 @@ struct PackJob {
   int stack;
   int in, hidden, layers, out;  ///< true sizes; `out` of the parameters
   int width, planned;           ///< padded width, outputs to keep
+  int norm_units;               ///< of NetShape
   int operands;                 ///< Operands
   int order;                    ///< WeightOrder
 };

@@ -44,6 +44,7 @@ struct NetShape {
   int in, width, layers, out;
   Operands operands;
   WeightOrder order = WeightOrder::fragments;
+  int norm_units = 0;  // that LayerNorm of a hidden layer goes over; 0: there is none
 
   SOFTMPC_HD constexpr int inputs(int l) const { return l == 0 ? in : width; }
   SOFTMPC_HD constexpr int outputs(int l) const { return l == layers ? out : width; }
@@ -76,7 +77,12 @@ struct NetShape {
   SOFTMPC_HD constexpr int words() const { return first_word(layers) + layer_words(layers); }
   /// Biases of layer l start here; whole groups of 8.
   SOFTMPC_HD constexpr int first_bias(int l) const { return l * width; }
-  SOFTMPC_HD constexpr int biases() const { return layers * width + n_tiles(layers) * 8; }
+  /// Behind the biases: scale and shift of layer 0, of layer 1, ...
+  SOFTMPC_HD constexpr int first_scale(int l) const {
+    return first_bias(layers) + n_tiles(layers) * 8 + 2 * l * width;
+  }
+  SOFTMPC_HD constexpr int first_shift(int l) const { return first_scale(l) + width; }
+  SOFTMPC_HD constexpr int biases() const { return first_scale(norm_units > 0 ? layers : 0); }
 };
 
 /// The weight that half `half` of word `index` of layer l holds: output n, input k of the layer and
@@ -109,6 +115,7 @@ SOFTMPC_HD constexpr PackedPlace packed_place(const NetShape& s, int l, int inde
 /// Float32 nets of the plain kernels: [layer][input][output], outputs in whole groups of 8.
 struct PlainShape {
   int in, width, layers, out;  // `width` a multiple of 8
+  int norm_units = 0;          // as of NetShape
   SOFTMPC_HD constexpr int inputs(int l) const { return l == 0 ? in : width; }
   SOFTMPC_HD constexpr int outputs(int l) const { return l == layers ? (out + 7) / 8 * 8 : width; }
   SOFTMPC_HD constexpr int first_weight(int l) const {
@@ -118,7 +125,11 @@ struct PlainShape {
     return first_weight(layers) + width * outputs(layers);
   }
   SOFTMPC_HD constexpr int first_bias(int l) const { return l * width; }
-  SOFTMPC_HD constexpr int biases() const { return layers * width + outputs(layers); }
+  SOFTMPC_HD constexpr int first_scale(int l) const {
+    return first_bias(layers) + outputs(layers) + 2 * l * width;
+  }
+  SOFTMPC_HD constexpr int first_shift(int l) const { return first_scale(l) + width; }
+  SOFTMPC_HD constexpr int biases() const { return first_scale(norm_units > 0 ? layers : 0); }
 };
 
 }  // namespace softmpc::cuda

@@ -11,6 +11,7 @@
 #include "layout.h"
 #include "network_index.cuh"
 #include "numbers.h"
+#include "softmpc/hd/layer_norm.h"
 #include "softmpc/hd/math.h"
 
 namespace softmpc::cuda {
@@ -158,6 +159,7 @@ class MmaEngine {
       first = end;
     }
     sync_block();  // all have read the inputs
+    if (shape.norm_units > 0) normalise<width>(net, shape, l, index, sum);
     finish<width>(net, shape, l, index, sum);
     sync_block();
   }
@@ -211,22 +213,92 @@ class MmaEngine {
     }
   }
 
-  /// h = silu(sum + bias), rounded, to where the inputs were.
+  /// sum = g c + s of LayerNorm of layer l, whose units the warps share.
+  template <int width, class Index>
+  SOFTMPC_DEVICE void normalise(const DeviceNet& net, const NetShape& shape, int l,
+                                const Index& index, float (&sum)[kGroups][width / 64][4]) {
+    constexpr int kTiles = width / 64;
+    const float share = 1.0f / static_cast<float>(shape.norm_units);
+    float mean[kGroups][2], rate[kGroups][2];
+    each_sum<kTiles>(sum, [&](int g, int, int column, float& z) {
+      z += parameters(net, shape, index(g))[shape.first_bias(l) + column];
+    });
+    sum_units<kTiles>(sum, mean, [](float z) { return z; });  // 0 in the padding
+    SOFTMPC_UNROLL
+    for (int g = 0; g < kGroups; ++g)
+      for (int half = 0; half < 2; ++half) mean[g][half] *= share;
+    each_sum<kTiles>(sum, [&](int g, int half, int column, float& z) {
+      z = column < shape.norm_units ? z - mean[g][half] : 0.0f;
+    });
+    sum_units<kTiles>(sum, rate, [](float z) { return z * z; });
+    SOFTMPC_UNROLL
+    for (int g = 0; g < kGroups; ++g)
+      for (int half = 0; half < 2; ++half)
+        rate[g][half] = hd::layer_norm_rate(share * rate[g][half]);
+    each_sum<kTiles>(sum, [&](int g, int half, int column, float& z) {
+      const float* p = parameters(net, shape, index(g)) + column;
+      z = hd::layer_norm(z * rate[g][half], p[shape.first_scale(l)], p[shape.first_shift(l)]);
+    });
+  }
+
+  SOFTMPC_DEVICE static const float* parameters(const DeviceNet& net, const NetShape& shape,
+                                                int network) {
+    return net.bias + static_cast<std::size_t>(network) * shape.biases();
+  }
+
+  /// f(group, half, column, sum) for all sums of a thread; the halves are two rows of a group.
+  template <int tiles, class F>
+  SOFTMPC_DEVICE static void each_sum(float (&sum)[kGroups][tiles][4], const F& f) {
+    SOFTMPC_UNROLL
+    for (int g = 0; g < kGroups; ++g) SOFTMPC_UNROLL
+    for (int n = 0; n < tiles; ++n) SOFTMPC_UNROLL
+    for (int i = 0; i < 4; ++i)
+      f(g, i / 2, 8 * (warp() * tiles + n) + c_fragment(lane(), i).column, sum[g][n][i]);
+  }
+
+  /// Sums of f(sum) over the columns of all warps, for each row that the thread has a part of.
+  template <int tiles, class F>
+  SOFTMPC_DEVICE void sum_units(const float (&sum)[kGroups][tiles][4], float (&total)[kGroups][2],
+                                const F& f) {
+    static_assert(slots <= 128, "partial_ has room for a sum of each warp and slot");
+    float* const of_row = partial_ + c_fragment(lane(), 0).row;
+    SOFTMPC_UNROLL
+    for (int g = 0; g < kGroups; ++g) SOFTMPC_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      float own = 0;
+      SOFTMPC_UNROLL
+      for (int n = 0; n < tiles; ++n) own += f(sum[g][n][2 * half]) + f(sum[g][n][2 * half + 1]);
+      own += shuffle_xor(own, 1);  // the four lanes of a row
+      own += shuffle_xor(own, 2);
+      if (lane() % 4 == 0) of_row[warp() * slots + 16 * g + 8 * half] = own;
+    }
+    sync_block();
+    SOFTMPC_UNROLL
+    for (int g = 0; g < kGroups; ++g) SOFTMPC_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      total[g][half] = 0;
+      SOFTMPC_UNROLL
+      for (int w = 0; w < kWarps; ++w) total[g][half] += of_row[w * slots + 16 * g + 8 * half];
+    }
+    sync_block();
+  }
+
+  /// h = silu(sum + bias), or of what LayerNorm made of it, rounded, to where the inputs were.
   template <int width, class Index>
   SOFTMPC_DEVICE void finish(const DeviceNet& net, const NetShape& shape, int l, const Index& index,
                              const float (&sum)[kGroups][width / 64][4]) {
     constexpr int kTiles = width / 64;
-    const bool split = shape.reads_split(l + 1);
+    const bool split = shape.reads_split(l + 1), biased = shape.norm_units == 0;
     SOFTMPC_UNROLL
     for (int g = 0; g < kGroups; ++g) {
-      const float* bias =
-          net.bias + static_cast<std::size_t>(index(g)) * shape.biases() + shape.first_bias(l);
+      const float* bias = parameters(net, shape, index(g)) + shape.first_bias(l);
       SOFTMPC_UNROLL
       for (int n = 0; n < kTiles; ++n) SOFTMPC_UNROLL
       for (int i = 0; i < 4; i += 2) {
         const Place p = c_fragment(lane(), i);
         const int column = 8 * (warp() * kTiles + n) + p.column;
-        const float z0 = sum[g][n][i] + bias[column], z1 = sum[g][n][i + 1] + bias[column + 1];
+        const float z0 = sum[g][n][i] + (biased ? bias[column] : 0.0f);
+        const float z1 = sum[g][n][i + 1] + (biased ? bias[column + 1] : 0.0f);
         // split operands are to be as good as float32, their SiLU too
         const float h0 = split ? silu_close(z0) : silu_fast(z0);
         const float h1 = split ? silu_close(z1) : silu_fast(z1);
@@ -297,8 +369,7 @@ class MmaEngine {
   template <class Out>
   SOFTMPC_DEVICE void hand_out(const DeviceNet& net, const NetShape& shape, int member, int group,
                                int tile, const float (&sum)[4], const Out& out) {
-    const float* bias = net.bias + static_cast<std::size_t>(member) * shape.biases() +
-                        shape.first_bias(shape.layers);
+    const float* bias = parameters(net, shape, member) + shape.first_bias(shape.layers);
     for (int i = 0; i < 4; ++i) {
       const Place p = c_fragment(lane(), i);
       const int column = 8 * tile + p.column;

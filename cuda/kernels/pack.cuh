@@ -23,7 +23,8 @@ class Packing {
                             job_.layers,
                             job_.planned,
                             static_cast<Operands>(job_.operands),
-                            static_cast<WeightOrder>(job_.order)};
+                            static_cast<WeightOrder>(job_.order),
+                            job_.norm_units};
     const std::int64_t step = static_cast<std::int64_t>(blocks()) * threads();
     const std::int64_t first = static_cast<std::int64_t>(block()) * threads() + thread();
     for (std::int64_t i = first; i < static_cast<std::int64_t>(job_.stack) * shape.words();
@@ -34,7 +35,7 @@ class Packing {
   }
 
   SOFTMPC_DEVICE void pack_plain() const {
-    const PlainShape shape = {job_.in, job_.width, job_.layers, job_.planned};
+    const PlainShape shape = {job_.in, job_.width, job_.layers, job_.planned, job_.norm_units};
     const std::int64_t step = static_cast<std::int64_t>(blocks()) * threads();
     const std::int64_t first = static_cast<std::int64_t>(block()) * threads() + thread();
     float* to = reinterpret_cast<float*>(job_.words);
@@ -82,13 +83,27 @@ class Packing {
   SOFTMPC_DEVICE void pack_bias(const Shape& shape, std::int64_t first, std::int64_t step) const {
     for (std::int64_t i = first; i < static_cast<std::int64_t>(job_.stack) * shape.biases();
          i += step) {
-      const int within = static_cast<int>(i % shape.biases());
-      int l = shape.layers;
-      while (within < shape.first_bias(l)) --l;
-      const int n = within - shape.first_bias(l);
-      const bool real = n < (l == job_.layers ? job_.planned : job_.hidden);
-      job_.bias[i] = real ? network(i, shape.biases())[job_.table.bias[l] + n] : 0.0f;
+      const int within = static_cast<int>(i % shape.biases()), norm = within - shape.first_scale(0);
+      const float* from = network(i, shape.biases());
+      job_.bias[i] = norm < 0 ? bias(shape, from, within) : norm_parameter(from, norm);
     }
+  }
+
+  template <class Shape>
+  SOFTMPC_DEVICE float bias(const Shape& shape, const float* network, int within) const {
+    int l = shape.layers;
+    while (within < shape.first_bias(l)) --l;
+    const int n = within - shape.first_bias(l);
+    const bool real = n < (l == job_.layers ? job_.planned : job_.hidden);
+    return real ? network[job_.table.bias[l] + n] : 0.0f;
+  }
+
+  /// Scale or shift: entry `within` of the layers' LayerNorm, 0 in the padding.
+  SOFTMPC_DEVICE float norm_parameter(const float* network, int within) const {
+    const int l = within / (2 * job_.width), n = within % job_.width;
+    const bool shift = within / job_.width % 2 == 1;
+    if (n >= job_.hidden) return 0.0f;
+    return network[(shift ? job_.table.norm_shift : job_.table.norm_scale)[l] + n];
   }
 
   const PackJob& job_;

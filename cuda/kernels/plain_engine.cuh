@@ -8,6 +8,7 @@
 #include "job.h"
 #include "layout.h"
 #include "network_index.cuh"
+#include "softmpc/hd/layer_norm.h"
 #include "softmpc/hd/math.h"
 
 namespace softmpc::cuda {
@@ -37,7 +38,8 @@ class PlainEngine {
   template <int width, class Index, class In, class Out>
   SOFTMPC_DEVICE void evaluate(const DeviceNet& net, const NetShape& packed, const Index& index,
                                const In& in, const Out& out) {
-    const PlainShape shape = {packed.in, packed.width, packed.layers, packed.out};
+    const PlainShape shape = {packed.in, packed.width, packed.layers, packed.out,
+                              packed.norm_units};
     for (int i = thread(); i < slots * shape.in; i += kThreads) {
       const int slot = i / shape.in, c = i % shape.in;
       from_[slot * stride_ + c] = (in(slot, c) - net.input_mean[c]) * net.input_scale[c];
@@ -54,6 +56,7 @@ class PlainEngine {
         }
       }
       sync_block();
+      if (shape.norm_units > 0 && l < shape.layers) normalise(net, shape, l, index);
       float* swap = from_;
       from_ = to_;
       to_ = swap;
@@ -83,10 +86,39 @@ class PlainEngine {
       if (!all && (s < first || s >= end)) continue;
       const float z = sum[s] + bias;
       if (l < shape.layers)
-        to_[s * stride_ + n] = hd::silu(z);
+        to_[s * stride_ + n] = shape.norm_units > 0 ? z : hd::silu(z);
       else if (n < shape.out)
         out(s, n, net.output_mean[n] + net.output_std[n] * z);
     }
+  }
+
+  /// h = silu(g c + s) of the sums z of layer l, a warp a slot. Units of the padding stay 0.
+  template <class Index>
+  SOFTMPC_DEVICE void normalise(const DeviceNet& net, const PlainShape& shape, int l,
+                                const Index& index) {
+    const int units = shape.norm_units;
+    const float share = 1.0f / static_cast<float>(units);
+    for (int slot = warp(); slot < slots; slot += kThreads / 32) {
+      float* z = to_ + slot * stride_;
+      const float* parameters = net.bias + static_cast<std::size_t>(index(slot)) * shape.biases();
+      const float *scale = parameters + shape.first_scale(l), *shift = scale + shape.width;
+      const float mean = share * sum_units(units, [&](int u) { return z[u]; });
+      const float rate = hd::layer_norm_rate(
+          share * sum_units(units, [&](int u) { return (z[u] - mean) * (z[u] - mean); }));
+      for (int u = lane(); u < units; u += 32)
+        z[u] = hd::silu(hd::layer_norm((z[u] - mean) * rate, scale[u], shift[u]));
+    }
+    sync_block();
+  }
+
+  /// Sum of f(unit) over units, of a warp.
+  template <class F>
+  SOFTMPC_DEVICE static float sum_units(int units, const F& f) {
+    float sum = 0;
+    for (int u = lane(); u < units; u += 32) sum += f(u);
+    SOFTMPC_UNROLL
+    for (int mask = 16; mask > 0; mask /= 2) sum += shuffle_xor(sum, mask);
+    return sum;
   }
 
   int stride_;

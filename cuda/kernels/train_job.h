@@ -56,6 +56,9 @@ struct TrainStack {
   const float* input;  ///< [in, R]
   float *z, *h, *dz;   ///< [hidden, networks, width, R]
   float* y;            ///< [networks, out, R]
+  // LayerNorm of the hidden layers, null without: z becomes c (hd/layer_norm.h)
+  float* rate;       ///< r [hidden, networks, R]
+  float* norm_sums;  ///< of one layer: gradients of scale and shift [networks, chunks, 2, width]
   // loss: members
   int loss;
   int regressed;    ///< outputs that are regressed, the first ones
@@ -79,6 +82,15 @@ struct TrainStack {
     return static_cast<std::size_t>(network) * table.size;
   }
   SOFTMPC_HD constexpr int chunks() const { return stride / kTrainRows; }
+  SOFTMPC_HD constexpr bool normalises() const { return rate != nullptr; }
+  /// Offset of the rates of one layer and network.
+  SOFTMPC_HD constexpr std::size_t rates_of(int layer, int network) const {
+    return (static_cast<std::size_t>(layer) * networks + network) * stride;
+  }
+  /// Offset of the sums of one network and chunk.
+  SOFTMPC_HD constexpr std::size_t norm_sums_of(int network, int chunk) const {
+    return (static_cast<std::size_t>(network) * chunks() + chunk) * 2 * width;
+  }
   /// Offset of a hidden block of one network.
   SOFTMPC_HD constexpr std::size_t block_of(int layer, int network) const {
     return (static_cast<std::size_t>(layer) * networks + network) * width * stride;
@@ -92,12 +104,20 @@ struct TrainJob {
   int first_block[2];  ///< the second is the grid's size where one stack is absent
 };
 
-/// Blocks of one layer's forward and backward pass.
+/// Where the backward pass over the layers ends: the first layer goes along with the second, unless
+/// LayerNorm stands between them.
+SOFTMPC_HD constexpr int last_backward(const TrainStack& s) { return s.normalises() ? 0 : 1; }
+
+/// Blocks of one layer's forward and backward pass; none of a layer that a stack has not.
 SOFTMPC_HD constexpr int forward_blocks(const TrainStack& s, int l) {
-  return s.networks * parts_of(s.outputs(l), kTrainSlice) * s.chunks();
+  return l > s.hidden ? 0 : s.networks * parts_of(s.outputs(l), kTrainSlice) * s.chunks();
 }
 SOFTMPC_HD constexpr int backward_blocks(const TrainStack& s, int l) {
-  return s.networks * parts_of(s.inputs(l), kTrainSlice);
+  return l < last_backward(s) ? 0 : s.networks * parts_of(s.width, kTrainSlice);
+}
+/// Blocks of LayerNorm of a hidden layer, forward or backward.
+SOFTMPC_HD constexpr int norm_blocks(const TrainStack& s, int l) {
+  return s.normalises() && l >= 0 && l < s.hidden ? s.networks * s.chunks() : 0;
 }
 
 /// Replay memory, slot by slot.

@@ -3,7 +3,8 @@
 // each backward, and every block a slice of kTrainSlice units of one network. Backward a block owns
 // the columns W_l[:, T] of its slice T: it reads them for dL/dh and then writes their successors,
 // so that no block needs what another one changes. The first layer's rows W_0[T, :] need only the
-// slice's own dL/dz and go along with layer 1.
+// slice's own dL/dz and go along with layer 1. Where hidden layers have LayerNorm, its launches
+// (train_norm.cuh) come between these: forward a layer ends with its sums, backward with dL/dh.
 #pragma once
 
 #include "intrinsics.h"
@@ -15,11 +16,6 @@
 #include "train_tile.cuh"
 
 namespace softmpc::cuda {
-
-/// The stack a block belongs to, and its index among the stack's blocks.
-SOFTMPC_DEVICE int stack_of_block(const TrainJob& job) {
-  return block() >= job.first_block[1] ? 1 : 0;
-}
 
 // z_l = W_l h_{l-1} + b_l, h_l = silu(z_l)
 SOFTMPC_KERNEL void train_forward(const TrainJob& job) {
@@ -54,7 +50,7 @@ SOFTMPC_KERNEL void train_forward(const TrainJob& job) {
       return;
     }
     s.z[s.block_of(l, network) + at] = z;
-    s.h[s.block_of(l, network) + at] = hd::silu(z);
+    if (!s.normalises()) s.h[s.block_of(l, network) + at] = hd::silu(z);
   });
 }
 
@@ -110,19 +106,22 @@ class TrainBackward {
       : s(stack),
         m(*reinterpret_cast<TrainMemory*>(shared_memory())),
         l(layer),
-        slices(parts_of(stack.inputs(layer), kTrainSlice)),
+        slices(parts_of(stack.width, kTrainSlice)),
         slice(index % slices),
         network(index / slices),
         unit0(slice * kTrainSlice),
-        units(stack.inputs(layer) - unit0 < kTrainSlice ? stack.inputs(layer) - unit0
-                                                        : kTrainSlice) {}
+        units(stack.width - unit0 < kTrainSlice ? stack.width - unit0 : kTrainSlice) {}
 
   SOFTMPC_DEVICE void run() {
     if (l == s.hidden && slice == 0) sum_losses();
-    for (int chunk = 0; chunk < s.chunks(); ++chunk) propagate(chunk);
-    const float* h = s.h + s.block_of(l - 1, network) + unit_offset();
-    descend(l, s.outputs(l), h, s.inputs(l), 1);
-    if (l == 1) descend(0, s.in, dz_below(), 1, s.in);
+    if (l > 0) {
+      for (int chunk = 0; chunk < s.chunks(); ++chunk) propagate(chunk);
+      const float* h = s.h + s.block_of(l - 1, network) + unit_offset();
+      descend(l, s.outputs(l), h, s.inputs(l), 1);
+    }
+    if (l == last_backward(s))
+      descend(0, s.in, s.dz + s.block_of(0, network) + unit_offset(), 1, s.in);
+    if (s.normalises() && l < s.hidden) step_norm();
   }
 
  private:
@@ -132,9 +131,6 @@ class TrainBackward {
 
   SOFTMPC_DEVICE std::size_t unit_offset() const {
     return static_cast<std::size_t>(unit0) * s.stride;
-  }
-  SOFTMPC_DEVICE float* dz_below() const {
-    return s.dz + s.block_of(l - 1, network) + unit_offset();
   }
   SOFTMPC_DEVICE const float* outputs() const {
     return s.y + static_cast<std::size_t>(network) * s.out * s.stride;
@@ -187,7 +183,7 @@ class TrainBackward {
         [&](int i, float dy) { m.rows[i / kTrainRows * kRowStride + i % kTrainRows] = dy; });
   }
 
-  // dz_{l-1} = silu'(z_{l-1}) (W_l' dz_l), the slice's units
+  // dz_{l-1} = silu'(z_{l-1}) (W_l' dz_l), the slice's units; for LayerNorm W_l' dz_l alone
   SOFTMPC_DEVICE void propagate(int chunk) {
     const int out = s.outputs(l);
     float sum[4][4] = {};
@@ -200,14 +196,15 @@ class TrainBackward {
       accumulate(m, count, sum);
     }
     const float* z = s.z + s.block_of(l - 1, network) + unit_offset();
-    float* dz = dz_below();
+    float* dz = s.dz + s.block_of(l - 1, network) + unit_offset();
     const auto at = [&](int unit, int row) {
       return static_cast<std::size_t>(unit) * s.stride + chunk * kTrainRows + row;
     };
     reduce(
         m, sum,
         [&](int unit, int row, float total) {
-          return unit < units ? total * hd::silu_derivative(z[at(unit, row)]) : 0.0f;
+          if (unit >= units) return 0.0f;
+          return s.normalises() ? total : total * hd::silu_derivative(z[at(unit, row)]);
         },
         [&](int unit, int row, float value) {
           if (unit < units) dz[at(unit, row)] = value;
@@ -218,7 +215,7 @@ class TrainBackward {
   /// layer l a is dz_l and b the slice of h_{l-1}, for layer 0 a is the input and b the slice of
   /// dz_0. W[o, t] lies at o * o_stride + t * t_stride of the layer.
   SOFTMPC_DEVICE void descend(int layer, int count, const float* b, int o_stride, int t_stride) {
-    const bool first = layer < l;
+    const bool first = layer == 0;
     for (int o0 = 0; o0 < count; o0 += kTrainTile) {
       const int tile = count - o0 < kTrainTile ? count - o0 : kTrainTile;
       float sum[4][4] = {}, bias = 0;
@@ -250,9 +247,26 @@ class TrainBackward {
   }
   SOFTMPC_DEVICE void step_biases(int layer, bool first, int o0, int tile, float g) {
     const std::size_t bias = s.table.bias[layer] + (first ? unit0 : o0);
-    step(
+    step<8>(
         has_bias(first, o0, tile) ? kTrainThreads : 0, [&](int i) { return bias + i; },
         [&](int) { return g; });
+  }
+
+  /// Scale and shift of the slice's units of layer l, from what train_norm_backward summed.
+  SOFTMPC_DEVICE void step_norm() {
+    const auto unit = [&](int i) { return unit0 + i % units; };
+    step<1>(
+        2 * units,
+        [&](int i) {
+          return static_cast<std::size_t>((i < units ? s.table.norm_scale : s.table.norm_shift)[l] +
+                                          unit(i));
+        },
+        [&](int i) {
+          float sum = 0;
+          for (int chunk = 0; chunk < s.chunks(); ++chunk)
+            sum += s.norm_sums[s.norm_sums_of(network, chunk) + i / units * s.width + unit(i)];
+          return sum;
+        });
   }
 
   SOFTMPC_DEVICE void step_weights(int layer, int o0, int tile, const float (&sum)[4][4],
@@ -268,7 +282,7 @@ class TrainBackward {
     const bool along = t_stride == 1;
     const auto component = [&](int i) { return along ? i / units : i % tile; };
     const auto unit = [&](int i) { return along ? i % units : i / tile; };
-    step(
+    step<8>(
         tile * units,
         [&](int i) {
           return s.table.weight[layer] + static_cast<std::size_t>(o0 + component(i)) * o_stride +
@@ -280,13 +294,14 @@ class TrainBackward {
   struct Parameter {
     float value, mean, variance, target;
   };
-  /// Adam on parameters place(i), i < count, of the network with gradients g(i), and their targets.
-  template <class At, class Gradient>
+  /// Adam on parameters place(i), i < count, of the network with gradients g(i), and their targets;
+  /// a thread loads `batch` of them before it goes on.
+  template <int batch, class At, class Gradient>
   SOFTMPC_DEVICE void step(int count, const At& place, const Gradient& g) {
     const hd::AdamStep adam = *s.step;
     const bool move = s.target && *s.move_target;
     const std::size_t base = s.base(network);
-    each_batched<Parameter, 8>(
+    each_batched<Parameter, batch>(
         count,
         [&](int i) {
           const std::size_t at = base + place(i);
@@ -304,7 +319,7 @@ class TrainBackward {
   }
 };
 
-/// Layers hidden .. 1; layer 0 goes along with layer 1.
+/// Layers hidden .. last_backward().
 SOFTMPC_KERNEL void train_backward(const TrainJob& job) {
   const int which = stack_of_block(job);
   TrainBackward(job.stack[which], job.layer[which], block() - job.first_block[which]).run();

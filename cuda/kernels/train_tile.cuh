@@ -9,6 +9,11 @@
 
 namespace softmpc::cuda {
 
+/// The stack that a block belongs to.
+SOFTMPC_DEVICE int stack_of_block(const TrainJob& job) {
+  return block() >= job.first_block[1] ? 1 : 0;
+}
+
 struct alignas(16) Floats4 {
   float x, y, z, w;
 };

@@ -67,11 +67,18 @@ std::size_t cluster_bytes(const KernelConstants& c, int slots, const NetOperands
       .bytes;
 }
 
+bool normalises(const KernelConstants& c) {
+  return c.dynamics_norm + c.critic_norm + c.policy_norm > 0;
+}
+constexpr const char* kNoLayerNorm =
+    "a net has LayerNorm, which only the paths tile and plain compute";
+
 /// Why a cluster cannot compute these sizes; empty if it can.
 std::string no_cluster(const KernelConstants& c, const NetOperands& o, const DeviceFacts& device) {
   if (!device.clusters)
     return device.name + " has compute capability " + std::to_string(device.capability) +
            ", clusters need 90";
+  if (normalises(c)) return kNoLayerNorm;
   if (c.member_draw != kPerStep && c.members > 1)
     return "member_draw must be per_step, one member for all rollouts of a step";
   for (int width : {c.dynamics_width, c.critic_width, c.policy_width})
@@ -120,6 +127,7 @@ RolloutChoice tile(const KernelConstants& c, const NetOperands& o, std::int64_t 
   choice.why = "tiles of " + std::to_string(slots) + " rollouts for up to " +
                std::to_string(rollouts) + " on " + std::to_string(device.processors) +
                " processors";
+  if (normalises(c)) choice.why += ", the 16-bit path with LayerNorm";
   choice.source.call = "rollout_tile<Sizes, Rules, " + std::to_string(slots) + ", " + arguments(o);
   choice.source.header = "rollout_tile.cuh";
   choice.shape.shared_bytes = static_cast<int>(bytes);
@@ -156,6 +164,7 @@ std::string no_wgmma(const KernelConstants& c, const NetOperands& o, const Devic
   if (device.capability != 90)
     return device.name + " has compute capability " + std::to_string(device.capability) +
            ", these instructions need 90";
+  if (normalises(c)) return kNoLayerNorm;
   if (c.member_draw != kPerStep && c.members > 1)
     return "member_draw must be per_step, one member for all rollouts of a step";
   if (c.policy_residual) return "control_mode policy_residual evaluates a policy in between";

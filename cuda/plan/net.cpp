@@ -25,6 +25,20 @@ const char* pack_call(Number number) {
   return "";
 }
 
+int* table_of(ParameterTable& table, Part part) {
+  switch (part) {
+    case Part::weight:
+      return table.weight;
+    case Part::bias:
+      return table.bias;
+    case Part::norm_scale:
+      return table.norm_scale;
+    case Part::norm_shift:
+      return table.norm_shift;
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 int kernel_width(int hidden, Number number) {
@@ -43,22 +57,21 @@ ParameterTable parameter_table(const NetSpec& spec) {
   if (spec.depth() > kMostLayers)
     throw UsageError("network: has " + std::to_string(spec.depth()) +
                      " layers; a device evaluates up to " + std::to_string(kMostLayers));
-  if (spec.normalises())
-    throw UsageError(
-        "network: a device has no kernel for layers with LayerNorm (model.layer_norm, "
-        "critic.layer_norm); planning and training on the CPU do");
   for (int l = 0; l + 1 < spec.depth(); ++l) {
     if (spec.layers[l].width != spec.layers[0].width)
       throw UsageError("network: hidden layers of " + std::to_string(spec.layers[0].width) +
                        " and " + std::to_string(spec.layers[l].width) +
                        " units; on a device all hidden layers of a net are equally wide");
+    if (spec.layers[l].normalise != spec.layers[0].normalise)
+      throw UsageError(
+          "network: some hidden layers have LayerNorm and some do not; on a device all of a net "
+          "have it or none");
     if (spec.layers[l].activation != Activation::silu)
       throw UsageError("network: a device evaluates SiLU between layers only");
   }
   ParameterTable table{};
   spec.for_each_slot([&](const ParameterSlot& slot) {
-    const int offset = static_cast<int>(slot.offset);
-    (slot.part == Part::weight ? table.weight : table.bias)[slot.layer] = offset;
+    table_of(table, slot.part)[slot.layer] = static_cast<int>(slot.offset);
   });
   table.size = static_cast<int>(spec.parameters());
   return table;
@@ -88,6 +101,7 @@ DeviceStack::DeviceStack(Device& device, int stack, NetSpec spec, Number number,
           .out = spec_.outputs(),
           .width = kernel_width(hidden, number),
           .planned = planned_,
+          .norm_units = spec_.normalises() ? hidden : 0,
           .operands = static_cast<int>(operands),
           .order = 0};
   pack_kernel_ = device.load({.call = pack_call(number), .header = "pack.cuh", .job = "PackJob"});
@@ -134,8 +148,9 @@ void DeviceStack::download(NetWeights& weights) const {
 void DeviceStack::require(WeightOrder order) {
   Copy& copy = copy_[static_cast<int>(order)];
   if (copy.words) return;
-  const NetShape shape = {job_.in, job_.width, job_.layers, planned_, operands_, order};
-  const PlainShape plain = {job_.in, job_.width, job_.layers, planned_};
+  const NetShape shape = {job_.in,   job_.width, job_.layers,    planned_,
+                          operands_, order,      job_.norm_units};
+  const PlainShape plain = {job_.in, job_.width, job_.layers, planned_, job_.norm_units};
   const std::size_t words = number_ == Number::f32 ? plain.weights() : shape.words();
   copy.words = device_.allocate(words * stack_ * sizeof(std::uint32_t));
   copy.bias = device_.allocate(static_cast<std::size_t>(shape.biases()) * stack_ * sizeof(float));

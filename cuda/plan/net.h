@@ -18,8 +18,8 @@ namespace softmpc::cuda {
 /// Width that kernels pad `hidden` units to. Throws UsageError beyond the widest.
 int kernel_width(int hidden, Number number);
 
-/// The table of a net whose hidden layers a device can evaluate: equally wide, SiLU, no LayerNorm.
-/// Throws UsageError for others.
+/// The table of a net whose hidden layers a device can evaluate: equally wide, SiLU, all with
+/// LayerNorm or none. Throws UsageError for others.
 ParameterTable parameter_table(const NetSpec& spec);
 
 class DeviceStack {
@@ -48,6 +48,8 @@ class DeviceStack {
   int planned() const { return planned_; }
   Operands operands() const { return operands_; }
   int width() const { return job_.width; }
+  /// Units that LayerNorm of a hidden layer goes over; 0: there is none.
+  int norm_units() const { return job_.norm_units; }
 
  private:
   std::size_t parameter_count() const { return spec_.parameters() * stack_; }

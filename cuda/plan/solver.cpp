@@ -47,6 +47,7 @@ KernelConstants kernel_constants(const PlannerConfig& c, const ProblemShape& s,
   if (nets.critics) {
     k.critic_layers = hidden_layers(*nets.critics);
     k.critic_width = nets.critics->width();
+    k.critic_norm = nets.critics->norm_units();
   }
   if (nets.analytic_dynamics) return k;
   k.members = nets.dynamics->stack();
@@ -54,6 +55,8 @@ KernelConstants kernel_constants(const PlannerConfig& c, const ProblemShape& s,
   k.policy_layers = policy ? hidden_layers(*nets.policy) : 0;
   k.dynamics_outputs = nets.dynamics->planned();
   k.dynamics_width = nets.dynamics->width();
+  k.dynamics_norm = nets.dynamics->norm_units();
+  k.policy_norm = policy ? nets.policy->norm_units() : 0;
   // the width sizes arrays even where no policy is evaluated
   k.policy_width = policy ? nets.policy->width() : k.critic_width;
   return k;

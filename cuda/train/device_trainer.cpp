@@ -37,8 +37,6 @@ std::string unsupported(const Config& c) {
   if (c.trainer.acting == Acting::policy) return only("trainer.acting", "policy", "planner");
   if (c.model.source == ModelSource::environment)
     return only("model.source", "environment", "learned");
-  if (c.model.layer_norm) return only("model.layer_norm", "true", "false");
-  if (c.critic.layer_norm) return only("critic.layer_norm", "true", "false");
   if (c.trainer.learner == LearnerKind::torch) return only("trainer.learner", "torch", "auto");
   return {};
 }

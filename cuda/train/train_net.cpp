@@ -2,6 +2,7 @@
 #include "train/train_net.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "kernels/train_memory.h"
 #include "plan/net.h"
@@ -42,6 +43,12 @@ TrainNet::TrainNet(Device& device, int networks, const NetSpec& spec, int rows, 
   h_ = floats(device, hidden);
   dz_ = floats(device, hidden);
   y_ = columns(device, networks * s.out, rows);
+  if (spec.normalises()) {
+    rate_ = columns(device, s.hidden * networks, rows);
+    norm_sums_ = floats(device, s.norm_sums_of(networks, 0));
+    s.rate = rate_->as<float>();
+    s.norm_sums = norm_sums_->as<float>();
+  }
   sums_ = device.allocate(3 * networks * sizeof(double));
   once_ = device.allocate(sizeof(hd::AdamStep) + sizeof(int));
   s.mean = mean_->as<float>();
@@ -59,33 +66,50 @@ TrainNet::TrainNet(Device& device, int networks, const NetSpec& spec, int rows, 
 }
 
 TrainStep::TrainStep(Device& device) : device_(device) {
-  const auto load = [&](const char* call) {
+  const auto load = [&](Pass pass, const char* call, const char* header) {
     KernelSource source;
     source.call = call;
-    source.header = "train_layer.cuh";
+    source.header = header;
     source.job = "TrainJob";
     source.threads = kTrainThreads;
-    return device.load(source);
+    kernel_[static_cast<int>(pass)] = device.load(source);
   };
-  forward_ = load("train_forward");
-  backward_ = load("train_backward");
+  load(Pass::forward, "train_forward", "train_layer.cuh");
+  load(Pass::norm_forward, "train_norm_forward", "train_norm.cuh");
+  load(Pass::backward, "train_backward", "train_layer.cuh");
+  load(Pass::norm_backward, "train_norm_backward", "train_norm.cuh");
+}
+
+int TrainStep::blocks(Pass pass, const TrainStack& stack, int layer) {
+  switch (pass) {
+    case Pass::forward:
+      return forward_blocks(stack, layer);
+    case Pass::backward:
+      return backward_blocks(stack, layer);
+    case Pass::norm_forward:
+    case Pass::norm_backward:
+      return norm_blocks(stack, layer);
+  }
+  return 0;
 }
 
 /// Step 0, 1, ... of a pass; a stack that has fewer takes no part in the last ones.
 void TrainStep::launch_layer(Pass pass, const TrainStack* const (&stacks)[2], int step) {
   TrainJob job{};
-  int blocks = 0;
+  int all = 0;
   for (int i = 0; i < 2; ++i) {
-    job.first_block[i] = blocks;
+    job.first_block[i] = all;
     if (!stacks[i]) continue;
     const TrainStack& s = job.stack[i] = *stacks[i];
-    const int l = job.layer[i] = pass == Pass::forward ? step : s.hidden - step;
-    if (pass == Pass::forward && l <= s.hidden) blocks += forward_blocks(s, l);
-    if (pass == Pass::backward && l >= 1) blocks += backward_blocks(s, l);
+    if (pass == Pass::forward || pass == Pass::norm_forward)
+      job.layer[i] = step;
+    else
+      job.layer[i] = s.hidden - step - (pass == Pass::norm_backward ? 1 : 0);
+    all += blocks(pass, s, job.layer[i]);
   }
-  if (blocks == 0) return;
-  device_.launch(pass == Pass::forward ? *forward_ : *backward_,
-                 {.blocks = blocks, .threads = kTrainThreads, .shared_bytes = sizeof(TrainMemory)},
+  if (all == 0) return;
+  device_.launch(*kernel_[static_cast<int>(pass)],
+                 {.blocks = all, .threads = kTrainThreads, .shared_bytes = sizeof(TrainMemory)},
                  job);
 }
 
@@ -93,8 +117,12 @@ void TrainStep::launch(const TrainStack* first, const TrainStack* second) {
   const TrainStack* const stacks[2] = {first, second};
   int hidden = 0;
   for (const TrainStack* s : stacks) hidden = std::max(hidden, s ? s->hidden : 0);
-  for (int step = 0; step <= hidden; ++step) launch_layer(Pass::forward, stacks, step);
-  for (int step = 0; step < hidden; ++step) launch_layer(Pass::backward, stacks, step);
+  for (const auto& [pass, then] : {std::pair(Pass::forward, Pass::norm_forward),
+                                   std::pair(Pass::backward, Pass::norm_backward)})
+    for (int step = 0; step <= hidden; ++step) {
+      launch_layer(pass, stacks, step);
+      launch_layer(then, stacks, step);
+    }
 }
 
 }  // namespace softmpc::cuda

@@ -31,6 +31,7 @@ class TrainNet {
  private:
   TrainStack stack_{};
   std::unique_ptr<Memory> mean_, variance_, input_, z_, h_, dz_, y_, sums_, once_;
+  std::unique_ptr<Memory> rate_, norm_sums_;  // empty without LayerNorm
 };
 
 /// The kernels of gradient steps.
@@ -42,11 +43,12 @@ class TrainStep {
   void launch(const TrainStack* first, const TrainStack* second);
 
  private:
-  enum class Pass { forward, backward };
+  enum class Pass { forward, norm_forward, backward, norm_backward };
+  static int blocks(Pass pass, const TrainStack& stack, int layer);
   void launch_layer(Pass pass, const TrainStack* const (&stacks)[2], int step);
 
   Device& device_;
-  std::shared_ptr<Kernel> forward_, backward_;
+  std::shared_ptr<Kernel> kernel_[4];  // by Pass
 };
 
 }  // namespace softmpc::cuda

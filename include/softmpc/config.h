@@ -60,7 +60,7 @@ struct ModelConfig {
   int members = 4;  ///< E
   int width = 256;
   int layers = 2;           ///< hidden layers
-  bool layer_norm = false;  ///< LayerNorm of hidden layers, on the CPU
+  bool layer_norm = false;  ///< LayerNorm of hidden layers
   double learning_rate = 3e-4;
   int batch_size = 32;
   int updates_per_step = 1;

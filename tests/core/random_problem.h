@@ -3,6 +3,7 @@
 #pragma once
 
 #include <limits>
+#include <utility>
 
 #include "planner_oracle.h"
 #include "random_models.h"
@@ -54,6 +55,21 @@ inline oracle::Problem random_problem(Random& random, int narrowest = 3, int wid
   p.distance_to_end = [](const auto& next) { return TestRule::kEnd - next[0]; };
   if (random.whole(0, 2) == 0) c.covariance = random_covariance(random, p.shape);
   return p;
+}
+
+/// Gives hidden layers of the critic or of all nets LayerNorm; their weights are new ones.
+inline void add_layer_norm(Random& random, oracle::Problem& p) {
+  const auto redraw = [&](NetWeights& w, double gain) {
+    NetSpec spec = w.spec;
+    for (int l = 0; l + 1 < spec.depth(); ++l) spec.layers[l].normalise = true;
+    NetNormalisation kept = w.normalisation;
+    w = random_weights(random, w.stack, spec, gain);
+    w.normalisation = std::move(kept);
+  };
+  redraw(p.critic, 1.5);
+  if (random.coin()) return;
+  redraw(p.members, 0.8);
+  redraw(*p.policy, 1);
 }
 
 }  // namespace softmpc::testing

@@ -35,8 +35,9 @@ bool run_case(std::uint64_t seed) {
   const int nx = random.whole(1, 9), nu = random.whole(1, 9);
   Case c = testing::random_case(random, nx, nu);
   const int width = random.whole(1, 24);
-  const NetSpec spec =
-      random.coin() ? NetSpec::mlp({nx + nu, width, 1}) : NetSpec::mlp({nx + nu, width, width, 1});
+  const int layers = random.whole(1, 2);
+  const bool norm = random.coin();
+  const NetSpec spec = NetSpec::mlp(nx + nu, width, layers, 1, norm);
   const NetWeights critics = random_weights(random, random.whole(1, 3), spec, 1.5, random.coin());
   c.critics = &critics;
   c.critic = random.whole(0, critics.stack - 1);
@@ -50,7 +51,7 @@ bool run_case(std::uint64_t seed) {
   SCOPED_TRACE("seed " + std::to_string(seed) + ": " +
                softmpc::testing::describe(c.config, c.shape, problems) + ", critic " +
                std::to_string(c.critic) + " of " + std::to_string(critics.stack) + ", width " +
-               std::to_string(width));
+               std::to_string(width) + (norm ? ", LayerNorm" : ""));
   DevicePlanner planner(c.config, c.shape, c.on_device(), {}, device);
   EXPECT_EQ(planner.diagnostics().path, Path::analytic);
   return compare(c, c.buffers(problems, random), planner);
@@ -185,11 +186,9 @@ TEST_F(CriticTest, AutomaticIsTheDeviceUnlessItRefusesTheModels) {
   expect(error_of<Error>([&] { planner(reverse, softmpc::Device::cuda); }),
          "a device takes a formula as terminal value only with formulas as dynamics");
   // a critic that kernels cannot evaluate
-  NetSpec normalised = NetSpec::mlp({kNx + kNu, 8, 1});
-  normalised.layers[0].normalise = true;
-  const MlpValue other(random_weights(random, 1, normalised), kNx, kNu);
+  const MlpValue other(random_weights(random, 1, NetSpec::mlp({kNx + kNu, 8, 9, 1})), kNx, kNu);
   EXPECT_EQ(automatic(models(other)), "cpu");
-  expect(error_of<Error>([&] { planner(models(other), softmpc::Device::cuda); }), "LayerNorm");
+  expect(error_of<Error>([&] { planner(models(other), softmpc::Device::cuda); }), "equally wide");
 }
 
 TEST_F(CriticTest, SaysWhatCannotBe) {

@@ -75,6 +75,27 @@ TEST(Compiler, CompilesAFullCovariance) {
   }
 }
 
+// not among the fixed ones: as many registers as 256 threads can have, and no local memory either
+TEST(Compiler, CompilesLayerNormOnTheTwoPathsThatHaveIt) {
+  SOFTMPC_COMPILER_OR_SKIP(compiler);
+  int compiled = 0;
+  for (FixedKernel kernel : fixed_kernels()) {
+    if (!kernel.name.starts_with("tile_") && kernel.name != "plain") continue;
+    kernel.max_registers = 255;
+    KernelConstants& constants = kernel.source.constants;
+    constants.critic_norm = 250;
+    for (int members : {0, 256}) {
+      constants.dynamics_norm = members;
+      SCOPED_TRACE(kernel.name + (members ? ", members too" : ""));
+      const int capability = kernel.capabilities.back();
+      const std::string cubin = compile_text(compiler, kernel_text(kernel.source), capability);
+      EXPECT_EQ(budget_error(kernel, cubin), "");
+      ++compiled;
+    }
+  }
+  EXPECT_EQ(compiled, 6);
+}
+
 TEST(Precompiled, HoldTheFixedKernels) {
   if (precompiled_kernels().empty()) GTEST_SKIP() << "built without nvcc: none are in the library";
   for (const FixedKernel& kernel : fixed_kernels()) {

@@ -97,6 +97,7 @@ TEST(DeviceAgent, TrainsAsTheCpuDoes) {
       {},
       {"trainer.envs=2", "critic.count=2", "critic.updates_per_step=2"},
       {"model.normalisation=running", "critic.normalisation=running"},
+      {"critic.layer_norm=true", "model.layer_norm=true"},
       {"planner.handle_terminations=true", "model.reward=always", "model.loss=gaussian_nll"}};
   for (const Settings& settings : variants) {
     SCOPED_TRACE(settings.empty() ? "default" : settings[0]);
@@ -130,7 +131,8 @@ TEST(DeviceAgent, TrainsAsTheCpuDoes) {
 }
 
 TEST(DeviceAgent, AResumedRunIsBitForBitTheUninterruptedOne) {
-  const Settings variants[] = {{"trainer.envs=2"}, {"model.normalisation=running"}};
+  const Settings variants[] = {
+      {"trainer.envs=2"}, {"model.normalisation=running"}, {"critic.layer_norm=true"}};
   for (const Settings& settings : variants) {
     const Config config = small(settings);
     const Task& task = find_task("InvertedPendulum");

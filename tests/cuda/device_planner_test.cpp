@@ -28,7 +28,14 @@ struct PathCase {
   Path path;
   Precision precision;
   int width, processors;
+  bool layer_norm = false;
 };
+
+/// `spec` with LayerNorm of its hidden layers.
+NetSpec with_layer_norm(NetSpec spec) {
+  for (int l = 0; l + 1 < spec.depth(); ++l) spec.layers[l].normalise = true;
+  return spec;
+}
 
 class DevicePath : public ::testing::TestWithParam<PathCase> {
  protected:
@@ -38,6 +45,9 @@ class DevicePath : public ::testing::TestWithParam<PathCase> {
     config.rollouts = 20;
     config.horizon = 2;
     config.precision = GetParam().precision;
+    if (!GetParam().layer_norm) return;
+    for (NetWeights* w : {&nets.member_weights, &nets.critic_weights, &nets.policy_weights})
+      *w = random_weights(random, w->stack, with_layer_norm(w->spec));
   }
   DeviceModels models() const {
     return {&nets.member_weights, {}, &nets.critic_weights, 0, &nets.policy_weights, &nets.reward};
@@ -174,11 +184,33 @@ TEST_P(DevicePath, SaysWhatRan) {
 INSTANTIATE_TEST_SUITE_P(
     Paths, DevicePath,
     ::testing::Values(PathCase{"plain", Path::plain, Precision::float32, 24, 0},
+                      PathCase{"plain_norm", Path::plain, Precision::float32, 21, 0, true},
+                      PathCase{"tile16_norm", Path::tile, Precision::float16, 40, 0, true},
+                      PathCase{"tile64_norm", Path::tile, Precision::float16, 64, 1, true},
                       PathCase{"tile16", Path::tile, Precision::float16, 40, 0},
                       PathCase{"tile64", Path::tile, Precision::float16, 40, 1},
                       PathCase{"cluster", Path::cluster, Precision::float16, 256, 0},
                       PathCase{"wgmma", Path::wgmma, Precision::float16, 100, 0}),
     [](const auto& each) { return std::string(each.param.name); });
+
+// the same planner takes another path where its critic has no LayerNorm
+TEST(DevicePaths, LayerNormTakesOneThatCanAndSaysSo) {
+  Random random(5);
+  SmallModels nets(random, 5, 3, 3, 256);
+  PlannerConfig config;
+  config.precision = Precision::float16;
+  const auto diagnostics = [&](const NetWeights& critics) {
+    return DevicePlanner(config, nets.shape(2),
+                         {&nets.member_weights, {}, &critics, 0, nullptr, &nets.reward}, {},
+                         test_device(90))
+        .diagnostics();
+  };
+  EXPECT_EQ(diagnostics(nets.critic_weights).path, Path::cluster);
+  const auto spec = with_layer_norm(nets.critic_weights.spec);
+  const DeviceDiagnostics d = diagnostics(random_weights(random, 1, spec));
+  EXPECT_EQ(d.path, Path::tile);
+  EXPECT_NE(d.why.find("the 16-bit path with LayerNorm"), std::string::npos) << d.why;
+}
 
 /// What creating or updating a planner says.
 struct Refused : ::testing::Test {
@@ -227,6 +259,15 @@ TEST_F(Refused, WhatAPathCannotDo) {
   config.precision = Precision::float16;
   options.path = Path::plain;
   expect("set planner.precision to float32");
+}
+
+TEST_F(Refused, LayerNormOnOtherPaths) {
+  nets.critic_weights = random_weights(random, 1, NetSpec::mlp({8, 40, 40, 1}, true));
+  config.precision = Precision::float16;
+  options.path = Path::cluster;
+  expect("path cluster cannot run here: a net has LayerNorm");
+  options.path = Path::wgmma;
+  expect("path wgmma cannot run here: a net has LayerNorm");
 }
 
 TEST_F(Refused, OlderDevices) {

@@ -52,12 +52,15 @@ struct Experiment {
     return start(config.model.members,
                  NetSpec::mlp(nx + nu, config.model.width, config.model.layers,
                               regressed + task.outputs.termination +
-                                  (config.model.loss == Loss::gaussian_nll ? regressed : 0)),
+                                  (config.model.loss == Loss::gaussian_nll ? regressed : 0),
+                              config.model.layer_norm),
                  kMembers);
   }
   NetWeights critics() const {
     return start(config.critic.count,
-                 NetSpec::mlp(nx + nu, config.critic.width, config.critic.layers, 1), kCritics);
+                 NetSpec::mlp(nx + nu, config.critic.width, config.critic.layers, 1,
+                              config.critic.layer_norm),
+                 kCritics);
   }
   NetWeights start(int stack, const NetSpec& spec, std::uint32_t network) const {
     NetWeights w = NetWeights::zeros(stack, spec);
@@ -204,9 +207,10 @@ double difference(std::span<const float> a, std::span<const float> b) {
 
 double difference(const NetWeights& a, const NetWeights& b) {
   double worst = 0;
-  for (int l = 0; l < b.layers(); ++l)
+  b.spec.for_each_slot([&](const ParameterSlot& slot) {
     worst =
-        std::max({worst, difference(a.weight(l), b.weight(l)), difference(a.bias(l), b.bias(l))});
+        std::max(worst, difference(a.slot(slot.layer, slot.part), b.slot(slot.layer, slot.part)));
+  });
   return worst;
 }
 
@@ -333,6 +337,9 @@ TEST(DeviceTrainer, StepsEqualThoseOfTheCpu) {
   const Settings variants[] = {
       {},
       {"critic.count=2", "critic.loss=huber", "targets.iterations=2", "critic.target_interval=3"},
+      {"critic.layer_norm=true"},
+      {"critic.layer_norm=true", "model.layer_norm=true", "critic.count=2", "critic.layers=3",
+       "model.width=21", "critic.width=22", "model.batch_size=40", "model.loss=gaussian_nll"},
       {"trainer.envs=3", "model.loss=huber", "planner.prior=uniform", "planner.variance=0.05"},
       {"targets.warm_start=false", "model.layers=1", "critic.layers=3",
        "planner.member_draw=per_rollout"},
@@ -353,17 +360,19 @@ TEST(DeviceTrainer, StepsEqualThoseOfTheCpu) {
 }
 
 TEST(DeviceTrainer, Float16StaysCloseToTheCpu) {
-  const Experiment run({"planner.precision=float16"});
-  Experiment reference;
-  auto device = run.trainer();
-  CpuTrainer cpu(reference);
-  Worlds worlds(run);
-  train(run, *device, &cpu, 8, worlds, 1e-2);
-  NetWeights members = run.members(), critics = run.critics();
-  device->read_weights(members, critics);
-  // Adam's first steps are as long as the rate, whatever the gradient: differences are its sign's
-  EXPECT_LT(difference(members, cpu.members()), 5e-3);
-  EXPECT_LT(difference(critics, cpu.critics()), 5e-3);
+  for (const char* norm : {"critic.layer_norm=false", "critic.layer_norm=true"}) {
+    SCOPED_TRACE(norm);
+    const Experiment run({"planner.precision=float16", norm}), reference({norm});
+    auto device = run.trainer();
+    CpuTrainer cpu(reference);
+    Worlds worlds(run);
+    train(run, *device, &cpu, 8, worlds, 1e-2);
+    NetWeights members = run.members(), critics = run.critics();
+    device->read_weights(members, critics);
+    // Adam's first steps are as long as the rate, whatever the gradient: differences are its sign's
+    EXPECT_LT(difference(members, cpu.members()), 5e-3);
+    EXPECT_LT(difference(critics, cpu.critics()), 5e-3);
+  }
 }
 
 std::vector<float> bits_of(DeviceTrainer& t) {
@@ -381,7 +390,7 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
 }
 
 TEST(DeviceTrainer, BitsDoNotDependOnTheOrderOfThreadsAndBlocks) {
-  const Experiment run({"critic.count=2"});
+  const Experiment run({"critic.count=2", "critic.layer_norm=true"});
   std::vector<float> first;
   for (const emulator::RunOptions& options : emulator::all_orders(1)) {
     auto trainer = run.trainer(test_device(90, 0, options));
@@ -394,7 +403,7 @@ TEST(DeviceTrainer, BitsDoNotDependOnTheOrderOfThreadsAndBlocks) {
 }
 
 TEST(DeviceTrainer, ARestoredTrainerGoesOnBitForBit) {
-  const Experiment run({"trainer.envs=2"});
+  const Experiment run({"trainer.envs=2", "critic.layer_norm=true"});
   auto whole = run.trainer();
   Worlds worlds(run);
   train(run, *whole, nullptr, 5, worlds);

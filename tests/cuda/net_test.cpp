@@ -13,13 +13,16 @@ namespace softmpc::cuda {
 namespace {
 
 TEST(ParameterTable, HasTheOffsetsOfTheSpec) {
-  const NetSpec spec = NetSpec::mlp({15, 64, 64, 64, 13});
-  const ParameterTable table = parameter_table(spec);
-  spec.for_each_slot([&](const ParameterSlot& slot) {
-    const int offset = (slot.part == Part::weight ? table.weight : table.bias)[slot.layer];
-    EXPECT_EQ(static_cast<std::size_t>(offset), slot.offset) << slot.name();
-  });
-  EXPECT_EQ(static_cast<std::size_t>(table.size), spec.parameters());
+  for (const bool layer_norm : {false, true}) {
+    const NetSpec spec = NetSpec::mlp({15, 64, 64, 64, 13}, layer_norm);
+    const ParameterTable table = parameter_table(spec);
+    spec.for_each_slot([&](const ParameterSlot& slot) {
+      const int* parts[] = {table.weight, table.bias, table.norm_scale, table.norm_shift};
+      const int offset = parts[static_cast<int>(slot.part)][slot.layer];
+      EXPECT_EQ(static_cast<std::size_t>(offset), slot.offset) << slot.name();
+    });
+    EXPECT_EQ(static_cast<std::size_t>(table.size), spec.parameters());
+  }
 }
 
 TEST(ParameterTable, WhatNoKernelComputesIsRefused) {
@@ -31,9 +34,11 @@ TEST(ParameterTable, WhatNoKernelComputesIsRefused) {
   EXPECT_EQ(refused(NetSpec::mlp({4, 8, 16, 2})),
             "network: hidden layers of 8 and 16 units; on a device all hidden layers of a net are "
             "equally wide");
-  EXPECT_EQ(refused(NetSpec::mlp({4, 8, 8, 2}, true)),
-            "network: a device has no kernel for layers with LayerNorm (model.layer_norm, "
-            "critic.layer_norm); planning and training on the CPU do");
+  NetSpec mixed = NetSpec::mlp({4, 8, 8, 2}, true);
+  mixed.layers[1].normalise = false;
+  EXPECT_EQ(refused(mixed),
+            "network: some hidden layers have LayerNorm and some do not; on a device all of a net "
+            "have it or none");
   EXPECT_EQ(refused(NetSpec::mlp(4, 8, kMostLayers, 2)),
             "network: has 17 layers; a device evaluates up to 16");
   NetSpec tanh = NetSpec::mlp({4, 8, 2});

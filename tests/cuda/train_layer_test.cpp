@@ -30,6 +30,7 @@ std::vector<float> read(Device& device, const float* from, std::size_t count) {
 /// A stack with a random shape, batch and loss, on the device and in the oracle.
 struct Case {
   std::vector<int> sizes;
+  bool layer_norm = false;
   int networks, rows, loss = kLossMse, termination = 0, regressed, critics = 0;
   std::vector<float> parameters, input, goal, terminated, reward;  // input, goal: [row][component]
   std::vector<ProblemResult> results;
@@ -58,20 +59,25 @@ struct Case {
     sizes.assign(1, often_small(widest));
     for (int l = 0; l < hidden; ++l) sizes.push_back(width);
     sizes.push_back(out);
+    // of few units LayerNorm leaves hardly anything, and its gradient is rounding
+    layer_norm = width >= 8 && random.coin();
     fill(random);
   }
 
+  NetSpec spec() const { return NetSpec::mlp(sizes, layer_norm); }
+
   void fill(Random& random) {
     for (int e = 0; e < networks; ++e) {
-      OracleNet o{sizes, {}, {}, {}};
-      const std::size_t count = o.first(o.layers());
-      for (int l = 0; l < o.layers(); ++l)
-        for (std::size_t i = o.first(l); i < o.first(l + 1); ++i) {
-          parameters.push_back(random.normal(1.2 / std::sqrt(sizes[l])));
+      OracleNet o{sizes, layer_norm, {}, {}, {}};
+      spec().for_each_slot([&](const ParameterSlot& slot) {
+        for (std::size_t i = 0; i < slot.size(); ++i) {
+          parameters.push_back(random.normal(1.2 / std::sqrt(sizes[slot.layer])));
+          if (slot.part == Part::norm_scale) parameters.back() += 1;
           o.parameters.push_back(parameters.back());
         }
-      o.mean.resize(count);
-      o.variance.resize(count);
+      });
+      o.mean.resize(o.parameters.size());
+      o.variance.resize(o.parameters.size());
       oracle.push_back(o);
     }
     draw_batch(random);
@@ -101,8 +107,7 @@ struct Case {
     device_parameters = device.allocate(parameters.size() * sizeof(float));
     target = device.allocate(parameters.size() * sizeof(float));
     device.upload(device_parameters->data(), parameters.data(), device_parameters->size());
-    net = std::make_unique<TrainNet>(device, networks, NetSpec::mlp(sizes), rows,
-                                     device_parameters->as<float>(),
+    net = std::make_unique<TrainNet>(device, networks, spec(), rows, device_parameters->as<float>(),
                                      critics ? target->as<float>() : nullptr);
     goals = TrainNet::columns(device, regressed, rows);
     rewards = TrainNet::columns(device, 1, rows);
@@ -197,7 +202,7 @@ struct Case {
     std::string t = std::to_string(networks) + " networks";
     for (int s : sizes) t += " " + std::to_string(s);
     return t + ", rows " + std::to_string(rows) + ", loss " + std::to_string(loss) +
-           (critics ? " critic" : "");
+           (critics ? " critic" : "") + (layer_norm ? ", LayerNorm" : "");
   }
 };
 
@@ -222,14 +227,15 @@ double relative(const std::vector<float>& a, const std::vector<OracleNet>& nets,
 void expect_equal(Device& device, Case& c, const Doubles& losses) {
   const TrainStack& s = c.net->stack();
   const std::size_t count = c.net->parameter_count();
-  // the gradient as Adam's first moment; the parameters through a square root of small numbers
-  EXPECT_LT(relative(read(device, s.mean, count), c.oracle, &OracleNet::mean), 2e-5);
-  EXPECT_LT(relative(read(device, s.variance, count), c.oracle, &OracleNet::variance), 5e-5);
-  EXPECT_LT(relative(read(device, s.parameters, count), c.oracle, &OracleNet::parameters), 1e-4);
+  // the gradient as Adam's first moment; the parameters through a square root of small numbers.
+  // Limits: the largest of 14,000 random steps, with a margin of 2
+  EXPECT_LT(relative(read(device, s.mean, count), c.oracle, &OracleNet::mean), 2e-4);
+  EXPECT_LT(relative(read(device, s.variance, count), c.oracle, &OracleNet::variance), 1e-4);
+  EXPECT_LT(relative(read(device, s.parameters, count), c.oracle, &OracleNet::parameters), 3e-4);
   std::vector<double> sums(c.networks);
   device.download(sums.data(), s.loss_sum, sums.size() * sizeof(double));
   for (int e = 0; e < c.networks; ++e)
-    EXPECT_NEAR(sums[e], losses[e], 1e-5 * (1 + std::abs(losses[e])));
+    EXPECT_NEAR(sums[e], losses[e], 1e-4 * (1 + std::abs(losses[e])));
 }
 
 TEST(TrainLayer, StepsEqualDoublePrecision) {
@@ -264,19 +270,24 @@ TEST(TrainLayer, WideLayersTakeSeveralTiles) {
   Device& device = *machine;
   TrainStep step(device);
   Case c(random, false, 40, 20);
-  for (auto* v : {&c.parameters, &c.input, &c.goal, &c.terminated, &c.reward}) v->clear();
-  c.oracle.clear();
-  c.networks = 1;
-  c.rows = 37;
-  c.loss = kLossMse;
-  c.termination = 0;
-  c.regressed = 261;
-  c.sizes = {300, 270, 270, 261};
-  c.fill(random);
-  c.create(device);
-  c.upload_batch(device);
-  step.launch(&c.net->stack(), nullptr);
-  expect_equal(device, c, c.step_oracle());
+  for (const bool layer_norm : {false, true}) {
+    SCOPED_TRACE(layer_norm ? "LayerNorm" : "plain");
+    for (auto* v : {&c.parameters, &c.input, &c.goal, &c.terminated, &c.reward}) v->clear();
+    c.oracle.clear();
+    c.networks = 1;
+    c.rows = 37;
+    c.loss = kLossMse;
+    c.termination = 0;
+    c.regressed = 261;
+    c.sizes = {300, 270, 270, 261};
+    c.layer_norm = layer_norm;
+    c.steps = 0;
+    c.fill(random);
+    c.create(device);
+    c.upload_batch(device);
+    step.launch(&c.net->stack(), nullptr);
+    expect_equal(device, c, c.step_oracle());
+  }
 }
 
 TEST(TrainLayer, TargetsMoveByPolyakEverySecondStep) {
@@ -306,6 +317,7 @@ TEST(TrainLayer, BitsDoNotDependOnTheOrderOfThreadsAndBlocks) {
     Device& device = *machine;
     TrainStep step(device);
     Case members(random, false, 60, 40), critics(random, true, 40, 40);
+    ASSERT_TRUE(members.layer_norm && critics.layer_norm);
     std::vector<float> bits;
     for (Case* c : {&members, &critics}) c->create(device);
     for (int k = 0; k < 2; ++k) {
