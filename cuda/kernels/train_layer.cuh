@@ -118,7 +118,7 @@ class TrainBackward {
                                                         : kTrainSlice) {}
 
   SOFTMPC_DEVICE void run() {
-    if (l == s.hidden && slice == 0) sum_losses();
+    if (l == s.hidden && slice == 0 && !s.slope) sum_losses();
     for (int chunk = 0; chunk < s.chunks(); ++chunk) propagate(chunk);
     const float* h = s.h + s.block_of(l - 1, network) + unit_offset();
     descend(l, s.outputs(l), h, s.inputs(l), 1);
@@ -145,6 +145,10 @@ class TrainBackward {
 
   /// dL/dy of output o, row r.
   SOFTMPC_DEVICE double error(int o, int r, float& dy) const {
+    if (s.slope) {
+      dy = s.slope[static_cast<std::size_t>(o) * s.stride + r];
+      return 0;
+    }
     if (!s.results) return member_error(s, outputs(), o, r, dy);
     return static_cast<double>(critic_error(s, outputs()[r], goal_of_critic(s, r), dy));
   }
