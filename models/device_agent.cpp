@@ -46,6 +46,17 @@ NetWeights start_weights(int stack, const NetSpec& spec, std::uint64_t seed, Net
   return w;
 }
 
+cuda::TrainWeights start_nets(const Config& c, const TaskSpec& s, MemberOutputs outputs) {
+  cuda::TrainWeights w;
+  w.members = start_weights(c.model.members, member_spec(c.model, s.nx, s.nu, outputs),
+                            c.trainer.seed, kMembers);
+  w.critics =
+      start_weights(c.critic.count, critic_spec(c.critic, s.nx, s.nu), c.trainer.seed, kCritics);
+  if (has_policy(c))
+    w.policy = start_weights(1, policy_spec(c.policy, s.nx, s.nu), c.trainer.seed, kPolicy);
+  return w;
+}
+
 void add(UpdateSums& sums, const cuda::DeviceSums& more) {
   check_plans({&more.worst, 1});
   sums.critic_loss += more.critic_loss;
@@ -64,16 +75,12 @@ DeviceAgent::DeviceAgent(const Config& config, const Task& task, ThreadPool& poo
                          std::shared_ptr<cuda::Device> device)
     : Agent(config, task, pool),
       outputs_(learned_outputs(config, spec_)),
-      members_(start_weights(config.model.members,
-                             member_spec(config.model, spec_.nx, spec_.nu, outputs_),
-                             config.trainer.seed, kMembers)),
-      critics_(start_weights(config.critic.count, critic_spec(config.critic, spec_.nx, spec_.nu),
-                             config.trainer.seed, kCritics)),
+      nets_(start_nets(config, spec_, outputs_)),
       trainer_(std::make_unique<cuda::DeviceTrainer>(
           config,
           cuda::TrainTask{spec_.nx, spec_.nu, spec_.action_low, spec_.action_high, outputs_,
                           reward_.get()},
-          members_, critics_, std::move(device))),
+          nets_, std::move(device))),
       no_plan_(replay_.plan_floats()) {}
 
 void DeviceAgent::start_episode(int environment, std::uint32_t episode) {
@@ -98,14 +105,15 @@ void DeviceAgent::store(int environment, std::span<const float> x, std::span<con
 /// The device works on while the environments step; what it found is counted one step later.
 void DeviceAgent::learn(Round round, const Simulation* beside, UpdateSums& sums) {
   if (normalises()) {
-    refresh_members(members_.normalisation, outputs_);
-    refresh_critics(critics_.normalisation);
-    trainer_->set_batch_normalisation(members_.normalisation, critics_.normalisation);
+    refresh_members(nets_.members.normalisation, outputs_);
+    refresh_critics(nets_.critics.normalisation);
+    trainer_->set_batch_normalisation(nets_.members.normalisation, nets_.critics.normalisation);
   }
   if (round.critic && config_.targets.warm_start)
     for (std::int64_t slot : critic_batch_.slot) replay_.mark_plan(slot);
   trainer_->update(round.critic, round.model);
-  if (normalises()) trainer_->set_net_normalisation(members_.normalisation, critics_.normalisation);
+  if (normalises())
+    trainer_->set_net_normalisation(nets_.members.normalisation, nets_.critics.normalisation);
   if (beside) pool_.run(beside->environments, [&](int e, int) { beside->step(e); });
   add(sums, trainer_->take_sums());
 }
@@ -114,10 +122,15 @@ void DeviceAgent::finish(UpdateSums& sums) { add(sums, trainer_->finish()); }
 
 Bundle DeviceAgent::bundle() const {
   Bundle b = empty_bundle();
-  b.members = members_;
+  cuda::TrainWeights nets = nets_;
+  trainer_->read_weights(nets);
+  b.members = std::move(nets.members);
   b.outputs = outputs_;
-  b.critics = critics_;
-  trainer_->read_weights(b.members, b.critics);
+  b.critics = std::move(nets.critics);
+  if (has_policy(config_)) {
+    b.policy = std::move(nets.policy);
+    b.policy->normalisation = policy_normalisation(b.critics.normalisation, spec_.nx, spec_.nu);
+  }
   if (b.planner.precision == Precision::float16) b.planner.precision = Precision::float32;
   return b;
 }
@@ -142,10 +155,14 @@ void DeviceAgent::fetch_plans() {
 void DeviceAgent::save(TensorFile& file) {
   const cuda::DeviceTrainerState state = trainer_->read_state();
   fetch_plans();
-  put_stack(file, "members", members_, state.members, state.model_steps);
-  put_stack(file, "critics", critics_, state.critics, state.critic_steps);
-  put(file, "critics.target", to_checkpoint(critics_, state.targets));
+  put_stack(file, "members", nets_.members, state.members, state.model_steps);
+  put_stack(file, "critics", nets_.critics, state.critics, state.critic_steps);
+  put(file, "critics.target", to_checkpoint(nets_.critics, state.targets));
   put<std::int64_t>(file, "critics.updates", {state.critic_steps});
+  if (has_policy(config_)) {
+    put_stack(file, "policy", nets_.policy, state.policy, state.policy_steps);
+    put(file, "policy.target", to_checkpoint(nets_.policy, state.policy_target));
+  }
   put<std::int64_t>(file, "agent.counters",
                     {static_cast<std::int64_t>(state.solves),
                      static_cast<std::int64_t>(state.draws), state.added});
@@ -155,11 +172,16 @@ void DeviceAgent::save(TensorFile& file) {
 
 void DeviceAgent::load(const TensorFile& file) {
   cuda::DeviceTrainerState state;
-  state.members = get_stack(file, "members", members_);
-  state.critics = get_stack(file, "critics", critics_);
-  state.targets = from_checkpoint(critics_, file, "critics.target");
+  state.members = get_stack(file, "members", nets_.members);
+  state.critics = get_stack(file, "critics", nets_.critics);
+  state.targets = from_checkpoint(nets_.critics, file, "critics.target");
   state.model_steps = get<std::int64_t>(file, "members.adam_count", 1)[0];
   state.critic_steps = get<std::int64_t>(file, "critics.updates", 1)[0];
+  if (has_policy(config_)) {
+    state.policy = get_stack(file, "policy", nets_.policy);
+    state.policy_target = from_checkpoint(nets_.policy, file, "policy.target");
+    state.policy_steps = get<std::int64_t>(file, "policy.adam_count", 1)[0];
+  }
   const auto counters = get<std::int64_t>(file, "agent.counters", 3);
   state.solves = static_cast<std::uint32_t>(counters[0]);
   state.draws = draws_ = static_cast<std::uint64_t>(counters[1]);
@@ -169,9 +191,9 @@ void DeviceAgent::load(const TensorFile& file) {
   load_statistics(file);
   replay_.restore(state.added);
   trainer_->write_state(state);
-  refresh_members(members_.normalisation, outputs_);
-  refresh_critics(critics_.normalisation);
-  trainer_->set_net_normalisation(members_.normalisation, critics_.normalisation);
+  refresh_members(nets_.members.normalisation, outputs_);
+  refresh_critics(nets_.critics.normalisation);
+  trainer_->set_net_normalisation(nets_.members.normalisation, nets_.critics.normalisation);
 }
 
 void DeviceAgent::replay_restored() {

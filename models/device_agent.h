@@ -38,7 +38,7 @@ class DeviceAgent final : public Agent {
   void fetch_plans();
 
   MemberOutputs outputs_;
-  NetWeights members_, critics_;  // shapes and normalisation; weights are fetched
+  cuda::TrainWeights nets_;  // shapes and normalisation; weights are fetched
   std::unique_ptr<cuda::DeviceTrainer> trainer_;
   std::vector<float> no_plan_;
 };

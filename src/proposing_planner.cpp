@@ -25,17 +25,6 @@ struct Lanes {
   std::vector<std::uint8_t> terminated;
 };
 
-PlannerConfig half(PlannerConfig config) {
-  config.proposals = Proposals::plan;
-  config.rollouts /= 2;
-  return config;
-}
-
-ProblemShape twice(ProblemShape shape) {
-  shape.max_problems *= 2;
-  return shape;
-}
-
 Models without_policy(Models models) {
   models.policy = nullptr;
   return models;
@@ -71,7 +60,8 @@ class ProposingPlanner final : public Planner {
 ProposingPlanner::ProposingPlanner(const PlannerConfig& config, const ProblemShape& shape,
                                    const Models& models, const PlannerOptions& options)
     : Planner(config, shape),
-      halves_(make_planner(half(config), twice(shape), without_policy(models), options)),
+      halves_(make_planner(part_of_solve(config), parts_of_problems(shape), without_policy(models),
+                           options)),
       pool_(options.pool),
       neutral_(neutral_action(config, shape)),
       lanes_(pool_ ? pool_->threads() : 1) {
@@ -190,6 +180,17 @@ void ProposingPlanner::solve(SolveKey key, const PlanBatch& batch, PlanTrace* tr
 }
 
 }  // namespace
+
+PlannerConfig part_of_solve(PlannerConfig config) {
+  config.proposals = Proposals::plan;
+  config.rollouts /= 2;
+  return config;
+}
+
+ProblemShape parts_of_problems(ProblemShape shape) {
+  shape.max_problems *= 2;
+  return shape;
+}
 
 std::unique_ptr<Planner> make_proposing_planner(const PlannerConfig& config,
                                                 const ProblemShape& shape, const Models& models,

@@ -15,4 +15,9 @@ std::unique_ptr<Planner> make_proposing_planner(const PlannerConfig& config,
                                                 const ProblemShape& shape, const Models& models,
                                                 const PlannerOptions& options);
 
+/// What each part of such a solve is solved with, and the problems of both parts: those about the
+/// given plans, then those about the policy's, of ids 2 id and 2 id + 1.
+PlannerConfig part_of_solve(PlannerConfig config);
+ProblemShape parts_of_problems(ProblemShape shape);
+
 }  // namespace softmpc

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "parameter_table.h"
+#include "softmpc/hd/macros.h"
 
 namespace softmpc::cuda {
 
@@ -19,12 +20,26 @@ struct DeviceNet {
   const float* output_std = nullptr;       ///< [out]
 };
 
+/// The same stack as it is trained: float32 parameters as the table says.
+struct FlatNet {
+  const float* parameters;  ///< [stack, table.size]
+  ParameterTable table;
+  int in, width, hidden, out;  ///< `out` are evaluated, of a net that may have more
+  const float *input_mean, *input_scale, *output_mean, *output_std;  ///< as of DeviceNet
+
+  SOFTMPC_HD constexpr int inputs(int l) const { return l == 0 ? in : width; }
+  SOFTMPC_HD constexpr int outputs(int l) const { return l == hidden ? out : width; }
+};
+
 /// What changes from solve to solve; uploaded with the problems.
 struct SolveHeader {
   std::uint64_t seed;
   std::uint32_t solve;
   std::uint32_t reserved;
 };
+
+// PlanStatus as a number
+inline constexpr std::uint32_t kOk = 0, kAllInvalid = 1, kNotFinite = 2, kBadState = 3;
 
 /// Results of one problem; as in PlanBatch.
 struct ProblemResult {

@@ -14,8 +14,8 @@ SOFTMPC_HD Rules make_rules(const float* parameters) {
   else
     return Rules();
 }
-template <class Rules>
-SOFTMPC_HD bool rules_terminated(const Rules& rules, const float* next) {
+template <class Rules, class Next>
+SOFTMPC_HD bool rules_terminated(const Rules& rules, const Next& next) {
   if constexpr (Rules::has_termination)
     return rules.terminated(next);
   else

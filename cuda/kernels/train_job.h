@@ -32,7 +32,7 @@ struct TrainCounters {
   std::int64_t slots;   ///< of the replay that a batch is drawn from
   std::uint32_t solves;
   std::uint32_t reserved;
-  std::int64_t critic_steps, model_steps;  ///< updates so far
+  std::int64_t critic_steps, model_steps, policy_steps;  ///< updates so far
 };
 
 /// Sums over updates, as softmpc::UpdateSums, and the worst status of their target plans.
@@ -72,6 +72,7 @@ struct TrainStack {
   int critics;
   const float* reward;  ///< [R]
   double gamma;
+  const float* slope;  ///< [out, R] dL/dy where it is given; null: it is of the losses above
   // out, per network: loss (of critics its sum), sums of outputs and of goals
   double *loss_sum, *q_sum, *goal_sum;
 
@@ -134,9 +135,9 @@ struct PlanNoise {
   const float* factor;  ///< [nu, nu] L of a full Sigma, else null
 };
 
-/// Mean and standard deviation of a network's inputs and outputs.
+/// Mean and standard deviation of a network's inputs and outputs; input_scale is 1 / std.
 struct TrainNorm {
-  const float *input_mean, *input_std, *output_mean, *output_std;
+  const float *input_mean, *input_std, *output_mean, *output_std, *input_scale;
 };
 
 /// What act() brings for one environment.
@@ -179,6 +180,7 @@ struct SampleJob {
   float *critic_input, *reward;  ///< [in, R], [R]
   float* terminated;             ///< [R]
   float *next, *plan;            ///< [N, nx], [N, plan]: the problems of the target plans
+  float* state;                  ///< [N, nx] x, where a policy learns from it, else null
   SolveHeader* header;           ///< [critics]
   hd::AdamStep* critic_step;
   int* move_target;
@@ -188,6 +190,10 @@ struct SampleJob {
   double model_rate;
   float *model_input, *goal, *model_terminated;  ///< [in, R], [regressed, R], [R]
   hd::AdamStep* model_step;
+  // policy; null: it makes no step
+  double policy_rate;
+  hd::AdamStep* policy_step;
+  int* move_policy_target;
 };
 
 /// Ends a round: write-back of plans, sums, counters.
@@ -195,7 +201,7 @@ struct FinishJob {
   TrainCounters* counters;
   TrainSums* sums;
   DeviceReplay replay;
-  int critic, model;  ///< which were updated
+  int critic, model, policy;  ///< which were updated
   int rows, critics, write_back;
   const std::int64_t* slot;      ///< [N]
   const float* refined;          ///< [critics, N, plan]

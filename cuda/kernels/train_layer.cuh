@@ -113,7 +113,7 @@ class TrainBackward {
         units(stack.width - unit0 < kTrainSlice ? stack.width - unit0 : kTrainSlice) {}
 
   SOFTMPC_DEVICE void run() {
-    if (l == s.hidden && slice == 0) sum_losses();
+    if (l == s.hidden && slice == 0 && !s.slope) sum_losses();
     if (l > 0) {
       for (int chunk = 0; chunk < s.chunks(); ++chunk) propagate(chunk);
       const float* h = s.h + s.block_of(l - 1, network) + unit_offset();
@@ -141,6 +141,10 @@ class TrainBackward {
 
   /// dL/dy of output o, row r.
   SOFTMPC_DEVICE double error(int o, int r, float& dy) const {
+    if (s.slope) {
+      dy = s.slope[static_cast<std::size_t>(o) * s.stride + r];
+      return 0;
+    }
     if (!s.results) return member_error(s, outputs(), o, r, dy);
     return static_cast<double>(critic_error(s, outputs()[r], goal_of_critic(s, r), dy));
   }

@@ -116,6 +116,8 @@ SOFTMPC_DEVICE void sample_critic_row(const SampleJob& job, int row) {
   take_input(r, record, job.critic_norm, row, job.critic_stride, job.critic_input);
   for (int i = lane(); i < r.nx; i += 32)
     job.next[static_cast<std::size_t>(row) * r.nx + i] = record[r.nx + r.nu + i];
+  for (int i = lane(); job.state && i < r.nx; i += 32)
+    job.state[static_cast<std::size_t>(row) * r.nx + i] = record[i];
   for (int i = lane(); i < r.plan; i += 32)
     job.plan[static_cast<std::size_t>(row) * r.plan + i] =
         job.warm_start
@@ -162,6 +164,10 @@ SOFTMPC_KERNEL void train_sample(const SampleJob& job) {
   }
   if (lane() == 1 && job.model_rows > 0)
     *job.model_step = hd::adam_step(job.model_rate, c.model_steps + 1);
+  if (lane() == 2 && job.policy_step) {
+    *job.policy_step = hd::adam_step(job.policy_rate, c.policy_steps + 1);
+    *job.move_policy_target = 1;
+  }
 }
 
 /// Which critic's value is the least for a row; of equals the first.
@@ -228,6 +234,7 @@ SOFTMPC_KERNEL void train_finish(const FinishJob& job) {
     ++c.critic_steps;
     c.solves += static_cast<std::uint32_t>(job.critics);
   }
+  if (job.policy) ++c.policy_steps;
   if (job.model) {
     sums.model_loss += sum_of(job.model_stack.loss_sum, job.model_stack.networks);
     ++sums.model_updates;

@@ -15,9 +15,6 @@
 
 namespace softmpc::cuda {
 
-// PlanStatus as a number
-inline constexpr std::uint32_t kOk = 0, kAllInvalid = 1, kNotFinite = 2, kBadState = 3;
-
 template <class Sizes>
 class PlanUpdate {
  public:

@@ -172,16 +172,32 @@ void DeviceStack::pack() {
   }
 }
 
-DeviceNet DeviceStack::view(WeightOrder order) const {
-  const Copy& copy = copy_[static_cast<int>(order)];
+/// `net` with the constants of inputs and outputs.
+template <class Net>
+Net DeviceStack::normalised(Net net) const {
   const float* n = normalisation_->as<float>();
   const int in = spec_.inputs, out = spec_.outputs();
-  return {copy.words->as<std::uint32_t>(),
-          copy.bias->as<float>(),
-          n,
-          n + in,
-          n + 2 * in,
-          n + 2 * in + out};
+  net.input_mean = n;
+  net.input_scale = n + in;
+  net.output_mean = n + 2 * in;
+  net.output_std = n + 2 * in + out;
+  return net;
+}
+
+DeviceNet DeviceStack::view(WeightOrder order) const {
+  const Copy& copy = copy_[static_cast<int>(order)];
+  return normalised(DeviceNet{copy.words->as<std::uint32_t>(), copy.bias->as<float>()});
+}
+
+FlatNet DeviceStack::flat() const {
+  FlatNet net{};
+  net.parameters = parameters();
+  net.table = job_.table;
+  net.in = job_.in;
+  net.width = job_.hidden;
+  net.hidden = job_.layers;
+  net.out = planned_;
+  return normalised(net);
 }
 
 }  // namespace softmpc::cuda

@@ -45,6 +45,8 @@ class DeviceStack {
   void require(WeightOrder order);
   /// What a kernel reads.
   DeviceNet view(WeightOrder order = WeightOrder::fragments) const;
+  /// What a kernel reads that takes the parameters as they are; its planned outputs.
+  FlatNet flat() const;
   int planned() const { return planned_; }
   Operands operands() const { return operands_; }
   int width() const { return job_.width; }
@@ -54,6 +56,8 @@ class DeviceStack {
  private:
   std::size_t parameter_count() const { return spec_.parameters() * stack_; }
   void check(const NetWeights& weights) const;
+  template <class Net>
+  Net normalised(Net net) const;
 
   Device& device_;
   int stack_;

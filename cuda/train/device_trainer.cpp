@@ -3,6 +3,8 @@
 //   act     upload | store, shift | online plan | download
 //   round   sample | target plan of each critic | forward, backward, Adam of members and critics |
 //           write back, count | pack
+// Where the policy learns too, the critics step first and the members beside the policy, whose
+// gradient goes through critics after their step and members before theirs.
 #include "train/device_trainer.h"
 
 #include <algorithm>
@@ -41,11 +43,10 @@ std::string unsupported(const Config& c) {
   return {};
 }
 
-DeviceTrainer::DeviceTrainer(const Config& config, const TrainTask& task, const NetWeights& members,
-                             const NetWeights& critics, std::shared_ptr<Device> device) {
+DeviceTrainer::DeviceTrainer(const Config& config, const TrainTask& task, const TrainWeights& start,
+                             std::shared_ptr<Device> device) {
   if (const std::string why = unsupported(config); !why.empty()) throw UsageError(why);
-  impl_ = std::make_unique<Impl>(config, task, members, critics,
-                                 device ? std::move(device) : open_device());
+  impl_ = std::make_unique<Impl>(config, task, start, device ? std::move(device) : open_device());
 }
 DeviceTrainer::~DeviceTrainer() = default;
 
@@ -102,12 +103,11 @@ void DeviceTrainer::Impl::launch_act(const Memory& host, bool acts) {
   SolveArrays a;
   a.header = header->as<SolveHeader>();
   a.observation = observation->as<float>();
-  a.problem_id = ids->as<std::uint32_t>();
   a.plan = start->as<float>();
   a.refined = refined->as<float>();
   a.action = at<float>(*output, out.action);
   a.result = output->as<ProblemResult>();
-  online->launch(a, environments, 0);
+  online->launch(a, 0);
   device->download(host_output->data(), output->data(), out.bytes);
 }
 
@@ -142,6 +142,11 @@ SampleJob DeviceTrainer::Impl::sample_job(RoundKind kind) const {
   job.goal = goal->as<float>();
   job.model_terminated = model_end->as<float>();
   job.model_step = member_net.step();
+  if (!kind.policy) return job;
+  job.state = policy_trainer->state();
+  job.policy_rate = policy_trainer->rate();
+  job.policy_step = policy_trainer->net().step();
+  job.move_policy_target = policy_trainer->net().move_target();
   return job;
 }
 
@@ -152,6 +157,7 @@ FinishJob DeviceTrainer::Impl::finish_job(RoundKind kind) const {
   job.replay = {records->as<float>(), plans->as<float>(), task.nx, task.nu, plan};
   job.critic = kind.critic;
   job.model = kind.model;
+  job.policy = kind.policy;
   job.rows = rows;
   job.critics = critic_net.stack().networks;
   job.write_back = config.targets.warm_start;
@@ -171,21 +177,31 @@ void DeviceTrainer::Impl::launch_round(RoundKind kind) {
     SolveArrays a;
     a.header = target_header->as<SolveHeader>() + c;
     a.observation = next->as<float>();
-    a.problem_id = ids->as<std::uint32_t>();
     a.plan = target_start->as<float>();
     a.refined = target_refined->as<float>() + from * plan;
     a.action = target_action->as<float>();
     a.result = target_results->as<ProblemResult>() + from;
-    target_solver->launch(a, rows, c);
+    target_solver->launch(a, c);
   }
   // behind the target plans, which use the members as they were
-  step.launch(kind.model ? &member_net.stack() : nullptr,
-              kind.critic ? &critic_net.stack() : nullptr);
+  launch_steps(kind);
   const FinishJob finish = finish_job(kind);
   launch_warps(*finish_kernel, (kind.critic ? rows : 0) + 1, &finish, sizeof finish);
   if (kind.model) members.pack();
   if (kind.critic) critics.pack();
   if (kind.moves) targets.pack();
+}
+
+void DeviceTrainer::Impl::launch_steps(RoundKind kind) {
+  const TrainStack* model = kind.model ? &member_net.stack() : nullptr;
+  const TrainStack* critic = kind.critic ? &critic_net.stack() : nullptr;
+  if (!kind.policy) {
+    step.launch(model, critic);
+    return;
+  }
+  step.launch(nullptr, critic);
+  policy_trainer->launch(counters->as<TrainCounters>());
+  step.launch(model, &policy_trainer->net().stack());
 }
 
 const Graph& DeviceTrainer::Impl::round_graph(RoundKind kind) {
@@ -194,8 +210,10 @@ const Graph& DeviceTrainer::Impl::round_graph(RoundKind kind) {
   return *graph;
 }
 
-bool DeviceTrainer::Impl::moves_next() const {
-  return (critic_steps + 1) % config.critic.target_interval == 0;
+DeviceTrainer::Impl::RoundKind DeviceTrainer::Impl::next_round(bool critic, bool model) const {
+  const std::int64_t update = critic_steps + 1;
+  return {critic, model, critic && update % config.critic.target_interval == 0,
+          critic && policy_trainer && policy_trainer->steps_after(update)};
 }
 
 // --- acting
@@ -293,13 +311,15 @@ void DeviceTrainer::update(bool critic, bool model) {
   Impl& t = *impl_;
   if (!critic && !model) return;
   t.flush();
-  t.device->replay(t.round_graph({critic, model, critic && t.moves_next()}));
+  const Impl::RoundKind kind = t.next_round(critic, model);
+  t.device->replay(t.round_graph(kind));
   t.draws += static_cast<std::uint64_t>(critic) + model;
   if (critic) {
     ++t.critic_steps;
     t.solves += static_cast<std::uint32_t>(t.critics.stack());
   }
   if (model) ++t.model_steps;
+  if (kind.policy) ++t.policy_steps;
 }
 
 DeviceSums DeviceTrainer::take_sums() { return std::exchange(impl_->arrived, {}); }

@@ -27,6 +27,11 @@ struct TrainTask {
   const RewardModel* reward = nullptr;
 };
 
+/// The networks; `policy` has none where planner.proposals needs none.
+struct TrainWeights {
+  NetWeights members, critics, policy;
+};
+
 /// Sums over updates.
 struct DeviceSums {
   double critic_loss = 0, model_loss = 0, q = 0, target = 0;
@@ -41,10 +46,10 @@ struct StackState {
 
 /// Everything that decides what follows, the replay apart.
 struct DeviceTrainerState {
-  StackState members, critics;
-  std::vector<float> targets;  ///< parameters
-  std::vector<float> plan;     ///< [N, H+1, nu] after the last act()
-  std::int64_t model_steps = 0, critic_steps = 0, added = 0;
+  StackState members, critics, policy;
+  std::vector<float> targets, policy_target;  ///< parameters
+  std::vector<float> plan;                    ///< [N, H+1, nu] after the last act()
+  std::int64_t model_steps = 0, critic_steps = 0, policy_steps = 0, added = 0;
   std::uint64_t draws = 0;
   std::uint32_t solves = 0;
 };
@@ -55,10 +60,10 @@ std::string unsupported(const Config& config);
 /// Calls return without waiting for the device but for those that say so.
 class DeviceTrainer {
  public:
-  /// `config.planner.precision` must be resolved; `members` and `critics` are the start weights,
-  /// of target critics too. Throws UsageError with the sentence of unsupported().
-  DeviceTrainer(const Config& config, const TrainTask& task, const NetWeights& members,
-                const NetWeights& critics, std::shared_ptr<Device> device = nullptr);
+  /// `config.planner.precision` must be resolved; `start` are the weights of targets too. Throws
+  /// UsageError with the sentence of unsupported().
+  DeviceTrainer(const Config& config, const TrainTask& task, const TrainWeights& start,
+                std::shared_ptr<Device> device = nullptr);
   ~DeviceTrainer();
 
   // acting, for config.trainer.envs environments
@@ -86,7 +91,7 @@ class DeviceTrainer {
   // normalisation of inputs and outputs: the host's statistics, so far
   /// Mean and std fields that the next updates' batches are normalised with. Waits.
   void set_batch_normalisation(const NetNormalisation& members, const NetNormalisation& critics);
-  /// Those that the planners' networks have. Waits.
+  /// Those that the planners' networks have; a policy takes the critics' for its states. Waits.
   void set_net_normalisation(const NetNormalisation& members, const NetNormalisation& critics);
 
   // counters, as the host knows them
@@ -96,7 +101,7 @@ class DeviceTrainer {
 
   // state; all wait
   /// The parameters alone, into weights of the same shape.
-  void read_weights(NetWeights& members, NetWeights& critics) const;
+  void read_weights(TrainWeights& weights) const;
   DeviceTrainerState read_state() const;
   /// Throws Error if a size does not fit. The replay's contents follow by write_replay().
   void write_state(const DeviceTrainerState& state);

@@ -5,14 +5,16 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "kernels/train_job.h"
 #include "plan/net.h"
-#include "plan/solver.h"
 #include "runtime/device.h"
 #include "train/device_trainer.h"
+#include "train/policy_trainer.h"
+#include "train/proposing_solver.h"
 #include "train/train_net.h"
 
 namespace softmpc::cuda {
@@ -52,18 +54,23 @@ struct NormArrays {
   NormArrays(Device& device, const NetSpec& spec);
   void upload(Device& device, const NetNormalisation& normalisation);
   TrainNorm view() const;
+  /// `net` with these constants in place of its own; a policy has those of the critics' states.
+  FlatNet apply(FlatNet net) const;
 };
 
 struct DeviceTrainer::Impl {
-  Impl(const Config& config, const TrainTask& task, const NetWeights& member_weights,
-       const NetWeights& critic_weights, std::shared_ptr<Device> device);
+  Impl(const Config& config, const TrainTask& task, const TrainWeights& start,
+       std::shared_ptr<Device> device);
 
   struct RoundKind {
-    bool critic, model, moves;
+    bool critic, model, moves, policy;
     auto operator<=>(const RoundKind&) const = default;
   };
 
   void set_losses();
+  void make_policy(const NetWeights& start);
+  void make_solvers();
+  std::optional<FlatNet> proposing_net() const;
   void load_kernels();
   void allocate_batches();
   PlanNoise plan_noise() const;
@@ -73,8 +80,9 @@ struct DeviceTrainer::Impl {
   void launch_act(const Memory& host, bool acts);
   void launch_round(RoundKind kind);
   void launch_warps(const Kernel& kernel, int warps, const void* job, std::size_t bytes);
+  void launch_steps(RoundKind kind);
   const Graph& round_graph(RoundKind kind);
-  bool moves_next() const;
+  RoundKind next_round(bool critic, bool model) const;
   ActRow& row(int environment) const;
   void flush();
   void wait();
@@ -93,17 +101,19 @@ struct DeviceTrainer::Impl {
   ProblemShape shape;
 
   DeviceStack members, critics, targets;
+  std::optional<DeviceStack> policy, policy_target;
   TrainNet member_net, critic_net;
   NormArrays member_norm, critic_norm;
   TrainStep step;
-  std::unique_ptr<Solver> online, target_solver;
+  std::unique_ptr<PolicyTrainer> policy_trainer;  // null without a policy
+  std::unique_ptr<ProposingSolver> online, target_solver;
   std::shared_ptr<Kernel> act_kernel, sample_kernel, finish_kernel;
 
   std::unique_ptr<Memory> records, plans, counters, sums, sigma, factor;
   // acting
   std::unique_ptr<Memory> stage, flushed;  // host: for act(), for flush()
   std::unique_ptr<Memory> input, output, host_output;
-  std::unique_ptr<Memory> observation, start, refined, header, ids;
+  std::unique_ptr<Memory> observation, start, refined, header;
   // a round
   std::unique_ptr<Memory> slot, reward, critic_end, next, target_start, target_refined,
       target_results, target_header, target_action, goal, model_end;
@@ -115,7 +125,7 @@ struct DeviceTrainer::Impl {
   std::vector<PlanStatus> status;
 
   // as on the device
-  std::int64_t added = 0, model_steps = 0, critic_steps = 0;
+  std::int64_t added = 0, model_steps = 0, critic_steps = 0, policy_steps = 0;
   std::uint64_t draws = 0;
   std::uint32_t solves = 0;
   int staged = 0;         // transitions that wait for the next act() or flush()

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a DeviceTrainer allocates, and its state on the host.
 #include <algorithm>
-#include <numeric>
 
 #include "planner_inputs.h"
 #include "softmpc/error.h"
@@ -24,7 +23,7 @@ std::int64_t slots_of(const TrainerConfig& c) {
 }  // namespace
 
 NormArrays::NormArrays(Device& device, const NetSpec& spec)
-    : memory(device.allocate(2 * (spec.inputs + spec.outputs()) * sizeof(float))),
+    : memory(device.allocate((3 * spec.inputs + 2 * spec.outputs()) * sizeof(float))),
       in(spec.inputs),
       out(spec.outputs()) {}
 
@@ -32,17 +31,27 @@ void NormArrays::upload(Device& device, const NetNormalisation& n) {
   std::vector<float> values;
   for (const auto* v : {&n.input_mean, &n.input_std, &n.output_mean, &n.output_std})
     values.insert(values.end(), v->begin(), v->end());
+  for (float std : n.input_std) values.push_back(1 / std);
   device.upload(memory->data(), values.data(), memory->size());
   device.synchronise();
 }
 
 TrainNorm NormArrays::view() const {
   const float* n = memory->as<float>();
-  return {n, n + in, n + 2 * in, n + 2 * in + out};
+  return {n, n + in, n + 2 * in, n + 2 * in + out, n + 2 * in + 2 * out};
 }
 
-DeviceTrainer::Impl::Impl(const Config& c, const TrainTask& t, const NetWeights& member_weights,
-                          const NetWeights& critic_weights, std::shared_ptr<Device> d)
+FlatNet NormArrays::apply(FlatNet net) const {
+  const TrainNorm norm = view();
+  net.input_mean = norm.input_mean;
+  net.input_scale = norm.input_scale;
+  net.output_mean = norm.output_mean;
+  net.output_std = norm.output_std;
+  return net;
+}
+
+DeviceTrainer::Impl::Impl(const Config& c, const TrainTask& t, const TrainWeights& weights,
+                          std::shared_ptr<Device> d)
     : device(std::move(d)),
       config(c),
       task(t),
@@ -51,38 +60,65 @@ DeviceTrainer::Impl::Impl(const Config& c, const TrainTask& t, const NetWeights&
       plan((c.planner.horizon + 1) * t.nu),
       slots(slots_of(c.trainer)),
       shape(problem_shape(t, c.trainer.envs)),
-      members(*device, member_weights.stack, member_weights.spec,
+      members(*device, weights.members.stack, weights.members.spec,
               Solver::number(c.planner.precision),
               member_operands(Solver::number(c.planner.precision)), planned_outputs(t)),
-      critics(*device, critic_weights.stack, critic_weights.spec,
+      critics(*device, weights.critics.stack, weights.critics.spec,
               Solver::number(c.planner.precision),
               critic_operands(Solver::number(c.planner.precision))),
-      targets(*device, critic_weights.stack, critic_weights.spec,
+      targets(*device, weights.critics.stack, weights.critics.spec,
               Solver::number(c.planner.precision),
               critic_operands(Solver::number(c.planner.precision))),
-      member_net(*device, member_weights.stack, member_weights.spec, c.model.batch_size,
+      member_net(*device, weights.members.stack, weights.members.spec, c.model.batch_size,
                  members.parameters()),
-      critic_net(*device, critic_weights.stack, critic_weights.spec, rows, critics.parameters(),
+      critic_net(*device, weights.critics.stack, weights.critics.spec, rows, critics.parameters(),
                  targets.parameters()),
-      member_norm(*device, member_weights.spec),
-      critic_norm(*device, critic_weights.spec),
+      member_norm(*device, weights.members.spec),
+      critic_norm(*device, weights.critics.spec),
       step(*device) {
-  member_norm.upload(*device, member_weights.normalisation);
-  critic_norm.upload(*device, critic_weights.normalisation);
-  const SolverNets nets = {&members, &critics, nullptr, task.outputs, task.reward};
-  SolverNets target_nets = nets;
-  target_nets.critics = &targets;
-  online = std::make_unique<Solver>(*device, c.planner, shape, nets, DeviceOptions{});
-  target_solver = std::make_unique<Solver>(*device, target_planner(c), problem_shape(t, rows),
-                                           target_nets, DeviceOptions{});
+  member_norm.upload(*device, weights.members.normalisation);
+  critic_norm.upload(*device, weights.critics.normalisation);
+  if (plans_with_policy(c.planner)) make_policy(weights.policy);
+  make_solvers();
   // behind the solvers, which say in what order they read the weights
-  members.upload(member_weights);
-  critics.upload(critic_weights);
-  targets.upload(critic_weights);
+  members.upload(weights.members);
+  critics.upload(weights.critics);
+  targets.upload(weights.critics);
   load_kernels();
   allocate_batches();
   set_losses();
   write_counters();
+}
+
+void DeviceTrainer::Impl::make_policy(const NetWeights& weights) {
+  for (auto* net : {&policy, &policy_target}) {
+    net->emplace(*device, 1, weights.spec, Number::f32, Operands::single);
+    (*net)->upload(weights);
+  }
+  PolicyGradientNets nets = {policy->flat(), member_norm.apply(members.flat()),
+                             critic_norm.apply(critics.flat()), members.stack()};
+  nets.policy.input_mean = nets.critic.input_mean;
+  nets.policy.input_scale = nets.critic.input_scale;
+  policy_trainer =
+      std::make_unique<PolicyTrainer>(*device, config, task, *policy, *policy_target, nets);
+}
+
+/// The policy with the constants of the planners' critics, which it shares.
+std::optional<FlatNet> DeviceTrainer::Impl::proposing_net() const {
+  if (!policy) return std::nullopt;
+  FlatNet net = policy->flat();
+  net.input_mean = critics.flat().input_mean;
+  net.input_scale = critics.flat().input_scale;
+  return net;
+}
+
+void DeviceTrainer::Impl::make_solvers() {
+  const SolverNets nets = {&members, &critics, nullptr, task.outputs, task.reward};
+  SolverNets target_nets = nets;
+  target_nets.critics = &targets;
+  online = std::make_unique<ProposingSolver>(*device, config.planner, shape, nets, proposing_net());
+  target_solver = std::make_unique<ProposingSolver>(
+      *device, target_planner(config), problem_shape(task, rows), target_nets, proposing_net());
 }
 
 void DeviceTrainer::Impl::load_kernels() {
@@ -126,11 +162,6 @@ void DeviceTrainer::Impl::allocate_batches() {
   start = floats(n * p);
   refined = floats(n * p);
   header = device->allocate(sizeof(SolveHeader));
-  std::vector<std::uint32_t> numbers(std::max(n, b));
-  std::iota(numbers.begin(), numbers.end(), 0u);
-  ids = device->allocate(numbers.size() * sizeof(std::uint32_t));
-  device->upload(ids->data(), numbers.data(), ids->size());
-  device->synchronise();
 
   slot = device->allocate(b * sizeof(std::int64_t));
   reward = TrainNet::columns(*device, 1, rows);
@@ -172,6 +203,7 @@ void DeviceTrainer::Impl::write_counters() {
   c.solves = solves;
   c.critic_steps = critic_steps;
   c.model_steps = model_steps;
+  c.policy_steps = policy_steps;
   device->upload(counters->data(), &c, sizeof c);
   device->synchronise();
 }
@@ -189,9 +221,10 @@ void DeviceTrainer::set_net_normalisation(const NetNormalisation& members,
   impl_->targets.upload_normalisation(critics);
 }
 
-void DeviceTrainer::read_weights(NetWeights& members, NetWeights& critics) const {
-  impl_->members.download(members);
-  impl_->critics.download(critics);
+void DeviceTrainer::read_weights(TrainWeights& weights) const {
+  impl_->members.download(weights.members);
+  impl_->critics.download(weights.critics);
+  if (impl_->policy) impl_->policy->download(weights.policy);
 }
 
 DeviceTrainerState DeviceTrainer::read_state() const {
@@ -207,9 +240,15 @@ DeviceTrainerState DeviceTrainer::read_state() const {
   state.members = stack(t.member_net);
   state.critics = stack(t.critic_net);
   state.targets = t.read(t.targets.parameters(), t.critic_net.parameter_count());
+  if (t.policy_trainer) {
+    const TrainNet& net = t.policy_trainer->net();
+    state.policy = stack(net);
+    state.policy_target = t.read(net.stack().target, net.parameter_count());
+  }
   state.plan = t.read(t.refined->as<float>(), t.refined->size() / sizeof(float));
   state.model_steps = t.model_steps;
   state.critic_steps = t.critic_steps;
+  state.policy_steps = t.policy_steps;
   state.added = t.added;
   state.draws = t.draws;
   state.solves = t.solves;
@@ -237,9 +276,15 @@ void DeviceTrainer::write_state(const DeviceTrainerState& state) {
   stack("members", t.member_net, state.members);
   stack("critics", t.critic_net, state.critics);
   put("targets", t.targets.parameters(), t.critic_net.parameter_count(), state.targets);
+  if (t.policy_trainer) {
+    TrainNet& net = t.policy_trainer->net();
+    stack("policy", net, state.policy);
+    put("policy target", net.stack().target, net.parameter_count(), state.policy_target);
+  }
   put("plan", t.refined->as<float>(), t.refined->size() / sizeof(float), state.plan);
   t.model_steps = state.model_steps;
   t.critic_steps = state.critic_steps;
+  t.policy_steps = state.policy_steps;
   t.added = state.added;
   t.draws = state.draws;
   t.solves = state.solves;

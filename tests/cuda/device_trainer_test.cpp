@@ -11,6 +11,8 @@
 #include "core/random_models.h"
 #include "learn/initialisation.h"
 #include "learn/learners.h"
+#include "learn/net_specs.h"
+#include "learn/policy_learner.h"
 #include "planner_targets.h"
 #include "replay.h"
 #include "runtime/device.h"
@@ -41,7 +43,8 @@ struct Experiment {
           "trainer.steps=60", "trainer.replay_capacity=40", "planner.temperature=0.5"})
       apply_setting(config, s);
     for (const char* s : settings) apply_setting(config, s);
-    task.outputs.reward = config.model.reward == Learned::always;
+    task.outputs.reward = config.model.reward == Learned::always ||
+                          config.policy.objective == PolicyObjective::rollout;
     task.outputs.termination =
         config.planner.handle_terminations && config.model.termination == Learned::always;
   }
@@ -62,13 +65,18 @@ struct Experiment {
                               config.critic.layer_norm),
                  kCritics);
   }
+  bool has_policy() const { return config.planner.proposals != Proposals::plan; }
+  TrainWeights weights() const {
+    return {members(), critics(),
+            has_policy() ? start(1, policy_spec(config.policy, nx, nu), kPolicy) : NetWeights{}};
+  }
   NetWeights start(int stack, const NetSpec& spec, std::uint32_t network) const {
     NetWeights w = NetWeights::zeros(stack, spec);
     w.parameters = initial_parameters(stack, spec, config.trainer.seed, network);
     return w;
   }
   std::unique_ptr<DeviceTrainer> trainer(std::shared_ptr<Device> device = test_device()) const {
-    return std::make_unique<DeviceTrainer>(config, task, members(), critics(), device);
+    return std::make_unique<DeviceTrainer>(config, task, weights(), device);
   }
 };
 
@@ -104,6 +112,11 @@ class CpuTrainer {
     for (int c = 0; c < run.config.critic.count; ++c) {
       value_.push_back(std::make_unique<MlpValue>(critics_.net(), run.nx, run.nu, c));
       target_.push_back(std::make_unique<MlpValue>(critics_.target(), run.nx, run.nu, c));
+    }
+    if (run.has_policy()) {
+      policy_.emplace(learner_setup());
+      proposing_ = std::make_unique<MlpPolicy>(policy_->weights(policy_constants()),
+                                               run.task.action_low, run.task.action_high);
     }
     planner_ =
         make_planner(run.config.planner, shape(run.envs()), models(*value_[0]), {.pool = &pool_});
@@ -159,18 +172,40 @@ class CpuTrainer {
       for (float v : y) sums.target += v / static_cast<double>(critic_batch.size);
       ++sums.critic_updates;
       critics_.publish();
+      if (policy_ && critics_.updates() % run_.config.policy.update_interval == 0)
+        policy_->update(critic_batch, ensemble_, critics_, policy_constants());
     }
     if (model) {
       sums.model_loss += ensemble_.finish();
       ++sums.model_updates;
     }
+    if (policy_) proposing_->update(policy_->weights(policy_constants()));
   }
   NetWeights members() const { return ensemble_.weights(); }
   NetWeights critics() const { return critics_.weights(); }
+  NetWeights policy() const {
+    return policy_ ? policy_->weights(policy_constants()) : NetWeights{};
+  }
 
  private:
+  NetNormalisation policy_constants() const {
+    return policy_normalisation(critics_.normalisation(), run_.nx, run_.nu);
+  }
+  LearnerSetup learner_setup() const {
+    LearnerSetup s;
+    s.policy = run_.config.policy;
+    s.planner = run_.config.planner;
+    s.reward = run_.task.reward;
+    s.nx = run_.nx;
+    s.nu = run_.nu;
+    s.action_low = run_.task.action_low;
+    s.action_high = run_.task.action_high;
+    s.outputs = run_.task.outputs;
+    s.seed = run_.config.trainer.seed;
+    return s;
+  }
   Models models(const MlpValue& v) const {
-    return {dynamics_[ensemble_.active()].get(), run_.task.reward, &v, nullptr};
+    return {dynamics_[ensemble_.active()].get(), run_.task.reward, &v, proposing_.get()};
   }
   const Experiment& run_;
   ThreadPool pool_;
@@ -183,6 +218,8 @@ class CpuTrainer {
  private:
   std::unique_ptr<MlpDynamics> dynamics_[2];
   std::vector<std::unique_ptr<MlpValue>> value_, target_;
+  std::optional<PolicyLearner> policy_;
+  std::unique_ptr<MlpPolicy> proposing_;
   std::unique_ptr<Planner> planner_;
   std::optional<PlannerTargets> targets_;
   TrainScratch scratch_;
@@ -301,10 +338,11 @@ void train(const Experiment& run, DeviceTrainer& device, CpuTrainer* cpu, int st
 }
 
 void expect_equal(const Experiment& run, DeviceTrainer& device, CpuTrainer& cpu, double tolerance) {
-  NetWeights members = run.members(), critics = run.critics();
-  device.read_weights(members, critics);
-  EXPECT_LT(difference(members, cpu.members()), tolerance);
-  EXPECT_LT(difference(critics, cpu.critics()), tolerance);
+  TrainWeights found = run.weights();
+  device.read_weights(found);
+  EXPECT_LT(difference(found.members, cpu.members()), tolerance);
+  EXPECT_LT(difference(found.critics, cpu.critics()), tolerance);
+  EXPECT_LT(difference(found.policy, cpu.policy()), tolerance);
   EXPECT_EQ(device.added(), cpu.replay.added());
   EXPECT_EQ(device.draws(), cpu.draws);
   EXPECT_EQ(device.solves(), cpu.solves);
@@ -347,7 +385,16 @@ TEST(DeviceTrainer, StepsEqualThoseOfTheCpu) {
        "model.termination=always"},
       {"planner.covariance=[[0.1,0.06],[0.06,0.08]]", "targets.warm_start=false"},
       {"planner.covariance=[[0.05,-0.03],[-0.03,0.04]]", "planner.prior=uniform"},
-      {"trainer.replay_capacity=9", "trainer.envs=2", "planner.control_mode=mean_residual"}};
+      {"trainer.replay_capacity=9", "trainer.envs=2", "planner.control_mode=mean_residual"},
+      {"planner.proposals=plan_and_policy", "policy.width=16"},
+      {"planner.proposals=plan_and_policy", "policy.objective=rollout", "policy.width=16",
+       "policy.update_interval=1", "critic.count=2", "planner.iterations=2"},
+      {"planner.proposals=plan_and_policy", "policy.objective=rollout", "policy.width=24",
+       "policy.layers=3", "policy.update_interval=2", "planner.handle_terminations=true",
+       "trainer.envs=3", "planner.covariance=[[0.1,0.06],[0.06,0.08]]"},
+      {"planner.proposals=plan_and_policy", "policy.objective=rollout", "policy.width=16",
+       "planner.prior=uniform", "planner.handle_terminations=true", "model.termination=always",
+       "model.loss=gaussian_nll", "targets.warm_start=false"}};
   for (const Settings& settings : variants) {
     const Experiment run(settings);
     SCOPED_TRACE(settings.empty() ? "default" : settings[0]);
@@ -367,11 +414,11 @@ TEST(DeviceTrainer, Float16StaysCloseToTheCpu) {
     CpuTrainer cpu(reference);
     Worlds worlds(run);
     train(run, *device, &cpu, 8, worlds, 1e-2);
-    NetWeights members = run.members(), critics = run.critics();
-    device->read_weights(members, critics);
+    TrainWeights found = run.weights();
+    device->read_weights(found);
     // Adam's first steps are as long as the rate, whatever the gradient: differences are its sign's
-    EXPECT_LT(difference(members, cpu.members()), 5e-3);
-    EXPECT_LT(difference(critics, cpu.critics()), 5e-3);
+    EXPECT_LT(difference(found.members, cpu.members()), 5e-3);
+    EXPECT_LT(difference(found.critics, cpu.critics()), 5e-3);
   }
 }
 

@@ -61,7 +61,8 @@ SOFTMPC_HD void finish_noise(const Covariance& sigma, bool uniform, bool given, 
 }
 
 // w_i of w = Sigma^-1 u: then u' Sigma^-1 eps = w' eps costs a rollout what a diagonal Sigma does
-SOFTMPC_HD float charged(const Covariance& sigma, int i, const float* u) {
+template <class U>
+SOFTMPC_HD float charged(const Covariance& sigma, int i, const U& u) {
   float w = 0;
   add_product(sigma.inverse + i * sigma.nu, sigma.nu, u, w);
   return w;

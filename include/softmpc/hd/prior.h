@@ -91,7 +91,7 @@ SOFTMPC_HD Merged merge_solves(const double (&value)[2], const double (&samples)
   // inf - inf and nan - nan are nan
   bool counts[2] = {value[0] - value[0] == 0, value[1] - value[1] == 0};
   if (counts[0] && counts[1] && all_invalid[0] != all_invalid[1])
-    counts[all_invalid[0] ? 0 : 1] = false;
+    for (int i = 0; i < 2; ++i) counts[i] = !all_invalid[i];
   if (!counts[0] && !counts[1]) return m;
   const double top = !counts[1] || (counts[0] && value[0] > value[1]) ? value[0] : value[1];
   double sum = 0, squares = 0;
