@@ -25,6 +25,7 @@ struct FlatNet {
   const float* parameters;  ///< [stack, table.size]
   ParameterTable table;
   int in, width, hidden, out;  ///< `out` are evaluated, of a net that may have more
+  int normalises;              ///< 1: hidden layers have LayerNorm
   const float *input_mean, *input_scale, *output_mean, *output_std;  ///< as of DeviceNet
 
   SOFTMPC_HD constexpr int inputs(int l) const { return l == 0 ? in : width; }

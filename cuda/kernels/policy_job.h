@@ -23,6 +23,7 @@ struct PolicyRollout {
   float* alive;                                 ///< [1]: 1, or 0 in padding and behind an end
   float *policy_input, *policy_z;               ///< [nx], [hidden, width]
   float *model_input, *model_z, *model_output;  ///< of step t's member, of the critic where t = H
+  float* model_rate;                            ///< [hidden] of LayerNorm there; null without
 
   SOFTMPC_HD constexpr int chunks() const { return stride / kTrainRows / (horizon + 1); }
 };

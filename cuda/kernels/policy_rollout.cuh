@@ -6,6 +6,7 @@
 
 #include "intrinsics.h"
 #include "make_rules.h"
+#include "norm_rows.cuh"
 #include "policy_job.h"
 #include "softmpc/hd/covariance.h"
 #include "softmpc/hd/math.h"
@@ -27,24 +28,39 @@ SOFTMPC_DEVICE void each_entry(int components, int stride, int chunk, const Body
 /// One network on the rows of one chunk.
 class ChunkNet {
  public:
-  SOFTMPC_DEVICE ChunkNet(const FlatNet& net, int network, int stride, int chunk)
+  /// `rate` [hidden] columns: where LayerNorm keeps its rates; null for a net without.
+  SOFTMPC_DEVICE ChunkNet(const FlatNet& net, int network, int stride, int chunk,
+                          float* rate = nullptr)
       : net_(net),
         m_(*reinterpret_cast<TrainMemory*>(shared_memory())),
         parameters_(net.parameters + static_cast<std::size_t>(network) * net.table.size),
         stride_(stride),
-        chunk_(chunk) {}
+        chunk_(chunk),
+        rate_(rate) {}
 
-  // z_l = W_l h_{l-1} + b_l into z [hidden, width, R], the last one into y; y null: not that one
+  // z_l = W_l h_{l-1} + b_l into z [hidden, width, R], the last one into y; y null: not that one.
+  // Where the net normalises, z holds c_l.
   SOFTMPC_DEVICE void forward(const float* input, float* z, float* y) const {
-    for (int l = 0; l < net_.hidden; ++l)
+    for (int l = 0; l < net_.hidden; ++l) {
       layer(l, l == 0 ? input : block_of(z, l - 1), block_of(z, l));
+      if (!net_.normalises) continue;
+      const float r = norm(l, block_of(z, l)).forward([](int, float) {});
+      if (warp() == 0) rate_[place(l, lane())] = r;
+      sync_block();
+    }
     if (y) layer(net_.hidden, block_of(z, net_.hidden - 1), y);
   }
 
   /// dL/d(input) from dL/dy in dz[0]; both dz are overwritten.
-  SOFTMPC_DEVICE void backward(const float* z, float* const (&dz)[2], float* input_slope) const {
-    for (int l = net_.hidden; l > 0; --l)
-      back(l, dz[(net_.hidden - l) % 2], block_of(z, l - 1), dz[(net_.hidden - l + 1) % 2]);
+  SOFTMPC_DEVICE void backward(float* z, float* const (&dz)[2], float* input_slope) const {
+    for (int l = net_.hidden; l > 0; --l) {
+      float* const to = dz[(net_.hidden - l + 1) % 2];
+      back(l, dz[(net_.hidden - l) % 2], net_.normalises ? nullptr : block_of(z, l - 1), to);
+      if (!net_.normalises) continue;
+      norm(l - 1, block_of(z, l - 1))
+          .backward(to + place(0, lane()), rate_[place(l - 1, lane())], [](int, float, float) {});
+      sync_block();
+    }
     back(0, dz[net_.hidden % 2], nullptr, input_slope);
   }
 
@@ -57,6 +73,11 @@ class ChunkNet {
     return static_cast<std::size_t>(unit) * stride_ + chunk_ * kTrainRows + row;
   }
 
+  SOFTMPC_DEVICE NormRows norm(int l, float* z) const {
+    return {z + place(0, lane()), stride_, net_.width, parameters_ + net_.table.norm_scale[l],
+            parameters_ + net_.table.norm_shift[l]};
+  }
+
   SOFTMPC_DEVICE void layer(int l, const float* from, float* to) const {
     const int in = net_.inputs(l), out = net_.outputs(l);
     const float* bias = parameters_ + net_.table.bias[l];
@@ -66,7 +87,7 @@ class ChunkNet {
         const int count = in - k0 < kTrainTile ? in - k0 : kTrainTile;
         if (k0 > 0) sync_block();
         // one tile serves all slices
-        if (unit0 == 0 || in > kTrainTile) load_inputs(l, from + place(k0, 0), count);
+        if (unit0 == 0 || in > kTrainTile) load_inputs(l, from + place(k0, 0), k0, count);
         load_turned(parameters_ + net_.table.weight[l], in, out, unit0, k0, count, m_.weight);
         arrived();
         accumulate(m_, count, sum);
@@ -83,17 +104,21 @@ class ChunkNet {
     sync_block();
   }
 
-  /// Inputs of layer l into the tile: h_{l-1} = silu(z_{l-1}).
-  SOFTMPC_DEVICE void load_inputs(int l, const float* from, int count) const {
+  /// Inputs of layer l from the k0-th on into the tile: h_{l-1} = silu(z_{l-1}), or silu(n_{l-1})
+  /// where the net normalises.
+  SOFTMPC_DEVICE void load_inputs(int l, const float* from, int k0, int count) const {
     if (l == 0) {
       load_columns(from, stride_, count, 0, m_.rows);
       return;
     }
+    const float* scale = parameters_ + net_.table.norm_scale[l - 1] + k0;
+    const float* shift = parameters_ + net_.table.norm_shift[l - 1] + k0;
     each_batched<float, 8>(
         count * kTrainRows,
         [&](int i) {
-          return hd::silu(
-              from[static_cast<std::size_t>(i / kTrainRows) * stride_ + i % kTrainRows]);
+          const int u = i / kTrainRows;
+          const float z = from[static_cast<std::size_t>(u) * stride_ + i % kTrainRows];
+          return hd::silu(net_.normalises ? hd::layer_norm(z, scale[u], shift[u]) : z);
         },
         [&](int i, float h) { m_.rows[i / kTrainRows * kRowStride + i % kTrainRows] = h; });
   }
@@ -129,6 +154,7 @@ class ChunkNet {
   TrainMemory& m_;
   const float* parameters_;
   int stride_, chunk_;
+  float* rate_;
 };
 
 /// The way forward of one block's rows. Calls end with a barrier.
@@ -148,7 +174,7 @@ class PolicyForward {
   }
   SOFTMPC_DEVICE ChunkNet policy(int t) const { return {r_.policy, 0, r_.stride, chunk(t)}; }
   SOFTMPC_DEVICE ChunkNet member(int network, int t) const {
-    return {r_.members, network, r_.stride, chunk(t)};
+    return {r_.members, network, r_.stride, chunk(t), r_.model_rate};
   }
   SOFTMPC_DEVICE float action(int i, std::size_t at) const {
     return hd::from_unit(r_.unit[at], r_.low[i], r_.high[i]);
@@ -327,7 +353,7 @@ class PolicyGradient {
   // -1/N gamma^H alive_H dQ/d(x_H, a_H)
   SOFTMPC_DEVICE void back_through_critic() const {
     const int t = r_.horizon;
-    const ChunkNet critic(job_.critic, 0, r_.stride, forward_.chunk(t));
+    const ChunkNet critic(job_.critic, 0, r_.stride, forward_.chunk(t), r_.model_rate);
     forward_.ask(job_.critic, t);
     critic.forward(r_.model_input, r_.model_z, nullptr);
     forward_.each(1, t, [&](int, std::size_t at) { job_.dz[0][at] = weight(t, at); });

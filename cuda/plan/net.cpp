@@ -197,6 +197,7 @@ FlatNet DeviceStack::flat() const {
   net.width = job_.hidden;
   net.hidden = job_.layers;
   net.out = planned_;
+  net.normalises = spec_.normalises();
   return normalised(net);
 }
 

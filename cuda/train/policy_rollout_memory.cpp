@@ -29,6 +29,9 @@ PolicyRolloutMemory::PolicyRolloutMemory(Device& device, const PlannerConfig& co
   r.model_z = columns(
       std::max(r.members.hidden * r.members.width, critic ? critic->hidden * critic->width : 0));
   r.model_output = columns(r.members.out);
+  const auto normalising = [](const FlatNet& net) { return net.normalises ? net.hidden : 0; };
+  if (const int layers = std::max(normalising(r.members), critic ? normalising(*critic) : 0))
+    r.model_rate = columns(layers);
 }
 
 float* PolicyRolloutMemory::columns(int components) {
