@@ -98,7 +98,14 @@ TEST(DeviceAgent, TrainsAsTheCpuDoes) {
       {"trainer.envs=2", "critic.count=2", "critic.updates_per_step=2"},
       {"model.normalisation=running", "critic.normalisation=running"},
       {"critic.layer_norm=true", "model.layer_norm=true"},
-      {"planner.handle_terminations=true", "model.reward=always", "model.loss=gaussian_nll"}};
+      {"planner.handle_terminations=true", "model.reward=always", "model.loss=gaussian_nll"},
+      {"planner.proposals=plan_and_policy", "policy.width=16"},
+      {"planner.proposals=plan_and_policy", "policy.objective=rollout", "policy.width=16",
+       "trainer.envs=2", "planner.handle_terminations=true"},
+      {"planner.proposals=plan_and_policy", "policy.objective=rollout", "policy.width=16",
+       "critic.layer_norm=true", "model.layer_norm=true"},
+      {"planner.proposals=plan_and_policy", "policy.objective=rollout", "policy.width=16",
+       "model.normalisation=running", "critic.normalisation=running", "critic.count=2"}};
   for (const Settings& settings : variants) {
     SCOPED_TRACE(settings.empty() ? "default" : settings[0]);
     const Config config = small(settings);
@@ -115,6 +122,12 @@ TEST(DeviceAgent, TrainsAsTheCpuDoes) {
       EXPECT_EQ(a.tensors.at(name).values<std::int64_t>(),
                 b.tensors.at(name).values<std::int64_t>())
           << name;
+    for (const char* name : {"policy.parameters", "policy.target"}) {
+      if (!b.tensors.contains(name)) continue;
+      EXPECT_LT(difference(a.tensors.at(name).values<float>(), b.tensors.at(name).values<float>()),
+                1e-4)
+          << name;
+    }
     EXPECT_EQ(a.tensors.size(), b.tensors.size());
     const Replay &mine = device.agent->replay(), &theirs = cpu.agent->replay();
     ASSERT_EQ(mine.size(), theirs.size());
@@ -131,8 +144,11 @@ TEST(DeviceAgent, TrainsAsTheCpuDoes) {
 }
 
 TEST(DeviceAgent, AResumedRunIsBitForBitTheUninterruptedOne) {
-  const Settings variants[] = {
-      {"trainer.envs=2"}, {"model.normalisation=running"}, {"critic.layer_norm=true"}};
+  const Settings variants[] = {{"trainer.envs=2"},
+                               {"model.normalisation=running"},
+                               {"critic.layer_norm=true"},
+                               {"planner.proposals=plan_and_policy", "policy.objective=rollout",
+                                "policy.width=16", "critic.normalisation=running"}};
   for (const Settings& settings : variants) {
     const Config config = small(settings);
     const Task& task = find_task("InvertedPendulum");
@@ -173,6 +189,21 @@ TEST(DeviceAgent, ItsBundleHoldsTheNetsOfTheDevice) {
   const auto flat = file.tensors.at("members.parameters").values<float>();
   EXPECT_EQ(flat, bundle.members.parameters);
   EXPECT_EQ(bundle.critics.stack, 1);
+}
+
+TEST(DeviceAgent, ItsBundleHasThePolicyThatProposes) {
+  const Config config = small({"planner.proposals=plan_and_policy", "policy.objective=rollout",
+                               "policy.width=16", "critic.normalisation=running"});
+  const Task& task = find_task("InvertedPendulum");
+  Experiment run(config, task, true);
+  run.advance(6);
+  const Bundle bundle = run.agent->bundle();
+  const TensorFile file = run.state();
+  ASSERT_TRUE(bundle.policy);
+  EXPECT_EQ(file.tensors.at("policy.parameters").values<float>(), bundle.policy->parameters);
+  const std::vector<float>& critic = bundle.critics.normalisation.input_std;
+  EXPECT_TRUE(std::ranges::equal(bundle.policy->normalisation.input_std,
+                                 std::span(critic).first(bundle.nx)));
 }
 
 TEST(DeviceAgent, IsJudgedAsTheCpuIs) {

@@ -427,7 +427,8 @@ std::vector<float> bits_of(DeviceTrainer& t) {
   std::vector<float> bits;
   for (const auto* v :
        {&s.members.parameters, &s.members.mean, &s.members.variance, &s.critics.parameters,
-        &s.critics.mean, &s.critics.variance, &s.targets, &s.plan})
+        &s.critics.mean, &s.critics.variance, &s.policy.parameters, &s.policy.mean,
+        &s.policy.variance, &s.targets, &s.policy_target, &s.plan})
     bits.insert(bits.end(), v->begin(), v->end());
   return bits;
 }
@@ -437,7 +438,9 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
 }
 
 TEST(DeviceTrainer, BitsDoNotDependOnTheOrderOfThreadsAndBlocks) {
-  const Experiment run({"critic.count=2", "critic.layer_norm=true"});
+  const Experiment run({"critic.count=2", "critic.layer_norm=true",
+                        "planner.proposals=plan_and_policy", "policy.objective=rollout",
+                        "policy.width=16"});
   std::vector<float> first;
   for (const emulator::RunOptions& options : emulator::all_orders(1)) {
     auto trainer = run.trainer(test_device(90, 0, options));
@@ -450,7 +453,9 @@ TEST(DeviceTrainer, BitsDoNotDependOnTheOrderOfThreadsAndBlocks) {
 }
 
 TEST(DeviceTrainer, ARestoredTrainerGoesOnBitForBit) {
-  const Experiment run({"trainer.envs=2", "critic.layer_norm=true"});
+  const Experiment run({"trainer.envs=2", "critic.layer_norm=true",
+                        "planner.proposals=plan_and_policy", "policy.objective=rollout",
+                        "policy.width=16"});
   auto whole = run.trainer();
   Worlds worlds(run);
   train(run, *whole, nullptr, 5, worlds);
