@@ -14,12 +14,17 @@
 namespace softmpc::cuda {
 namespace {
 
-void expect_compiles(const Compiler& compiler, const DeviceRules& rules) {
-  ASSERT_FALSE(rules.type.empty());
+KernelSource probe() {
   KernelSource source;
   source.call = "probe_rules<Rules>";
   source.header = "probe.cuh";
   source.job = "RuleJob";
+  return source;
+}
+
+void expect_compiles(const Compiler& compiler, const DeviceRules& rules,
+                     KernelSource source = probe()) {
+  ASSERT_FALSE(rules.type.empty());
   source.rules = rules;
   for (int capability : kCapabilities) {
     const std::string cubin = compile_text(compiler, kernel_text(source), capability);
@@ -43,6 +48,24 @@ TEST(Rules, OfEveryTaskCompile) {
     }
   }
   EXPECT_GE(compiled, 20);
+}
+
+// which read a state that lies in a column
+TEST(Rules, OfTerminationCompileInAPolicysGradient) {
+  SOFTMPC_COMPILER_OR_SKIP(compiler);
+  KernelSource source;
+  source.call = "policy_gradient<Rules>";
+  source.header = "policy_rollout.cuh";
+  source.job = "PolicyGradientJob";
+  int compiled = 0;
+  for (const std::string& name : task_names()) {
+    SCOPED_TRACE(name);
+    const auto model = find_task(name).make_termination({});
+    if (!model) continue;
+    expect_compiles(compiler, model->device_rules(), source);
+    ++compiled;
+  }
+  EXPECT_GE(compiled, 5);
 }
 
 TEST(Rules, WithParametersCompile) {

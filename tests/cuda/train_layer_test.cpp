@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "core/random_models.h"
+#include "device_arrays.h"
 #include "test_device.h"
 #include "train/train_net.h"
 #include "train_oracle.h"
@@ -16,16 +17,10 @@ namespace {
 using softmpc::testing::Random;
 using testing::Doubles;
 using testing::OracleNet;
+using testing::read;
 using testing::test_device;
 
 constexpr double kRate = 3e-3;
-
-std::vector<float> read(Device& device, const float* from, std::size_t count) {
-  std::vector<float> values(count);
-  device.download(values.data(), from, count * sizeof(float));
-  device.synchronise();
-  return values;
-}
 
 /// A stack with a random shape, batch and loss, on the device and in the oracle.
 struct Case {
