@@ -190,10 +190,6 @@ DeviceNet DeviceStack::view(WeightOrder order) const {
 }
 
 FlatNet DeviceStack::flat() const {
-  if (spec_.normalises())
-    throw UsageError(
-        "network: a device rolls a policy out through nets without LayerNorm (model.layer_norm, "
-        "critic.layer_norm false); trainer.device cpu takes others");
   FlatNet net{};
   net.parameters = parameters();
   net.table = job_.table;

@@ -45,8 +45,7 @@ class DeviceStack {
   void require(WeightOrder order);
   /// What a kernel reads.
   DeviceNet view(WeightOrder order = WeightOrder::fragments) const;
-  /// What a kernel reads that takes the parameters as they are; its planned outputs. Throws
-  /// UsageError for a net with LayerNorm.
+  /// What a kernel reads that takes the parameters as they are; its planned outputs.
   FlatNet flat() const;
   int planned() const { return planned_; }
   Operands operands() const { return operands_; }
