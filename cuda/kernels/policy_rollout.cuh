@@ -293,12 +293,12 @@ class PolicyGradient {
   SOFTMPC_DEVICE void run() const {
     const int horizon = r_.horizon;
     forward_.start();
-    for (int t = 0; t < horizon; ++t) {
+    for (int t = 0;; ++t) {
       forward_.act(t);
+      if (t == horizon) break;
       forward_.advance(t, member_of(t));
       if (job_.handle_terminations) end_episodes(t);
     }
-    forward_.act(horizon);
     back_through_critic();
     for (int t = horizon; t >= 0; --t) {
       if (t < horizon) back_through_model(t);

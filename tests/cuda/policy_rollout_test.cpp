@@ -46,6 +46,7 @@ struct Case {
   TrainTask task;
   std::unique_ptr<TestReward> reward;
   int rows, layers, width, members;
+  bool layer_norm;  // of members and critic
   std::uint64_t seed = 5;
   std::int64_t critic_steps;
   std::vector<float> states;  // [N, nx]
@@ -79,6 +80,7 @@ struct Case {
     layers = random.whole(1, 3);
     width = random.whole(1, widest);
     members = random.whole(1, 4);
+    layer_norm = random.coin();
     critic_steps = random.whole(0, 1000);
     states = random.normals(static_cast<std::size_t>(rows) * task.nx, 0.5);
   }
@@ -101,7 +103,7 @@ struct Case {
     const auto flat = read(device, result->parameters(), w.parameters.size());
     const auto size = static_cast<std::ptrdiff_t>(spec.parameters());
     for (int e = 0; e < count; ++e) {
-      Net net{{{spec.inputs}, {}, {}, {}}, w.normalisation};
+      Net net{{{spec.inputs}, spec.normalises(), {}, {}, {}}, w.normalisation};
       for (int l = 0; l < spec.depth(); ++l) net.oracle.sizes.push_back(spec.layers[l].width);
       net.oracle.parameters.assign(flat.begin() + e * size, flat.begin() + (e + 1) * size);
       nets.push_back(net);
@@ -112,16 +114,18 @@ struct Case {
   void create(Device& device, Random& random) {
     const int nx = task.nx, nu = task.nu, planned = nx + 1 + task.outputs.termination;
     const int variances = random.coin() ? nx + 1 : 0;
+    const int least = layer_norm ? 8 : 1;  // of few units the variance may be next to nothing
     std::vector<Net> one;
     policy = stack(device, random, 1, NetSpec::mlp(nx, width, layers, nu), 0, one);
     target = stack(device, random, 1, policy->spec(), 0, one);
-    critic = stack(device, random, 1, NetSpec::mlp(nx + nu, random.whole(1, 40), 2, 1), 0, one);
+    critic = stack(device, random, 1,
+                   NetSpec::mlp(nx + nu, random.whole(least, 40), 2, 1, layer_norm), 0, one);
     mu = one[0];
     q = one[2];
-    ensemble =
-        stack(device, random, members,
-              NetSpec::mlp(nx + nu, random.whole(1, 40), random.whole(1, 3), planned + variances),
-              planned, models);
+    ensemble = stack(device, random, members,
+                     NetSpec::mlp(nx + nu, random.whole(least, 40), random.whole(1, 3),
+                                  planned + variances, layer_norm),
+                     planned, models);
   }
 
   /// One row's part of the loss where z_{t,i} of mu is `delta` more than the net says; x and u of
@@ -189,7 +193,7 @@ struct Case {
     return softmpc::testing::describe(config.planner, shape(rows), rows) + ", policy " +
            std::to_string(layers) + " x " + std::to_string(width) + ", members " +
            std::to_string(members) + (horizon() ? "" : ", critic's objective") +
-           (task.outputs.termination ? ", learned end" : "");
+           (layer_norm ? ", LayerNorm" : "") + (task.outputs.termination ? ", learned end" : "");
   }
 };
 
