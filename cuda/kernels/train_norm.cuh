@@ -7,6 +7,7 @@
 #include "intrinsics.h"
 #include "norm_rows.cuh"
 #include "train_job.h"
+#include "train_tile.cuh"
 
 namespace softmpc::cuda {
 
