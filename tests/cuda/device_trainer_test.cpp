@@ -193,15 +193,10 @@ class CpuTrainer {
   }
   LearnerSetup learner_setup() const {
     LearnerSetup s;
-    s.policy = run_.config.policy;
-    s.planner = run_.config.planner;
-    s.reward = run_.task.reward;
-    s.nx = run_.nx;
-    s.nu = run_.nu;
-    s.action_low = run_.task.action_low;
-    s.action_high = run_.task.action_high;
-    s.outputs = run_.task.outputs;
-    s.seed = run_.config.trainer.seed;
+    const TrainTask& t = run_.task;
+    s.policy = run_.config.policy, s.planner = run_.config.planner;
+    s.nx = t.nx, s.nu = t.nu, s.action_low = t.action_low, s.action_high = t.action_high;
+    s.outputs = t.outputs, s.reward = t.reward, s.seed = run_.config.trainer.seed;
     return s;
   }
   Models models(const MlpValue& v) const {
