@@ -448,7 +448,10 @@ void validate(const Config& config) {
                   config.targets.particles > 0 ? "targets" : "planner");
   check_proposals(config.planner, "planner");
   check_proposals(target_planner(config), "targets");
-  require(learned || config.policy.objective != PolicyObjective::rollout,
+  const bool has_policy = plans_with_policy(config.planner) ||
+                          config.targets.source == TargetSource::policy ||
+                          config.trainer.acting == Acting::policy;
+  require(learned || !has_policy || config.policy.objective != PolicyObjective::rollout,
           "policy.objective: rollout needs model.source learned, and it is environment");
   require(config.trainer.learning_starts <= config.trainer.replay_capacity,
           "trainer.learning_starts: is larger than trainer.replay_capacity, so learning would "

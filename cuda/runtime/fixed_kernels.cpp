@@ -78,16 +78,8 @@ const std::vector<FixedKernel>& fixed_kernels() {
       {"train_act", kernel("train_act", "train_replay.cuh", "ActJob"), {80, 90}, 64, 0},
       {"train_sample", kernel("train_sample", "train_replay.cuh", "SampleJob"), {80, 90}, 64, 0},
       {"train_finish", kernel("train_finish", "train_replay.cuh", "FinishJob"), {80, 90}, 64, 0},
-      {"propose_plans",
-       kernel("propose_plans", "policy_rollout.cuh", "ProposalJob"),
-       {80, 90},
-       128,
-       0},
-      {"policy_gradient",
-       kernel("policy_gradient<Rules>", "policy_rollout.cuh", "PolicyGradientJob"),
-       {80, 90},
-       168,
-       0},
+      // propose_plans and policy_gradient are compiled where they are first used: 1.2 MB in each
+      // program for what training alone needs
       {"merge_parts", kernel("merge_parts", "merge.cuh", "MergeJob"), {80, 90}, 64, 0},
       {"update",
        kernel("update_plans<Sizes>", "update.cuh", "RolloutJob", kHopper),

@@ -387,12 +387,17 @@ TEST(Config, ValidateJoinsProposalsWithRolloutsAndControlMode) {
             "whose plans are relative to the policy");
 }
 
-TEST(Config, ValidateJoinsObjectiveAndSource) {
-  EXPECT_EQ(validate_error([](Config& c) {
-              c.policy.objective = PolicyObjective::rollout;
-              c.model.source = ModelSource::environment;
-            }),
+TEST(Config, ValidateJoinsObjectiveAndSourceWhereThereIsAPolicy) {
+  const auto with = [](Proposals proposals) {
+    return validate_error([proposals](Config& c) {
+      c.planner.proposals = proposals;
+      c.policy.objective = PolicyObjective::rollout;
+      c.model.source = ModelSource::environment;
+    });
+  };
+  EXPECT_EQ(with(Proposals::plan_and_policy),
             "policy.objective: rollout needs model.source learned, and it is environment");
+  EXPECT_EQ(with(Proposals::plan), "(no exception)");
 }
 
 TEST(Config, TargetPlannerTakesWhatTargetsLeaveOpen) {
