@@ -7,7 +7,6 @@
 #include "cpu_agent.h"
 #include "device_agent.h"
 #include "hardware.h"
-#include "learn/net_specs.h"
 #include "learn/tensor_state.h"
 #include "softmpc/error.h"
 

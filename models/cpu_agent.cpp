@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <limits>
 
-#include "learn/net_specs.h"
 #include "learn/tensor_state.h"
 #include "softmpc/error.h"
 #include "softmpc/hd/philox.h"

@@ -416,6 +416,11 @@ bool plans_with_policy(const PlannerConfig& config) {
          config.proposals == Proposals::plan_and_policy;
 }
 
+bool has_policy(const Config& config) {
+  return plans_with_policy(config.planner) || config.targets.source == TargetSource::policy ||
+         config.trainer.acting == Acting::policy;
+}
+
 PlannerConfig target_planner(const Config& config) {
   PlannerConfig p = config.planner;
   p.rollouts = config.targets.rollouts;
@@ -448,10 +453,7 @@ void validate(const Config& config) {
                   config.targets.particles > 0 ? "targets" : "planner");
   check_proposals(config.planner, "planner");
   check_proposals(target_planner(config), "targets");
-  const bool has_policy = plans_with_policy(config.planner) ||
-                          config.targets.source == TargetSource::policy ||
-                          config.trainer.acting == Acting::policy;
-  require(learned || !has_policy || config.policy.objective != PolicyObjective::rollout,
+  require(learned || !has_policy(config) || config.policy.objective != PolicyObjective::rollout,
           "policy.objective: rollout needs model.source learned, and it is environment");
   require(config.trainer.learning_starts <= config.trainer.replay_capacity,
           "trainer.learning_starts: is larger than trainer.replay_capacity, so learning would "

@@ -124,14 +124,9 @@ void ProposingPlanner::merge(const PlanBatch& batch, int b) {
                                         {invalid(b), invalid(other)}, config().temperature);
   const std::span<float> plan = batch.plan.subspan(b * plan_size(), plan_size());
   const std::span<const float> about_plan = plan_of(b), about_policy = plan_of(other);
-  // a part without weight may hold anything, NaN too
-  const auto part = [](double weight, float u) {
-    return weight > 0 ? weight * static_cast<double>(u) : 0;
-  };
   if (m.weight[0] + m.weight[1] > 0)
     for (std::size_t i = 0; i < plan.size(); ++i)
-      plan[i] =
-          static_cast<float>(part(m.weight[0], about_plan[i]) + part(m.weight[1], about_policy[i]));
+      plan[i] = hd::merged_plan(m, about_plan[i], about_policy[i]);
   batch.value[b] = m.value;
   if (!batch.effective_samples.empty()) batch.effective_samples[b] = m.effective_samples;
   if (!batch.valid_share.empty()) batch.valid_share[b] = 0.5 * (valid_[b] + valid_[other]);

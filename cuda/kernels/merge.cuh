@@ -8,14 +8,6 @@
 
 namespace softmpc::cuda {
 
-// u = p_0 u_0 + p_1 u_1; a part without weight may hold anything, NaN too
-SOFTMPC_DEVICE float merged_plan(const hd::Merged& m, float about_plan, float about_policy) {
-  double u = 0;
-  if (m.weight[0] > 0) u += m.weight[0] * static_cast<double>(about_plan);
-  if (m.weight[1] > 0) u += m.weight[1] * static_cast<double>(about_policy);
-  return static_cast<float>(u);
-}
-
 SOFTMPC_KERNEL void merge_parts(const MergeJob& job) {
   const int b = block() * (threads() / 32) + warp();
   if (b >= job.problems) return;
@@ -28,7 +20,7 @@ SOFTMPC_KERNEL void merge_parts(const MergeJob& job) {
   const std::size_t other = at + static_cast<std::size_t>(job.problems) * job.plan;
   for (int i = lane(); i < job.plan; i += 32) {
     const float u =
-        any ? merged_plan(m, job.parts[at + i], job.parts[other + i]) : job.given[at + i];
+        any ? hd::merged_plan(m, job.parts[at + i], job.parts[other + i]) : job.given[at + i];
     job.refined[at + i] = u;
     if (i < job.nu)
       job.action[static_cast<std::size_t>(b) * job.nu + i] =

@@ -140,6 +140,8 @@ struct Config {
 PlannerConfig target_planner(const Config& config);
 /// Whether plans are made with a policy.
 bool plans_with_policy(const PlannerConfig& config);
+/// Whether there is a policy to train.
+bool has_policy(const Config& config);
 
 /// One row of `softmpc train --help-settings` and of the documentation.
 struct SettingInfo {

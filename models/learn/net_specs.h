@@ -24,12 +24,6 @@ inline NetSpec policy_spec(const PolicyConfig& config, int nx, int nu) {
   return NetSpec::mlp(nx, config.width, config.layers, nu);
 }
 
-/// Whether there is a policy to train.
-inline bool has_policy(const Config& c) {
-  return plans_with_policy(c.planner) || c.targets.source == TargetSource::policy ||
-         c.trainer.acting == Acting::policy;
-}
-
 /// The constants of a policy: those of the critics' states, and none for its outputs.
 inline NetNormalisation policy_normalisation(const NetNormalisation& critics, int nx, int nu) {
   const auto first = [nx](const std::vector<float>& v) {

@@ -131,10 +131,7 @@ void run_case(std::uint64_t seed, Tally& tally) {
   const int problems = random.whole(1, p.shape.max_problems);
   SCOPED_TRACE("seed " + std::to_string(seed) + ": " +
                testing::describe(p.config, p.shape, problems));
-  Buffers buffers(problems, p.shape.nx, p.shape.nu, p.config.horizon);
-  buffers.observation = random.normals(buffers.observation.size(), 0.5);
-  buffers.plan = random.normals(buffers.plan.size(), 0.3);
-  for (auto& id : buffers.id) id = static_cast<std::uint32_t>(random.whole(0, 1'000'000'000));
+  Buffers buffers = testing::random_buffers(random, problems, p.shape, p.config.horizon);
   const SolveKey key = {seed * 7919 + 1, static_cast<std::uint32_t>(random.whole(0, 1 << 30))};
   const oracle::Result half[2] = {solve_half(p, key, buffers, 0), solve_half(p, key, buffers, 1)};
   // the proposed plan comes with float32's rounding of H policy and model steps

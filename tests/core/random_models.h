@@ -186,6 +186,16 @@ struct Buffers {
   }
 };
 
+/// Random inputs of a batch.
+inline Buffers random_buffers(Random& random, int problems, const ProblemShape& shape,
+                              int horizon) {
+  Buffers b(problems, shape.nx, shape.nu, horizon);
+  b.observation = random.normals(b.observation.size(), 0.5);
+  b.plan = random.normals(b.plan.size(), 0.3);
+  for (auto& id : b.id) id = static_cast<std::uint32_t>(random.whole(0, 1'000'000'000));
+  return b;
+}
+
 /// Owned networks of a small planning problem.
 struct SmallModels {
   int nx, nu;

@@ -48,11 +48,7 @@ struct Case {
   }
   Models on_host() const { return {dynamics, reward, value}; }
   Buffers buffers(int problems, Random& random) const {
-    Buffers b(problems, shape.nx, shape.nu, config.horizon);
-    b.observation = random.normals(b.observation.size(), 0.5);
-    b.plan = random.normals(b.plan.size(), 0.3);
-    for (auto& id : b.id) id = static_cast<std::uint32_t>(random.whole(0, 1'000'000'000));
-    return b;
+    return softmpc::testing::random_buffers(random, problems, shape, config.horizon);
   }
 };
 

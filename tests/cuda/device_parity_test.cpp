@@ -105,10 +105,7 @@ void run_case(const PathCase& c, std::uint64_t seed, Counts& counts) {
   SCOPED_TRACE(std::string(c.name) + ", seed " + std::to_string(seed) + ": " +
                softmpc::testing::describe(p.config, p.shape, problems) +
                (norm ? ", LayerNorm" : ""));
-  Buffers buffers(problems, p.shape.nx, p.shape.nu, p.config.horizon);
-  buffers.observation = random.normals(buffers.observation.size(), 0.5);
-  buffers.plan = random.normals(buffers.plan.size(), 0.3);
-  for (auto& id : buffers.id) id = static_cast<std::uint32_t>(random.whole(0, 1'000'000'000));
+  Buffers buffers = softmpc::testing::random_buffers(random, problems, p.shape, p.config.horizon);
   const SolveKey key = {seed * 7919 + 1, static_cast<std::uint32_t>(random.whole(0, 1 << 30))};
   const auto expected = oracle::solve(p, {key, buffers.id, buffers.observation, buffers.plan});
   if (exact && expected.margin < 2e-6) return;

@@ -125,17 +125,22 @@ SOFTMPC_HD std::uint32_t permute(std::uint32_t index, std::uint32_t n, Philox4 k
   return value;
 }
 
-// member_draw per_step: one member for the whole batch, step t.
-SOFTMPC_HD int draw_member(std::uint64_t seed, std::uint32_t solve, int iteration, int step,
-                           int members) {
-  const Philox4 c = {solve, draw_word(Stream::member, iteration, step, 0), ~0u, ~0u};
+// One member for a whole batch; `word` is draw_word() of purpose, iteration and step.
+SOFTMPC_HD int batch_member(std::uint64_t seed, std::uint32_t count, std::uint32_t word,
+                            int members) {
+  const Philox4 c = {count, word, ~0u, ~0u};
   return static_cast<int>(uniform_index(philox(c, seed).x, static_cast<std::uint32_t>(members)));
 }
 
-// One member for the whole batch of a policy's update, step t.
+// member_draw per_step: of step t of a solve.
+SOFTMPC_HD int draw_member(std::uint64_t seed, std::uint32_t solve, int iteration, int step,
+                           int members) {
+  return batch_member(seed, solve, draw_word(Stream::member, iteration, step, 0), members);
+}
+
+// Of step t of a policy's update.
 SOFTMPC_HD int draw_policy_member(std::uint64_t seed, std::uint32_t update, int step, int members) {
-  const Philox4 c = {update, draw_word(Stream::policy, 0, step, 0), ~0u, ~0u};
-  return static_cast<int>(uniform_index(philox(c, seed).x, static_cast<std::uint32_t>(members)));
+  return batch_member(seed, update, draw_word(Stream::policy, 0, step, 0), members);
 }
 
 // Balanced draws: shares of a problem's rollouts differ by at most one, and a drawn offset decides

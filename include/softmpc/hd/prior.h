@@ -105,6 +105,14 @@ SOFTMPC_HD Merged merge_solves(const double (&value)[2], const double (&samples)
   return m;
 }
 
+// u = p_0 u_0 + p_1 u_1; a part without weight may hold anything, NaN too
+SOFTMPC_HD float merged_plan(const Merged& m, float u0, float u1) {
+  double u = 0;
+  if (m.weight[0] > 0) u += m.weight[0] * static_cast<double>(u0);
+  if (m.weight[1] > 0) u += m.weight[1] * static_cast<double>(u1);
+  return static_cast<float>(u);
+}
+
 // w_k ~ exp(-(S_k - min S) / lambda)
 SOFTMPC_HD float weight(float cost, float min_cost, float inverse_lambda) {
   return exp((min_cost - cost) * inverse_lambda);
