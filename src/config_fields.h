@@ -232,6 +232,9 @@ void visit_trainer(C& c, const Visit& visit) {
 template <class C, class Visit>
 void visit_environment(C& c, const Visit& visit) {
   visit("positions", c.positions, Flag{}, "root positions are part of the observation");
+  visit("clip_velocities", c.clip_velocities, Flag{},
+        "Hopper, Walker2d, InvertedDoublePendulum: velocities are observed within +-10, as in "
+        "Gymnasium; what lies beyond is hidden from the model");
   visit("time_limit", c.time_limit, Whole<int>{0, 1000000000},
         "steps until truncation; 0: the task's own limit");
 }

@@ -16,15 +16,11 @@ class ForwardTask : public MujocoTask {
   ForwardTask(MujocoFacts facts, int hidden, double velocity_bound = 0)
       : MujocoTask(std::move(facts)), hidden_(hidden), velocity_bound_(velocity_bound) {}
 
-  void observe(const mjModel& m, const mjData& d, bool positions,
+  void observe(const mjModel& m, const mjData& d, const TaskOptions& view,
                ObservationWriter& out) const override {
-    const int first = positions ? 0 : hidden_;
+    const int first = view.positions ? 0 : hidden_;
     out.add(d.qpos + first, static_cast<int>(m.nq) - first);
-    if (velocity_bound_ > 0) {
-      out.add_clipped(d.qvel, static_cast<int>(m.nv), velocity_bound_);
-    } else {
-      out.add(d.qvel, static_cast<int>(m.nv));
-    }
+    out.add_clipped(d.qvel, static_cast<int>(m.nv), view.clip_velocities ? velocity_bound_ : 0);
   }
 
   void remember(const mjModel&, const mjData& d, mjtNum* memory) const override {

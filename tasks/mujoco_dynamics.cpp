@@ -20,8 +20,8 @@ bool all_finite(ConstLane lane, int size) {
 MujocoDynamics::MujocoDynamics(const MujocoTask& task, const TaskOptions& options)
     : task_(task),
       model_(task.model()),
-      positions_(task.positions(options)),
-      nx_(task.observation_size(positions_)) {}
+      view_(task.view(options)),
+      nx_(task.observation_size(view_)) {}
 
 void MujocoDynamics::step(int, ConstColumns x, ConstColumns a, int count, const StepResult& out,
                           void*) const {
@@ -48,7 +48,7 @@ bool MujocoDynamics::step_lane(Worker& worker, ConstLane x, ConstLane a) const {
   mj_rnePostConstraint(&model_, data);
   if (!instability(model_, *data).empty()) return false;
   ObservationWriter writer(worker.observation.data());
-  task_.observe(model_, *data, positions_, writer);
+  task_.observe(model_, *data, view_, writer);
   return true;
 }
 

@@ -34,7 +34,7 @@ class MujocoDynamics final : public DynamicsModel {
 
   const MujocoTask& task_;
   const mjModel& model_;
-  bool positions_;
+  TaskOptions view_;
   int nx_;
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<Worker>> idle_;

@@ -15,8 +15,8 @@ MujocoEnvironment::MujocoEnvironment(const MujocoTask& task, const TaskOptions& 
     : task_(task),
       model_(task.model()),
       data_(make_data(model_)),
-      positions_(task.positions(options)),
-      observation_size_(task.observation_size(positions_)),
+      view_(task.view(options)),
+      observation_size_(task.observation_size(view_)),
       time_limit_(options.time_limit > 0 ? options.time_limit : task.facts().time_limit),
       dt_(model_.opt.timestep * task.facts().frame_skip) {}
 
@@ -70,7 +70,7 @@ Transition MujocoEnvironment::step(std::span<const float> action, std::span<doub
     throw Error(task_.facts().name + ": simulation became unstable at step " +
                 std::to_string(steps_) + ": " + what);
   }
-  Transition result = task_.judge({model_, *data_, before_.data(), action, dt_, positions_});
+  Transition result = task_.judge({model_, *data_, before_.data(), action, dt_, view_.positions});
   result.truncated = steps_ >= time_limit_;
   task_.remember(model_, *data_, before_.data());
   write_observation(observation);
@@ -96,14 +96,16 @@ void MujocoEnvironment::check_size(const char* what, std::size_t size, std::size
 void MujocoEnvironment::write_observation(std::span<double> observation) const {
   check_size("observation", observation.size(), static_cast<std::size_t>(observation_size_));
   ObservationWriter writer(observation.data());
-  task_.observe(model_, *data_, positions_, writer);
+  task_.observe(model_, *data_, view_, writer);
 }
 
 std::uint64_t MujocoEnvironment::fingerprint() const {
   StateHash hash;
   hash.add(task_.facts().name);
   hash.add(task_.facts().mjcf);
-  hash.add_value(positions_);
+  hash.add_value(view_.positions);
+  // nothing where it is as ever, so that older states stay readable
+  if (!view_.clip_velocities) hash.add("velocities not clipped");
   hash.add_value(mj_version());
   return hash.value();
 }

@@ -36,7 +36,7 @@ class MujocoEnvironment final : public Environment {
   const MujocoTask& task_;
   const mjModel& model_;
   DataPointer data_;
-  bool positions_;
+  TaskOptions view_;
   int observation_size_;
   int time_limit_;
   double dt_;

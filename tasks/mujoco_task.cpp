@@ -13,7 +13,8 @@
 namespace softmpc::tasks {
 
 void ObservationWriter::add_clipped(const mjtNum* values, int count, double bound) {
-  for (int i = 0; i < count; ++i) add(std::clamp<double>(values[i], -bound, bound));
+  for (int i = 0; i < count; ++i)
+    add(bound > 0 ? std::clamp<double>(values[i], -bound, bound) : values[i]);
 }
 
 const mjModel& MujocoTask::model() const {
@@ -21,10 +22,10 @@ const mjModel& MujocoTask::model() const {
   return *model_;
 }
 
-int MujocoTask::observation_size(bool positions) const {
+int MujocoTask::observation_size(const TaskOptions& view) const {
   const mjModel& m = model();
   ObservationWriter counter(nullptr);
-  observe(m, *make_data(m), positions, counter);
+  observe(m, *make_data(m), view, counter);
   return counter.size();
 }
 
@@ -33,7 +34,7 @@ TaskSpec MujocoTask::spec(const TaskOptions& options) const {
   TaskSpec spec;
   spec.name = facts_.name;
   spec.summary = facts_.summary;
-  spec.nx = observation_size(positions(options));
+  spec.nx = observation_size(view(options));
   spec.nu = static_cast<int>(m.nu);
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   for (int i = 0; i < spec.nu; ++i) {
@@ -66,7 +67,7 @@ std::unique_ptr<DynamicsModel> MujocoTask::make_dynamics(const TaskOptions& opti
 }
 
 std::unique_ptr<RewardModel> MujocoTask::make_rules(const TaskOptions& options, bool reward) const {
-  const bool without = facts_.rules_without_positions && !positions(options);
+  const bool without = facts_.rules_without_positions && !view(options).positions;
   const RolloutRules& rules = without ? *facts_.rules_without_positions : facts_.rules;
   if (rules.make == nullptr || rules.has_reward != reward) return nullptr;
   return rules.make(facts_.rules_header.empty() ? "" : rules_text(facts_.rules_header));

@@ -76,6 +76,7 @@ class ObservationWriter {
   void add(const mjtNum* values, int count) {
     for (int i = 0; i < count; ++i) add(values[i]);
   }
+  /// Within +-bound; 0: as they are.
   void add_clipped(const mjtNum* values, int count, double bound);
   int size() const { return size_; }
 
@@ -107,7 +108,8 @@ class MujocoTask : public Task {
   std::unique_ptr<RewardModel> make_reward(const TaskOptions& options) const override;
   std::unique_ptr<RewardModel> make_termination(const TaskOptions& options) const override;
 
-  virtual void observe(const mjModel& model, const mjData& data, bool positions,
+  /// What is observed of `data` under `view`, whose `positions` is false where there is no choice.
+  virtual void observe(const mjModel& model, const mjData& data, const TaskOptions& view,
                        ObservationWriter& out) const = 0;
   /// Quantities from before a step that its reward needs: memory [kMemory].
   virtual void remember(const mjModel& model, const mjData& data, mjtNum* memory) const;
@@ -121,12 +123,14 @@ class MujocoTask : public Task {
                              double* velocities) const;
 
   const MujocoFacts& facts() const { return facts_; }
-  bool positions(const TaskOptions& options) const {
-    return facts_.position_option && options.positions;
+  /// `options` as this task can heed them.
+  TaskOptions view(TaskOptions options) const {
+    options.positions = options.positions && facts_.position_option;
+    return options;
   }
   /// Compiled on first use, then shared by all environments of the process.
   const mjModel& model() const;
-  int observation_size(bool positions) const;
+  int observation_size(const TaskOptions& view) const;
 
  private:
   std::unique_ptr<RewardModel> make_rules(const TaskOptions& options, bool reward) const;

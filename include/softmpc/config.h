@@ -120,8 +120,9 @@ struct TrainerConfig {
 };
 
 struct EnvironmentConfig {
-  bool positions = true;  ///< root positions in the observation
-  int time_limit = 0;     ///< 0: the task's own
+  bool positions = true;        ///< root positions in the observation
+  bool clip_velocities = true;  ///< observed velocities within +-10 where Gymnasium has them so
+  int time_limit = 0;           ///< 0: the task's own
   bool operator==(const EnvironmentConfig&) const = default;
 };
 

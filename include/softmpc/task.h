@@ -22,10 +22,15 @@ struct TaskOptions {
   /// Tasks whose observation has no such option ignore it.
   bool positions = true;
   int time_limit = 0;  ///< steps until truncation; 0: the task's own limit
+  /// Velocities (and forces) within +-10 in the observation, as Gymnasium has them. Tasks that do
+  /// not clip ignore it.
+  bool clip_velocities = true;
 };
 
 /// The variant that a run's settings name.
-inline TaskOptions task_options(const EnvironmentConfig& c) { return {c.positions, c.time_limit}; }
+inline TaskOptions task_options(const EnvironmentConfig& c) {
+  return {c.positions, c.time_limit, c.clip_velocities};
+}
 
 /// One variant of one task.
 struct TaskSpec {

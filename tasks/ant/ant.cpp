@@ -29,12 +29,12 @@ class AntTask final : public MujocoTask {
                     .rules_without_positions = ended_by<Ant<false>>()}) {}
 
   // contact forces of the world body, the first, are not observed
-  void observe(const mjModel& m, const mjData& d, bool positions,
+  void observe(const mjModel& m, const mjData& d, const TaskOptions& view,
                ObservationWriter& out) const override {
-    const int first = positions ? 0 : 2;
+    const int first = view.positions ? 0 : 2;
     out.add(d.qpos + first, static_cast<int>(m.nq) - first);
     out.add(d.qvel, static_cast<int>(m.nv));
-    if (!positions) out.add_clipped(d.cfrc_ext + 6, 6 * (static_cast<int>(m.nbody) - 1), 1);
+    if (!view.positions) out.add_clipped(d.cfrc_ext + 6, 6 * (static_cast<int>(m.nbody) - 1), 1);
   }
 
   void remember(const mjModel&, const mjData& d, mjtNum* memory) const override {

@@ -37,9 +37,9 @@ class HumanoidTask final : public MujocoTask {
              .rules = ended_by<Humanoid<true>>(),
              .rules_without_positions = ended_by<Humanoid<false>>()}) {}
 
-  void observe(const mjModel& m, const mjData& d, bool positions,
+  void observe(const mjModel& m, const mjData& d, const TaskOptions& view,
                ObservationWriter& out) const override {
-    observe_humanoid(m, d, positions, out);
+    observe_humanoid(m, d, view.positions, out);
   }
 
   void remember(const mjModel& m, const mjData& d, mjtNum* memory) const override {

@@ -23,9 +23,9 @@ class HumanoidStandupTask final : public MujocoTask {
                     .rules = rewarded_by<HumanoidStandup<true>>(),
                     .rules_without_positions = rewarded_by<HumanoidStandup<false>>()}) {}
 
-  void observe(const mjModel& m, const mjData& d, bool positions,
+  void observe(const mjModel& m, const mjData& d, const TaskOptions& view,
                ObservationWriter& out) const override {
-    observe_humanoid(m, d, positions, out);
+    observe_humanoid(m, d, view.positions, out);
   }
 
   Transition judge(const StepView& s) const override {

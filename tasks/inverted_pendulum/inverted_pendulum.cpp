@@ -22,7 +22,8 @@ class InvertedPendulumTask final : public MujocoTask {
                     .rules_header = embedded_text("inverted_pendulum/inverted_pendulum.h"),
                     .rules = rewarded_by<InvertedPendulum>()}) {}
 
-  void observe(const mjModel& m, const mjData& d, bool, ObservationWriter& out) const override {
+  void observe(const mjModel& m, const mjData& d, const TaskOptions&,
+               ObservationWriter& out) const override {
     out.add(d.qpos, static_cast<int>(m.nq));
     out.add(d.qvel, static_cast<int>(m.nv));
   }

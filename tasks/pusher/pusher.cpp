@@ -25,7 +25,8 @@ class PusherTask final : public MujocoTask {
                     .rules_header = embedded_text("pusher/pusher.h"),
                     .rules = rewarded_by<Pusher>()}) {}
 
-  void observe(const mjModel&, const mjData& d, bool, ObservationWriter& out) const override {
+  void observe(const mjModel&, const mjData& d, const TaskOptions&,
+               ObservationWriter& out) const override {
     out.add(d.qpos, 7);
     out.add(d.qvel, 7);
     for (int body : {kTip, kObject, kGoal}) out.add(d.xpos + 3 * body, 3);

@@ -25,7 +25,8 @@ class ReacherTask final : public MujocoTask {
                     .rules_header = embedded_text("reacher/reacher.h"),
                     .rules = rewarded_by<Reacher>()}) {}
 
-  void observe(const mjModel&, const mjData& d, bool, ObservationWriter& out) const override {
+  void observe(const mjModel&, const mjData& d, const TaskOptions&,
+               ObservationWriter& out) const override {
     for (int i : {0, 1}) out.add(std::cos(d.qpos[i]));
     for (int i : {0, 1}) out.add(std::sin(d.qpos[i]));
     out.add(d.qpos + 2, 2);

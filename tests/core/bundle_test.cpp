@@ -48,7 +48,7 @@ Bundle sample() {
   b.planner.rollouts = 33;
   b.planner.control_mode = ControlMode::policy_residual;
   b.planner.neutral = {0.25};
-  b.environment = {.positions = false, .time_limit = 77};
+  b.environment = {.positions = false, .clip_velocities = false, .time_limit = 77};
   b.acting = Acting::policy;
   b.provenance = R"({"seed": 18446744073709551615, "settings": {"trainer": {"of": ["later"]}}})";
   return b;
@@ -214,7 +214,7 @@ TEST_F(BundleTest, ABundleOfFormat1StillLoads) {
   EXPECT_EQ(b.task, "InvertedPendulum");
   EXPECT_EQ(b.planner.rollouts, 37);
   EXPECT_TRUE(b.planner.neutral.empty());
-  EXPECT_EQ(b.environment, (EnvironmentConfig{true, 123}));
+  EXPECT_EQ(b.environment, (EnvironmentConfig{.time_limit = 123}));
   EXPECT_EQ(b.acting, Acting::planner);
   EXPECT_EQ(b.members.spec, NetSpec::mlp({5, 8, 8, 4}));
   const auto provenance = nlohmann::json::parse(b.provenance);

@@ -19,22 +19,23 @@ class Simulator : public testing::TestWithParam<std::string> {};
 Floats columns_of(const Vector& lane) { return {lane.begin(), lane.end()}; }
 
 /// Whether the observation hides a velocity beyond +-10.
-bool clipped(const std::string& task, const Vector& observation) {
+bool clipped(const TaskOptions& options, const std::string& task, const Vector& observation) {
+  if (!options.clip_velocities) return false;
   if (task != "InvertedDoublePendulum" && task != "Hopper" && task != "Walker2d") return false;
   return std::ranges::any_of(observation, [](double value) { return std::abs(value) == 10; });
 }
 
 // one model step from an observation is the environment's step from the state behind it
-TEST_P(Simulator, ModelStepsAsTheEnvironment) {
-  const Task& task = find_task(GetParam());
-  const TaskSpec spec = task.spec({});
-  const auto model = task.make_dynamics({});
-  const auto env = task.make_environment({});
+void step_beside(const std::string& name, const TaskOptions& options) {
+  const Task& task = find_task(name);
+  const TaskSpec spec = task.spec(options);
+  const auto model = task.make_dynamics(options);
+  const auto env = task.make_environment(options);
   EXPECT_EQ(model->members(), 1);
   Vector observation(static_cast<std::size_t>(spec.nx)), next = observation;
   env->reset(8, observation);
   for (int t = 0; t < 30; ++t) {
-    if (clipped(GetParam(), observation)) env->reset(static_cast<std::uint64_t>(t), observation);
+    if (clipped(options, name, observation)) env->reset(static_cast<std::uint64_t>(t), observation);
     Floats action;
     for (int i = 0; i < spec.nu; ++i) {
       action.push_back(0.3f * spec.action_high[0] * std::sin(static_cast<float>(t + i)));
@@ -51,6 +52,11 @@ TEST_P(Simulator, ModelStepsAsTheEnvironment) {
     }
     observation = next;
   }
+}
+
+TEST_P(Simulator, ModelStepsAsTheEnvironment) {
+  step_beside(GetParam(), {});
+  step_beside(GetParam(), {.clip_velocities = false});
 }
 
 TEST_P(Simulator, IsAFunctionOfStateAndActionFromAnyThread) {

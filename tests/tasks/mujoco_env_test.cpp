@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests for tasks/mujoco_env.cpp: recorded trajectories, resets, time limit, saved states, bad
 // input.
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <limits>
@@ -115,6 +116,32 @@ TEST_P(Simulated, ContinuesBitForBitFromASavedState) {
   EXPECT_EQ(first->save(), second->save());
 }
 
+bool clips(const std::string& task) {
+  return task == "InvertedDoublePendulum" || task == "Hopper" || task == "Walker2d";
+}
+
+TEST_P(Simulated, ClippedVelocitiesAreTheOthersWithinTen) {
+  const Task& task = find_task(GetParam());
+  const TaskSpec spec = task.spec({});
+  const auto clipped = task.make_environment({}),
+             whole = task.make_environment({.clip_velocities = false});
+  Vector a(static_cast<std::size_t>(spec.nx)), b = a;
+  clipped->reset(3, a);
+  whole->reset(3, b);
+  bool beyond = false;
+  for (int step = 0; step < 100; ++step) {
+    const Transition x = clipped->step(some_action(spec, step), a);
+    const Transition y = whole->step(some_action(spec, step), b);
+    ASSERT_EQ(x.reward, y.reward);
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      beyond = beyond || a[i] != b[i];
+      ASSERT_EQ(a[i], clips(GetParam()) && a[i] != b[i] ? std::clamp(b[i], -10.0, 10.0) : b[i])
+          << "entry " << i << " step " << step;
+    }
+  }
+  EXPECT_EQ(beyond, clips(GetParam()));
+}
+
 TEST_P(Simulated, StartIsAFunctionOfTheSeed) {
   const Task& task = find_task(GetParam());
   const auto env = task.make_environment({});
@@ -183,7 +210,8 @@ TEST(MujocoEnvironment, RefusesDamagedStates) {
   EXPECT_EQ(message_of([&] { env->load(bad); }),
             "Hopper: saved environment state is not a saved environment");
   for (const auto& other :
-       {find_task("Walker2d").make_environment({}), task.make_environment({.positions = false})}) {
+       {find_task("Walker2d").make_environment({}), task.make_environment({.positions = false}),
+        task.make_environment({.clip_velocities = false})}) {
     EXPECT_NE(message_of([&] { other->load(good); }).find("of another task, variant"),
               std::string::npos);
   }
