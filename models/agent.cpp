@@ -3,12 +3,14 @@
 #include "agent.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "cpu_agent.h"
 #include "device_agent.h"
 #include "hardware.h"
 #include "learn/tensor_state.h"
 #include "softmpc/error.h"
+#include "softmpc/hd/philox.h"
 
 namespace softmpc {
 
@@ -54,6 +56,11 @@ Agent::Agent(const Config& config, const Task& task, ThreadPool& pool)
       input_statistics_(spec_.nx + spec_.nu),
       output_statistics_(spec_.nx + 1) {
   const std::int64_t slots = std::min(config.trainer.replay_capacity, config.trainer.steps);
+  for (int i = 0; config.trainer.random_steps > 0 && i < spec_.nu; ++i)
+    if (!std::isfinite(spec_.action_low[i]) || !std::isfinite(spec_.action_high[i]))
+      throw UsageError("trainer.random_steps: " + std::to_string(config.trainer.random_steps) +
+                       " needs bounds of every action, and action " + std::to_string(i) + " of " +
+                       spec_.name + " has none; use 0");
   require_memory(static_cast<std::uint64_t>(slots) * replay_.slot_bytes(),
                  "trainer.replay_capacity: " + std::to_string(slots) + " transitions",
                  "a smaller one needs less");
@@ -87,6 +94,16 @@ bool Agent::update(Updates& updates, UpdateSums& sums, const std::atomic<bool>* 
     learn(r, nullptr, sums);
   }
   return true;
+}
+
+void Agent::randomise(std::int64_t step, std::span<float> actions) const {
+  if (step >= config_.trainer.random_steps) return;
+  for (std::size_t j = 0; j < actions.size(); ++j) {
+    const int i = static_cast<int>(j % spec_.nu);
+    const auto index = static_cast<std::uint64_t>(step) + j / spec_.nu;
+    actions[j] = hd::random_action(config_.trainer.seed, index, i, spec_.action_low[i],
+                                   spec_.action_high[i]);
+  }
 }
 
 void Agent::simulate(const Simulation& simulation) {

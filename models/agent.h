@@ -96,6 +96,9 @@ class Agent {
   /// Whether the members learn; else a simulator takes their place.
   virtual bool learns_model() const { return true; }
 
+  /// Replaces actions [N, nu] of the run's first trainer.random_steps steps by random ones.
+  void randomise(std::int64_t step, std::span<float> actions) const;
+
   // running statistics of what is stored
   bool normalises() const;
   void count_transition(std::span<const float> x, std::span<const float> action,

@@ -124,6 +124,7 @@ std::span<const float> CpuAgent::act(std::span<const float> x, std::int64_t step
     planner_->update(models(false, 0));
     planner_->solve({config_.trainer.seed, solves_++}, batch);
     check_plans(status_);
+    randomise(step, action_);
     return action_;
   }
   // a = clip(mu(x) + N(0, (exploration half-range)^2))
@@ -143,6 +144,7 @@ std::span<const float> CpuAgent::act(std::span<const float> x, std::int64_t step
       a = hd::clip(a + static_cast<float>(config_.policy.exploration) * half * n0,
                    spec_.action_low[i], spec_.action_high[i]);
     }
+  randomise(step, action_);
   return action_;
 }
 

@@ -87,18 +87,20 @@ void DeviceAgent::start_episode(int environment, std::uint32_t episode) {
   trainer_->start_episode(environment, episode);
 }
 
-std::span<const float> DeviceAgent::act(std::span<const float> x, std::int64_t) {
+std::span<const float> DeviceAgent::act(std::span<const float> x, std::int64_t step) {
   trainer_->act(x);
   check_plans(trainer_->status());
-  return trainer_->action();
+  action_.assign(trainer_->action().begin(), trainer_->action().end());
+  randomise(step, action_);
+  return action_;
 }
 
 void DeviceAgent::store(int environment, std::span<const float> x, std::span<const float> next,
                         float reward, bool terminated) {
   const std::span<const float> action =
-      trainer_->action().subspan(static_cast<std::size_t>(environment) * spec_.nu, spec_.nu);
+      std::span(action_).subspan(static_cast<std::size_t>(environment) * spec_.nu, spec_.nu);
   replay_.add(x, action, next, reward, terminated, no_plan_);
-  trainer_->store(environment, x, next, reward, terminated);
+  trainer_->store(environment, x, action, next, reward, terminated);
   count_transition(x, action, next, reward);
 }
 

@@ -40,6 +40,7 @@ class DeviceAgent final : public Agent {
   MemberOutputs outputs_;
   cuda::TrainWeights nets_;  // shapes and normalisation; weights are fetched
   std::unique_ptr<cuda::DeviceTrainer> trainer_;
+  std::vector<float> action_;  // of the last act() [N, nu]
   std::vector<float> no_plan_;
 };
 

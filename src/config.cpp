@@ -409,6 +409,18 @@ void check_proposals(const PlannerConfig& c, const std::string& section) {
                      std::to_string(c.rollouts));
 }
 
+/// Rows for the critics come from rollouts of the policy.
+void check_imagined(const Config& config) {
+  const int steps = config.critic.imagined_steps, horizon = config.planner.horizon;
+  const std::string found = "critic.imagined_steps: " + std::to_string(steps);
+  if (steps > horizon)
+    throw UsageError(found + " is more than planner.horizon, " + std::to_string(horizon));
+  if (steps > 0 && !(has_policy(config) && config.policy.objective == PolicyObjective::rollout))
+    throw UsageError(found +
+                     " needs the rollouts of a policy: planner.proposals plan_and_policy and "
+                     "policy.objective rollout; without one use 0");
+}
+
 }  // namespace
 
 bool plans_with_policy(const PlannerConfig& config) {
@@ -455,6 +467,7 @@ void validate(const Config& config) {
   check_proposals(target_planner(config), "targets");
   require(learned || !has_policy(config) || config.policy.objective != PolicyObjective::rollout,
           "policy.objective: rollout needs model.source learned, and it is environment");
+  check_imagined(config);
   require(config.trainer.learning_starts <= config.trainer.replay_capacity,
           "trainer.learning_starts: is larger than trainer.replay_capacity, so learning would "
           "never start");

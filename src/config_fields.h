@@ -180,6 +180,9 @@ void visit_critic(C& c, const Visit& visit) {
   visit("tau", c.tau, kRate, "Polyak rate of the target critic");
   visit("target_interval", c.target_interval, Whole<int>{1, 1000000},
         "critic updates between Polyak updates");
+  visit("imagined_steps", c.imagined_steps, Whole<int>{0, 1024},
+        "steps of the policy's rollouts through the models whose states and actions the critics "
+        "learn too, with the return of the rest of the rollout; needs policy.objective rollout");
   visit("normalisation", c.normalisation, OneOf<Normalisation>{kNormalisation},
         "scale inputs and outputs by running statistics");
 }
@@ -211,6 +214,8 @@ void visit_trainer(C& c, const Visit& visit) {
         "update at every step, the model once per episode, or all once per episode");
   visit("acting", c.acting, OneOf<Acting>{kActing},
         "who acts: the planner, or the policy network with noise");
+  visit("random_steps", c.random_steps, Whole<std::int64_t>{0, kMostSteps},
+        "steps at the start whose actions are uniform within their bounds");
   visit("learning_starts", c.learning_starts, Whole<int>{1, 1000000000},
         "stored transitions before the first update");
   visit("replay_capacity", c.replay_capacity, Whole<std::int64_t>{1, 1'000'000'000},

@@ -36,6 +36,19 @@ struct ProposalJob {
   float *observation, *plan;  ///< [2B, nx], [2B, H+1, nu]
 };
 
+/// The first steps of the rollouts as rows of the critics' batch: PolicyRollout::imagine() of
+/// models/learn/policy_rollout.h.
+struct ImaginedSteps {
+  int steps;       ///< 0: none
+  FlatNet target;  ///< a stack of `critics`
+  int critics;
+  double gamma;
+  float* input;  ///< [nx + nu] columns of the critics' batch, from the first imagined one on
+  int stride;    ///< of them
+  float* value;  ///< [1]: y of the step under way
+  float* goal;   ///< [1]
+};
+
 /// L = -1/N sum over the batch of
 ///   sum_{t<H} gamma^t alive_t r_t + gamma^H alive_H Q(x_H, mu(x_H))
 ///   - lambda/2 sum_{t<=H} gamma^t alive_t v_t' Sigma^-1 v_t,   v_t = mu(x_t) - n,
@@ -44,6 +57,7 @@ struct PolicyGradientJob {
   PolicyRollout rollout;
   const TrainCounters* counters;
   FlatNet critic;
+  ImaginedSteps imagined;
   int learned_reward, learned_termination;  ///< outputs behind the state's
   int handle_terminations;
   const float* rule_parameters;

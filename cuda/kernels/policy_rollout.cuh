@@ -9,6 +9,7 @@
 #include "norm_rows.cuh"
 #include "policy_job.h"
 #include "softmpc/hd/covariance.h"
+#include "softmpc/hd/losses.h"
 #include "softmpc/hd/math.h"
 #include "softmpc/hd/philox.h"
 #include "softmpc/hd/prior.h"
@@ -290,15 +291,37 @@ class PolicyGradient {
   SOFTMPC_DEVICE explicit PolicyGradient(const PolicyGradientJob& job)
       : job_(job), r_(job.rollout), forward_(job.rollout) {}
 
-  SOFTMPC_DEVICE void run() const {
-    const int horizon = r_.horizon;
+  SOFTMPC_DEVICE void forward() const {
     forward_.start();
     for (int t = 0;; ++t) {
       forward_.act(t);
-      if (t == horizon) break;
+      if (t == r_.horizon) break;
       forward_.advance(t, member_of(t));
       if (job_.handle_terminations) end_episodes(t);
     }
+  }
+
+  // y_H = min over target critics Q(x_H, a_H); y_t = r_t + gamma alive_{t+1} (y_{t+1} - c_{t+1})
+  SOFTMPC_DEVICE void imagine() const {
+    least_target_value();
+    for (int t = r_.horizon - 1; t >= 0; --t) {
+      const std::size_t next = static_cast<std::size_t>(r_.chunks()) * kTrainRows;
+      forward_.each(1, t, [&](int, std::size_t at) {
+        const std::size_t raw = static_cast<std::size_t>(r_.nx) * r_.stride + at;
+        const float reward =
+            r_.members.output_mean[r_.nx] + r_.members.output_std[r_.nx] * r_.model_output[raw];
+        float& y = job_.imagined.value[single(t, at)];
+        y = hd::expanded_target(reward, job_.imagined.gamma, r_.alive[at + next] > 0, y,
+                                price(at + next));
+        if (t < job_.imagined.steps) job_.imagined.goal[at] = y;
+      });
+      sync_block();
+      if (t < job_.imagined.steps) give_inputs(t);
+    }
+  }
+
+  SOFTMPC_DEVICE void backward() const {
+    const int horizon = r_.horizon;
     back_through_critic();
     for (int t = horizon; t >= 0; --t) {
       if (t < horizon) back_through_model(t);
@@ -350,6 +373,33 @@ class PolicyGradient {
     sync_block();
   }
 
+  SOFTMPC_DEVICE void least_target_value() const {
+    const int t = r_.horizon;
+    const ImaginedSteps& imagined = job_.imagined;
+    forward_.ask(imagined.target, t);
+    for (int c = 0; c < imagined.critics; ++c) {
+      const ChunkNet critic(imagined.target, c, r_.stride, forward_.chunk(t), r_.model_rate);
+      critic.forward(r_.model_input, r_.model_z, job_.dz[0]);
+      forward_.each(1, t, [&](int, std::size_t at) {
+        float& y = imagined.value[single(t, at)];
+        const float q = job_.dz[0][at];
+        y = c == 0 || q < y ? q : y;
+      });
+      sync_block();
+    }
+  }
+
+  /// (x_t, mu(x_t)) as rows of the critics' batch.
+  SOFTMPC_DEVICE void give_inputs(int t) const {
+    forward_.ask(job_.critic, t);
+    forward_.each(r_.nx + r_.nu, t, [&](int c, std::size_t at) {
+      const std::size_t from = static_cast<std::size_t>(c) * r_.stride;
+      job_.imagined.input[static_cast<std::size_t>(c) * job_.imagined.stride + at - from] =
+          r_.model_input[at];
+    });
+    sync_block();
+  }
+
   // -1/N gamma^H alive_H dQ/d(x_H, a_H)
   SOFTMPC_DEVICE void back_through_critic() const {
     const int t = r_.horizon;
@@ -377,16 +427,28 @@ class PolicyGradient {
     take_slope(r_.members, t, true);
   }
 
+  // d/dv_i (lambda/2 v' Sigma^-1 v)
+  SOFTMPC_DEVICE float price_slope(int i, const Departure& v) const {
+    const float charged =
+        job_.inverse ? hd::charged(hd::Covariance{nullptr, job_.inverse, r_.nu}, i, v) : v[i];
+    return hd::price_slope(job_.temperature, 1, charged, job_.inverse_variance[i]);
+  }
+  // lambda/2 v' Sigma^-1 v of the row at column `at`: half of v times its slope
+  SOFTMPC_DEVICE float price(std::size_t at) const {
+    if (job_.temperature == 0) return 0;
+    const Departure v = {forward_, r_.neutral, at, r_.stride};
+    float sum = 0;
+    for (int i = 0; i < r_.nu; ++i) sum += 0.5f * v[i] * price_slope(i, v);
+    return sum;
+  }
+
   // 1/N alive_t d/da (lambda/2 gamma^t v' Sigma^-1 v), v = a_t - n
   SOFTMPC_DEVICE void add_price(int t) const {
     if (job_.temperature == 0) return;
     forward_.each(r_.nu, t, [&](int i, std::size_t at) {
       const Departure v = {forward_, r_.neutral, at - static_cast<std::size_t>(i) * r_.stride,
                            r_.stride};
-      const float charged =
-          job_.inverse ? hd::charged(hd::Covariance{nullptr, job_.inverse, r_.nu}, i, v) : v[i];
-      job_.da[single(t, at)] -=
-          weight(t, at) * hd::price_slope(job_.temperature, 1, charged, job_.inverse_variance[i]);
+      job_.da[single(t, at)] -= weight(t, at) * price_slope(i, v);
     });
     sync_block();
   }
@@ -412,10 +474,20 @@ class PolicyGradient {
   PolicyForward forward_;
 };
 
-/// Blocks: a chunk of the batch each.
+/// Blocks: a chunk of the batch each. Before the critics' step: the rollouts, for the critics.
+template <class Rules>
+SOFTMPC_KERNEL void policy_imagine(const PolicyGradientJob& job) {
+  const PolicyGradient<Rules> rollout(job);
+  rollout.forward();
+  rollout.imagine();
+}
+
+/// Behind it: the gradient, of the rollouts that policy_imagine has left where there was one.
 template <class Rules>
 SOFTMPC_KERNEL void policy_gradient(const PolicyGradientJob& job) {
-  PolicyGradient<Rules>(job).run();
+  const PolicyGradient<Rules> rollout(job);
+  if (job.imagined.steps == 0) rollout.forward();
+  rollout.backward();
 }
 
 }  // namespace softmpc::cuda

@@ -72,6 +72,10 @@ struct TrainStack {
   int critics;
   const float* reward;  ///< [R]
   double gamma;
+  // rows that a policy's rollouts add to the critics' batch, from column first_imagined on
+  int first_imagined, imagined;        ///< imagined 0: none
+  const float *imagined_goal, *alive;  ///< [imagined]; a row counts where alive is 1
+  double imagined_scale;
   const float* slope;  ///< [out, R] dL/dy where it is given; null: it is of the losses above
   // out, per network: loss (of critics its sum), sums of outputs and of goals
   double *loss_sum, *q_sum, *goal_sum;
@@ -154,12 +158,12 @@ struct ActJob {
   const std::int64_t* slots;     ///< for TrainCounters
   const ActRow* row;             ///< [N]
   const float *x, *from, *next;  ///< [N, nx]: observation; x and x' of the last transition
+  const float* action;           ///< [N, nu] of it
   int environments, acts;        ///< acts 0: stores alone
   DeviceReplay replay;
   TrainCounters* counters;
   PlanNoise noise;
-  // of the last solve
-  const float *action, *refined;  ///< [N, nu], [N, plan]
+  const float* refined;  ///< [N, plan] of the last solve
   // of the next
   float *observation, *plan;  ///< [N, nx], [N, plan]
   SolveHeader* header;
@@ -180,7 +184,7 @@ struct SampleJob {
   float *critic_input, *reward;  ///< [in, R], [R]
   float* terminated;             ///< [R]
   float *next, *plan;            ///< [N, nx], [N, plan]: the problems of the target plans
-  float* state;                  ///< [N, nx] x, where a policy learns from it, else null
+  float* state;                  ///< [N, nx] x, where a policy starts from it, else null
   SolveHeader* header;           ///< [critics]
   hd::AdamStep* critic_step;
   int* move_target;

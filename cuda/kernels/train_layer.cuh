@@ -90,12 +90,13 @@ SOFTMPC_DEVICE float goal_of_critic(const TrainStack& s, int r) {
                            s.terminated[r]);
 }
 
-SOFTMPC_DEVICE float critic_error(const TrainStack& s, float q, float goal, float& dy) {
+SOFTMPC_DEVICE float critic_error(const TrainStack& s, float q, float goal, double scale,
+                                  float& dy) {
   float de = 0;
   const float e = q - goal;
   const float loss =
       s.loss == kLossHuber ? hd::huber_error(e, s.huber_delta, de) : hd::squared_error(e, de);
-  dy = static_cast<float>(s.scale) * de;
+  dy = static_cast<float>(scale) * de;
   return loss;
 }
 
@@ -146,7 +147,15 @@ class TrainBackward {
       return 0;
     }
     if (!s.results) return member_error(s, outputs(), o, r, dy);
-    return static_cast<double>(critic_error(s, outputs()[r], goal_of_critic(s, r), dy));
+    return static_cast<double>(critic_error(s, outputs()[r], goal_of_critic(s, r), s.scale, dy));
+  }
+  /// Of row r behind the batch: of an imagined one, or 0.
+  SOFTMPC_DEVICE float imagined_slope(int r) const {
+    const int i = r - s.first_imagined;
+    float dy = 0;
+    if (i >= 0 && i < s.imagined && s.alive[i] > 0)
+      critic_error(s, outputs()[r], s.imagined_goal[i], s.imagined_scale, dy);
+    return dy;
   }
 
   SOFTMPC_DEVICE void sum_losses() {
@@ -181,7 +190,8 @@ class TrainBackward {
         [&](int i) {
           const int r = chunk * kTrainRows + i % kTrainRows;
           float dy = 0;
-          if (r < s.rows) error(o0 + i / kTrainRows, r, dy);
+          if (r >= s.rows) return imagined_slope(r);
+          error(o0 + i / kTrainRows, r, dy);
           return dy;
         },
         [&](int i, float dy) { m.rows[i / kTrainRows * kRowStride + i % kTrainRows] = dy; });

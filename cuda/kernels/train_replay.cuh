@@ -45,7 +45,7 @@ SOFTMPC_DEVICE float shifted(const float* plan, int i, int size, int nu) {
   return i + nu < size ? plan[i + nu] : 0.0f;
 }
 
-/// One environment's last transition with the action and the plan of the last solve.
+/// One environment's last transition with the plan of the last solve.
 SOFTMPC_DEVICE void store_row(const ActJob& job, int e) {
   const DeviceReplay& r = job.replay;
   const ActRow row = job.row[e];

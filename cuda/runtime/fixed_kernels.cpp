@@ -78,7 +78,7 @@ const std::vector<FixedKernel>& fixed_kernels() {
       {"train_act", kernel("train_act", "train_replay.cuh", "ActJob"), {80, 90}, 64, 0},
       {"train_sample", kernel("train_sample", "train_replay.cuh", "SampleJob"), {80, 90}, 64, 0},
       {"train_finish", kernel("train_finish", "train_replay.cuh", "FinishJob"), {80, 90}, 64, 0},
-      // propose_plans and policy_gradient are compiled where they are first used: 1.2 MB in each
+      // those of policy_rollout.cuh are compiled where they are first used: 1.2 MB in each
       // program for what training alone needs
       {"merge_parts", kernel("merge_parts", "merge.cuh", "MergeJob"), {80, 90}, 64, 0},
       {"update",

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // One graph an act(), one a round of updates:
 //   act     upload | store, shift | online plan | download
-//   round   sample | target plan of each critic | forward, backward, Adam of members and critics |
-//           write back, count | pack
+//   round   sample | target plan of each critic | rollouts of the policy | forward, backward, Adam
+//   of
+//           members and critics | write back, count | pack
 // Where the policy learns too, the critics step first and the members beside the policy, whose
 // gradient goes through critics after their step and members before theirs.
 #include "train/device_trainer.h"
@@ -71,20 +72,20 @@ PlanNoise DeviceTrainer::Impl::plan_noise() const {
 }
 
 ActJob DeviceTrainer::Impl::act_job(bool acts) const {
-  const ActInput in(environments, task.nx);
+  const ActInput in(environments, task.nx, task.nu);
   const ActOutput out(environments, task.nu);
   ActJob job{};
   job.slots = input->as<std::int64_t>();
   job.row = at<ActRow>(*input, in.row);
   job.x = at<float>(*input, in.x);
   job.from = at<float>(*input, in.from);
+  job.action = at<float>(*input, in.action);
   job.next = at<float>(*input, in.next);
   job.environments = environments;
   job.acts = acts;
   job.replay = {records->as<float>(), plans->as<float>(), task.nx, task.nu, plan};
   job.counters = counters->as<TrainCounters>();
   job.noise = plan_noise();
-  job.action = at<float>(*output, out.action);
   job.refined = refined->as<float>();
   job.observation = observation->as<float>();
   job.plan = start->as<float>();
@@ -142,8 +143,8 @@ SampleJob DeviceTrainer::Impl::sample_job(RoundKind kind) const {
   job.goal = goal->as<float>();
   job.model_terminated = model_end->as<float>();
   job.model_step = member_net.step();
+  if (kind.policy || (kind.critic && imagines())) job.state = policy_trainer->state();
   if (!kind.policy) return job;
-  job.state = policy_trainer->state();
   job.policy_rate = policy_trainer->rate();
   job.policy_step = policy_trainer->net().step();
   job.move_policy_target = policy_trainer->net().move_target();
@@ -195,12 +196,14 @@ void DeviceTrainer::Impl::launch_round(RoundKind kind) {
 void DeviceTrainer::Impl::launch_steps(RoundKind kind) {
   const TrainStack* model = kind.model ? &member_net.stack() : nullptr;
   const TrainStack* critic = kind.critic ? &critic_net.stack() : nullptr;
+  const auto* before = counters->as<TrainCounters>();
+  if (kind.critic && imagines()) policy_trainer->imagine(before);
   if (!kind.policy) {
     step.launch(model, critic);
     return;
   }
   step.launch(nullptr, critic);
-  policy_trainer->launch(counters->as<TrainCounters>());
+  policy_trainer->differentiate(before);
   step.launch(model, &policy_trainer->net().stack());
 }
 
@@ -219,7 +222,7 @@ DeviceTrainer::Impl::RoundKind DeviceTrainer::Impl::next_round(bool critic, bool
 // --- acting
 
 ActRow& DeviceTrainer::Impl::row(int environment) const {
-  return at<ActRow>(*stage, ActInput(environments, task.nx).row)[environment];
+  return at<ActRow>(*stage, ActInput(environments, task.nx, task.nu).row)[environment];
 }
 
 void DeviceTrainer::Impl::wait() {
@@ -236,7 +239,7 @@ void DeviceTrainer::act(std::span<const float> x) {
   Impl& t = *impl_;
   *t.stage->as<std::int64_t>() =
       std::min(t.added + t.environments, t.config.trainer.replay_capacity);
-  std::ranges::copy(x, at<float>(*t.stage, ActInput(t.environments, t.task.nx).x));
+  std::ranges::copy(x, at<float>(*t.stage, ActInput(t.environments, t.task.nx, t.task.nu).x));
   if (!t.act_graph) t.act_graph = t.device->record([&] { t.launch_act(*t.stage, true); });
   t.device->replay(*t.act_graph);
   ++t.solves;
@@ -273,8 +276,8 @@ void DeviceTrainer::Impl::add(const TrainSums& s) {
 
 // --- learning
 
-void DeviceTrainer::store(int environment, std::span<const float> x, std::span<const float> next,
-                          float reward, bool terminated) {
+void DeviceTrainer::store(int environment, std::span<const float> x, std::span<const float> action,
+                          std::span<const float> next, float reward, bool terminated) {
   Impl& t = *impl_;
   const std::int64_t slot = t.added % t.config.trainer.replay_capacity;
   if (slot >= t.slots)
@@ -285,13 +288,15 @@ void DeviceTrainer::store(int environment, std::span<const float> x, std::span<c
                 " stores a second transition before the next act()");
   ++t.added;
   ++t.staged;
-  const ActInput in(t.environments, t.task.nx);
+  const ActInput in(t.environments, t.task.nx, t.task.nu);
   const std::ptrdiff_t at_row = static_cast<std::ptrdiff_t>(environment) * t.task.nx;
   ActRow& row = t.row(environment);
   row.slot = slot;
   row.reward = reward;
   row.terminated = terminated ? 1.0f : 0.0f;
   std::ranges::copy(x, at<float>(*t.stage, in.from) + at_row);
+  std::ranges::copy(action, at<float>(*t.stage, in.action) +
+                                static_cast<std::ptrdiff_t>(environment) * t.task.nu);
   std::ranges::copy(next, at<float>(*t.stage, in.next) + at_row);
 }
 
@@ -355,7 +360,8 @@ void DeviceTrainer::Impl::set_losses() {
   q.loss = loss_number(c.loss);
   q.regressed = 1;
   q.huber_delta = static_cast<float>(c.huber_delta);
-  q.scale = 1.0 / q.rows;  // each critic's own mean, so that their number does not change a step
+  q.rows = rows;
+  q.scale = 1.0 / rows;  // each critic's own mean, so that their number does not change a step
   q.results = target_results->as<ProblemResult>();
   q.critics = q.networks;
   q.reward = reward->as<float>();

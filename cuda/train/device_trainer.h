@@ -77,9 +77,10 @@ class DeviceTrainer {
   std::span<const PlanStatus> status() const;         ///< [N]
 
   // learning
-  /// A transition with the action and plan of the last act(); one for each environment and act().
-  void store(int environment, std::span<const float> x, std::span<const float> next, float reward,
-             bool terminated);
+  /// A transition under `action`, with the plan of the last act(); one for each environment and
+  /// act().
+  void store(int environment, std::span<const float> x, std::span<const float> action,
+             std::span<const float> next, float reward, bool terminated);
   /// One round on batches that the device draws; the draw counts the transitions that the last
   /// act() leads to as there. A draw that takes one of them must come behind its store().
   void update(bool critic, bool model);

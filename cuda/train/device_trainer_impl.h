@@ -21,14 +21,15 @@ namespace softmpc::cuda {
 
 /// What act() uploads, one array behind the other so that one copy brings all of them.
 struct ActInput {
-  std::size_t row, x, from, next, bytes;  // slots first
-  ActInput(int environments, int nx) {
+  std::size_t row, x, from, next, action, bytes;  // slots first
+  ActInput(int environments, int nx, int nu) {
     const std::size_t n = environments;
     row = sizeof(std::int64_t);
     x = row + n * sizeof(ActRow);
     from = x + n * nx * sizeof(float);
     next = from + n * nx * sizeof(float);
-    bytes = next + n * nx * sizeof(float);
+    action = next + n * nx * sizeof(float);
+    bytes = action + n * nu * sizeof(float);
   }
 };
 /// What it downloads.
@@ -69,6 +70,7 @@ struct DeviceTrainer::Impl {
 
   void set_losses();
   void make_policy(const NetWeights& start);
+  bool imagines() const { return policy_trainer && policy_trainer->imagines(); }
   void make_solvers();
   std::optional<FlatNet> proposing_net() const;
   void load_kernels();

@@ -20,6 +20,12 @@ std::int64_t slots_of(const TrainerConfig& c) {
   return std::min(c.replay_capacity, c.steps + c.envs);
 }
 
+/// Rows of the critics' batch and, in whole chunks, of the imagined steps behind them.
+int critic_columns(const Config& c) {
+  const int rows = c.critic.batch_size;
+  return rows + c.critic.imagined_steps * parts_of(rows, kTrainRows) * kTrainRows;
+}
+
 }  // namespace
 
 NormArrays::NormArrays(Device& device, const NetSpec& spec)
@@ -71,8 +77,8 @@ DeviceTrainer::Impl::Impl(const Config& c, const TrainTask& t, const TrainWeight
               critic_operands(Solver::number(c.planner.precision))),
       member_net(*device, weights.members.stack, weights.members.spec, c.model.batch_size,
                  members.parameters()),
-      critic_net(*device, weights.critics.stack, weights.critics.spec, rows, critics.parameters(),
-                 targets.parameters()),
+      critic_net(*device, weights.critics.stack, weights.critics.spec, critic_columns(c),
+                 critics.parameters(), targets.parameters()),
       member_norm(*device, weights.members.spec),
       critic_norm(*device, weights.critics.spec),
       step(*device) {
@@ -95,12 +101,17 @@ void DeviceTrainer::Impl::make_policy(const NetWeights& weights) {
     net->emplace(*device, 1, weights.spec, Number::f32, Operands::single);
     (*net)->upload(weights);
   }
-  PolicyGradientNets nets = {policy->flat(), member_norm.apply(members.flat()),
-                             critic_norm.apply(critics.flat()), members.stack()};
+  PolicyGradientNets nets = {policy->flat(),
+                             member_norm.apply(members.flat()),
+                             critic_norm.apply(critics.flat()),
+                             critic_norm.apply(targets.flat()),
+                             members.stack(),
+                             critics.stack()};
   nets.policy.input_mean = nets.critic.input_mean;
   nets.policy.input_scale = nets.critic.input_scale;
   policy_trainer =
       std::make_unique<PolicyTrainer>(*device, config, task, *policy, *policy_target, nets);
+  if (imagines()) policy_trainer->feed(critic_net);
 }
 
 /// The policy with the constants of the planners' critics, which it shares.
@@ -151,7 +162,7 @@ void DeviceTrainer::Impl::allocate_batches() {
     write(factor->as<float>(), constants.covariance.factor());
   }
 
-  const ActInput in(environments, task.nx);
+  const ActInput in(environments, task.nx, task.nu);
   const ActOutput out(environments, task.nu);
   stage = device->allocate_host(in.bytes);
   flushed = device->allocate_host(in.bytes);

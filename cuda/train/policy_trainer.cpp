@@ -63,18 +63,35 @@ PolicyTrainer::PolicyTrainer(Device& device, const Config& config, const TrainTa
   for (float*& dz : j.dz) dz = memory_.columns(widest);
   j.model_slope = memory_.columns(task.nx + task.nu);
   j.slope = memory_.columns(task.nu);
+  j.imagined.steps = config.critic.imagined_steps;
+  j.imagined.target = nets.target;
+  j.imagined.critics = nets.critics;
+  j.imagined.gamma = planner.gamma;
+  j.imagined.value = memory_.columns(1);
+  j.imagined.goal = memory_.columns(1);
   net_.stack().slope = j.slope;
   net_.stack().tau = static_cast<float>(config.policy.tau);
-  load_kernel(task);
+  load_kernels(task);
 }
 
-void PolicyTrainer::load_kernel(const TrainTask& task) {
+void PolicyTrainer::feed(TrainNet& batch) {
+  const int columns = job_.rollout.chunks() * kTrainRows;  // of one step, and of the batch's rows
+  TrainStack& s = batch.stack();
+  s.first_imagined = columns;
+  s.imagined = job_.imagined.steps * columns;
+  s.imagined_goal = job_.imagined.goal;
+  s.alive = job_.rollout.alive;
+  s.imagined_scale = 1.0 / (job_.imagined.steps * job_.rollout.rows);
+  job_.imagined.input = batch.input() + columns;
+  job_.imagined.stride = s.stride;
+}
+
+void PolicyTrainer::load_kernels(const TrainTask& task) {
   KernelSource source;
-  source.call = "policy_gradient<Rules>";
   source.header = "policy_rollout.cuh";
   source.job = "PolicyGradientJob";
   source.threads = kTrainThreads;
-  // without, the kernel serves every task
+  // without, the kernels serve every task
   if (job_.handle_terminations && !job_.learned_termination) {
     source.constants.nx = task.nx;
     source.constants.nu = task.nu;
@@ -82,12 +99,16 @@ void PolicyTrainer::load_kernel(const TrainTask& task) {
     source.rules = task.reward->device_rules();
     job_.rule_parameters = memory_.constant(source.rules.parameters);
   }
+  source.call = "policy_gradient<Rules>";
   gradient_ = device_.load(source);
+  if (!imagines()) return;
+  source.call = "policy_imagine<Rules>";
+  imagine_ = device_.load(source);
 }
 
-void PolicyTrainer::launch(const TrainCounters* counters) {
+void PolicyTrainer::launch(const Kernel& kernel, const TrainCounters* counters) {
   job_.counters = counters;
-  device_.launch(*gradient_,
+  device_.launch(kernel,
                  {.blocks = job_.rollout.chunks(),
                   .threads = kTrainThreads,
                   .shared_bytes = sizeof(TrainMemory)},

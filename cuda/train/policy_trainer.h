@@ -14,8 +14,8 @@ namespace softmpc::cuda {
 
 /// What the gradient goes through, each with the constants of the batches.
 struct PolicyGradientNets {
-  FlatNet policy, members, critic;
-  int stack;  ///< of members
+  FlatNet policy, members, critic, target;
+  int stack, critics;  ///< of members, of critics and targets
 };
 
 class PolicyTrainer {
@@ -27,14 +27,21 @@ class PolicyTrainer {
   /// Whether the critics' step number `critic_step` is followed by one of the policy.
   bool steps_after(std::int64_t critic_step) const { return critic_step % interval_ == 0; }
   double rate() const { return rate_; }
+  /// Whether the critics learn from the rollouts too: imagine() goes before their step then.
+  bool imagines() const { return job_.imagined.steps > 0; }
+  /// Has imagine() write to the columns of `batch` behind its rows, and `batch` learn from them.
+  void feed(TrainNet& batch);
+  void imagine(const TrainCounters* counters) { launch(*imagine_, counters); }
   float* state() const { return state_->as<float>(); }  ///< [N, nx] of the batch, to be written
   TrainNet& net() { return net_; }
   const TrainNet& net() const { return net_; }
-  /// Leaves inputs and gradient for a step of net(). `counters` are those before the critics' step.
-  void launch(const TrainCounters* counters);
+  /// Leaves inputs and gradient for a step of net(). `counters` are those before the critics' step,
+  /// here and in imagine().
+  void differentiate(const TrainCounters* counters) { launch(*gradient_, counters); }
 
  private:
-  void load_kernel(const TrainTask& task);
+  void load_kernels(const TrainTask& task);
+  void launch(const Kernel& kernel, const TrainCounters* counters);
 
   Device& device_;
   int interval_;
@@ -42,7 +49,7 @@ class PolicyTrainer {
   PolicyRolloutMemory memory_;
   TrainNet net_;
   std::unique_ptr<Memory> state_;
-  std::shared_ptr<Kernel> gradient_;
+  std::shared_ptr<Kernel> imagine_, gradient_;  // the first where imagines()
   PolicyGradientJob job_{};
 };
 

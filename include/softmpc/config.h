@@ -84,6 +84,8 @@ struct CriticConfig {
   double huber_delta = 1.0;
   double tau = 0.005;       ///< Polyak rate of the target critic
   int target_interval = 2;  ///< critic updates between Polyak updates
+  /// Steps of the policy's rollouts through the members that the critics learn too; 0: none.
+  int imagined_steps = 0;
   Normalisation normalisation = Normalisation::none;
   bool operator==(const CriticConfig&) const = default;
 };
@@ -107,6 +109,7 @@ struct TrainerConfig {
   std::uint64_t seed = 1;
   Pattern pattern = Pattern::online;
   Acting acting = Acting::planner;
+  std::int64_t random_steps = 0;           ///< steps at the start with uniform actions
   int learning_starts = 2;                 ///< transitions in the replay before the first update
   std::int64_t replay_capacity = 1000000;  ///< transitions
   std::int64_t log_interval = 1000;        ///< steps between "train" lines

@@ -34,7 +34,9 @@ void FusedLearner::start_members(const ReplayBatch& batch, ThreadPool& pool) {
 }
 
 CriticStep FusedLearner::update_critics(const ReplayBatch& batch, std::span<const float> y) {
-  const CriticStep step = critics_.update(batch, y);
+  const ImaginedRows* imagined =
+      policy_ ? policy_->imagine(batch, members_, critics_, policy_constants()) : nullptr;
+  const CriticStep step = critics_.update(batch, y, imagined);
   if (policy_ && critics_.updates() % setup_.policy.update_interval == 0)
     policy_->update(batch, members_, critics_, policy_constants());
   return step;

@@ -23,9 +23,9 @@ void normalised_row(const std::vector<float>& rows, int width, int from, int cou
 }  // namespace
 
 void network_input(const NetNormalisation& normalisation, const std::vector<float>& x,
-                   const std::vector<float>& a, int count, TrainBlock& block) {
+                   const std::vector<float>& a, int count, TrainBlock& block, int more) {
   const int nx = static_cast<int>(x.size()) / count, nu = static_cast<int>(a.size()) / count;
-  block.resize(nx + nu, count);
+  block.resize(nx + nu, count + more);
   for (int i = 0; i < nx + nu; ++i) {
     const bool state = i < nx;
     normalised_row(state ? x : a, state ? nx : nu, state ? i : i - nx, count,
@@ -110,11 +110,26 @@ CriticLearner::CriticLearner(const CriticConfig& config, int nx, int nu, std::ui
   target_.initialise(seed, kCritics);
 }
 
-CriticStep CriticLearner::update(const ReplayBatch& batch, std::span<const float> y) {
-  const int n = batch.size, critics = net_.stack();
-  network_input(normalisation_, batch.x, batch.a, n, input_);
-  y_.resize(1, n);
+/// The batch's columns, then the imagined ones.
+void CriticLearner::take_rows(const ReplayBatch& batch, std::span<const float> y,
+                              const ImaginedRows* imagined) {
+  const int n = batch.size, more = imagined ? static_cast<int>(imagined->target.size()) : 0;
+  network_input(normalisation_, batch.x, batch.a, n, input_, more);
+  y_.resize(1, n + more);
   std::ranges::copy(y, y_.row(0));
+  if (!imagined) return;
+  std::ranges::copy(imagined->target, y_.row(0) + n);
+  for (int i = 0; i < nx_ + nu_; ++i)
+    for (int j = 0; j < more; ++j)
+      input_.row(i)[n + j] =
+          (imagined->input.row(i)[j] - normalisation_.input_mean[i]) / normalisation_.input_std[i];
+}
+
+CriticStep CriticLearner::update(const ReplayBatch& batch, std::span<const float> y,
+                                 const ImaginedRows* imagined) {
+  const int n = batch.size, critics = net_.stack();
+  take_rows(batch, y, imagined);
+  const int more = input_.count - n;
   errors_.assign(n, 0.0f);
   net_.begin_step();
   ++updates_;
@@ -124,8 +139,14 @@ CriticStep CriticLearner::update(const ReplayBatch& batch, std::span<const float
     value += std::accumulate(q, q + n, 0.0);
     for (int j = 0; j < n; ++j) errors_[j] += (q[j] - y[j]) / static_cast<float>(critics);
     // each critic's own mean, so that their number does not change a step
-    loss += regression_loss({1, n, input_.lanes}, q, y_.row(0), config_.loss, config_.huber_delta,
-                            1.0 / n, net_.output_gradient(input_, scratch_));
+    float* dq = net_.output_gradient(input_, scratch_);
+    const auto add = [&](int first, int count) {
+      return regression_loss({1, count, input_.lanes}, q + first, y_.row(0) + first, config_.loss,
+                             config_.huber_delta, 1.0 / count, dq + first);
+    };
+    loss += add(0, n);
+    if (more > 0) add(n, more);
+    for (int j = 0; j < more; ++j) dq[n + j] *= imagined->alive[j];
     net_.descend(c, input_, scratch_);
   }
   if (updates_ % config_.target_interval == 0) target_.follow(net_, config_.tau);

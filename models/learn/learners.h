@@ -15,9 +15,16 @@
 
 namespace softmpc {
 
-/// Rows of [x, a] as columns, normalised.
+/// Rows of [x, a] as columns, normalised; `more` columns follow, zero.
 void network_input(const NetNormalisation& normalisation, const std::vector<float>& x,
-                   const std::vector<float>& a, int count, TrainBlock& block);
+                   const std::vector<float>& a, int count, TrainBlock& block, int more = 0);
+
+/// States and actions of a policy's rollouts, and what the critics are to say of them.
+struct ImaginedRows {
+  TrainBlock input;           // [nx + nu, M] x and a
+  std::vector<float> target;  // [M]
+  std::vector<float> alive;   // [M] 1, or 0 where the row counts for nothing
+};
 
 /// E models of the state change, and of reward and termination where they are learned. One update
 /// is prepare(), then update_member() for every member in any order and on any thread, then
@@ -58,14 +65,18 @@ class EnsembleLearner {
 class CriticLearner {
  public:
   CriticLearner(const CriticConfig& config, int nx, int nu, std::uint64_t seed);
-  /// One step towards targets y [N]; every target_interval-th also moves the target critics.
-  CriticStep update(const ReplayBatch& batch, std::span<const float> y);
+  /// One step towards targets y [N], and towards those of `imagined` (may be null), whose mean
+  /// error weighs as much; every target_interval-th also moves the target critics. Of the batch
+  /// alone are what it returns.
+  CriticStep update(const ReplayBatch& batch, std::span<const float> y,
+                    const ImaginedRows* imagined = nullptr);
 
   /// dQ/da [N, nu] of the first critic at actions a, for the policy.
   std::vector<float> action_gradient(const std::vector<float>& x, const std::vector<float>& a,
                                      int count);
 
   const FusedMlp& mlp() const { return net_; }
+  const FusedMlp& target_mlp() const { return target_; }
   std::int64_t updates() const { return updates_; }
   const std::shared_ptr<PackedMlp>& net() const { return net_.net(); }
   const std::shared_ptr<PackedMlp>& target() const { return target_.net(); }
@@ -79,6 +90,8 @@ class CriticLearner {
   void load(const TensorFile& file);
 
  private:
+  void take_rows(const ReplayBatch& batch, std::span<const float> y, const ImaginedRows* imagined);
+
   CriticConfig config_;
   int nx_, nu_;
   FusedMlp net_, target_;

@@ -12,6 +12,7 @@ namespace softmpc {
 
 PolicyLearner::PolicyLearner(const LearnerSetup& s)
     : config_(s.policy),
+      imagined_steps_(s.critic.imagined_steps),
       low_(s.action_low),
       high_(s.action_high),
       net_(1, policy_spec(s.policy, s.nx, s.nu), s.policy.learning_rate),
@@ -19,6 +20,15 @@ PolicyLearner::PolicyLearner(const LearnerSetup& s)
   net_.initialise(s.seed, kPolicy);
   target_.initialise(s.seed, kPolicy);
   if (s.policy.objective == PolicyObjective::rollout) rollout_.emplace(s);
+}
+
+const ImaginedRows* PolicyLearner::imagine(const ReplayBatch& batch, const EnsembleLearner& members,
+                                           const CriticLearner& critics,
+                                           const NetNormalisation& normalisation) {
+  if (imagined_steps_ == 0) return nullptr;
+  rollout_->forward(batch, members, net_, normalisation,
+                    static_cast<std::uint32_t>(critics.updates() + 1));
+  return &rollout_->imagine(critics, imagined_steps_);
 }
 
 void PolicyLearner::update(const ReplayBatch& batch, const EnsembleLearner& members,
@@ -33,8 +43,11 @@ void PolicyLearner::update(const ReplayBatch& batch, const EnsembleLearner& memb
 void PolicyLearner::climb_rollout(const ReplayBatch& batch, const EnsembleLearner& members,
                                   const CriticLearner& critics,
                                   const NetNormalisation& normalisation) {
-  rollout_->run(batch, members, critics, net_, normalisation,
-                static_cast<std::uint32_t>(critics.updates()));
+  // neither policy nor members have changed since imagine()
+  if (imagined_steps_ == 0)
+    rollout_->forward(batch, members, net_, normalisation,
+                      static_cast<std::uint32_t>(critics.updates()));
+  rollout_->backward(members, critics, net_, normalisation);
   const TrainBlock &input = rollout_->input(), &gradient = rollout_->gradient();
   net_.forward(0, input, scratch_);
   std::ranges::copy(gradient.data, net_.output_gradient(input, scratch_));

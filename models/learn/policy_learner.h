@@ -17,8 +17,12 @@ namespace softmpc {
 class PolicyLearner {
  public:
   explicit PolicyLearner(const LearnerSetup& setup);
+  /// What the critics learn of the policy's rollouts before their update: critic.imagined_steps;
+  /// null where that is 0. `members` are those that planners have.
+  const ImaginedRows* imagine(const ReplayBatch& batch, const EnsembleLearner& members,
+                              const CriticLearner& critics, const NetNormalisation& normalisation);
   /// One gradient step; moves the target policy. `normalisation` is the policy's own. `critics` are
-  /// those after their update, `members` those that planners have.
+  /// those after their update, batch and members as given to imagine().
   void update(const ReplayBatch& batch, const EnsembleLearner& members, CriticLearner& critics,
               const NetNormalisation& normalisation);
 
@@ -38,6 +42,7 @@ class PolicyLearner {
                      const CriticLearner& critics, const NetNormalisation& normalisation);
 
   PolicyConfig config_;
+  int imagined_steps_;
   std::vector<float> low_, high_;
   FusedMlp net_, target_;
   std::optional<PolicyRollout> rollout_;

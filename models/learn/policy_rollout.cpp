@@ -2,8 +2,10 @@
 #include "learn/policy_rollout.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "softmpc/hd/covariance.h"
+#include "softmpc/hd/losses.h"
 #include "softmpc/hd/math.h"
 #include "softmpc/hd/philox.h"
 #include "softmpc/hd/prior.h"
@@ -87,6 +89,9 @@ void PolicyRollout::advance(int t, const EnsembleLearner& members) {
     for (int j = 0; j < n; ++j)
       next.x.row(i)[j] = s.x.row(i)[j] + c.output_mean[i] + c.output_std[i] * change[j];
   }
+  s.reward.resize(n);
+  const float* reward = y + static_cast<std::ptrdiff_t>(nx) * s.x.lanes;
+  for (int j = 0; j < n; ++j) s.reward[j] = c.output_mean[nx] + c.output_std[nx] * reward[j];
   next.alive = s.alive;
   if (setup_.planner.handle_terminations) end_episodes(t, y);
 }
@@ -107,14 +112,51 @@ void PolicyRollout::end_episodes(int t, const float* model_output) {
     if (terminated_[j]) next.alive[j] = 0;
 }
 
+/// The critics' inputs at the end of the rollout.
+void PolicyRollout::ask_critics(const CriticLearner& critics) {
+  const Step& s = steps_.back();
+  critic_input_.resize(setup_.nx + setup_.nu, s.x.count);
+  standardise(s.x, critics.normalisation(), 0, critic_input_);
+  standardise(s.action, critics.normalisation(), setup_.nx, critic_input_);
+}
+
+const ImaginedRows& PolicyRollout::imagine(const CriticLearner& critics, int steps) {
+  const int n = steps_.front().x.count, nx = setup_.nx;
+  ask_critics(critics);
+  std::vector<float> y(n, std::numeric_limits<float>::infinity()), v(setup_.nu);
+  for (int c = 0; c < critics.target_mlp().stack(); ++c) {
+    const float* q = critics.target_mlp().forward(c, critic_input_, critic_);
+    for (int j = 0; j < n; ++j) y[j] = std::min(y[j], q[j]);
+  }
+  ImaginedRows& rows = imagined_;
+  rows.input.resize(nx + setup_.nu, n * steps);
+  rows.target.resize(static_cast<std::size_t>(n) * steps);
+  rows.alive.resize(rows.target.size());
+  for (int t = setup_.planner.horizon - 1; t >= 0; --t) {
+    const Step &s = steps_[t], &next = steps_[t + 1];
+    for (int j = 0; j < n; ++j)
+      y[j] = hd::expanded_target(s.reward[j], setup_.planner.gamma, next.alive[j] > 0, y[j],
+                                 price(t + 1, j, v));
+    if (t >= steps) continue;
+    for (int j = 0; j < n; ++j) {
+      const int at = t * n + j;
+      const bool alive = s.alive[j] > 0;  // else zeros: what is behind an end may have overflowed
+      rows.alive[at] = s.alive[j];
+      rows.target[at] = alive ? y[j] : 0;
+      for (int i = 0; i < nx; ++i) rows.input.row(i)[at] = alive ? s.x.row(i)[j] : 0;
+      for (int i = 0; i < setup_.nu; ++i)
+        rows.input.row(nx + i)[at] = alive ? s.action.row(i)[j] : 0;
+    }
+  }
+  return rows;
+}
+
 // -1/N gamma^H alive_H dQ/d(x_H, a_H)
 void PolicyRollout::back_through_critic(const CriticLearner& critics) {
   const Step& s = steps_.back();
   const NetNormalisation& c = critics.normalisation();
   const int n = s.x.count;
-  critic_input_.resize(setup_.nx + setup_.nu, n);
-  standardise(s.x, c, 0, critic_input_);
-  standardise(s.action, c, setup_.nx, critic_input_);
+  ask_critics(critics);
   critics.mlp().forward(0, critic_input_, critic_);
   float* dq = critics.mlp().output_gradient(critic_input_, critic_);
   const float discount = constants_.discount.back();
@@ -142,22 +184,40 @@ void PolicyRollout::back_through_model(int t, const EnsembleLearner& members) {
   add_input_gradient(gradient, c, nx, da_);
 }
 
-// 1/N alive_t d/da (lambda/2 gamma^t v' Sigma^-1 v), v = a_t - n, of the Gaussian prior
+// v_t = a_t - n
+void PolicyRollout::depart(int t, int row, std::vector<float>& v) const {
+  for (int i = 0; i < setup_.nu; ++i) v[i] = steps_[t].action.row(i)[row] - constants_.neutral[i];
+}
+
+// d/dv_i (lambda/2 v' Sigma^-1 v) of the Gaussian prior
+float PolicyRollout::price_slope(float discount, int i, const std::vector<float>& v) const {
+  const bool full = constants_.covariance.full();
+  return hd::price_slope(
+      static_cast<float>(setup_.planner.temperature), discount,
+      full ? hd::charged(constants_.covariance.view(setup_.nu), i, v.data()) : v[i],
+      constants_.inverse_variance[i]);
+}
+
+// lambda/2 v' Sigma^-1 v: half of v times its slope
+float PolicyRollout::price(int t, int row, std::vector<float>& v) const {
+  if (setup_.planner.prior != Prior::gaussian) return 0;
+  depart(t, row, v);
+  float sum = 0;
+  for (int i = 0; i < setup_.nu; ++i) sum += 0.5f * v[i] * price_slope(1, i, v);
+  return sum;
+}
+
+// 1/N alive_t d/da (lambda/2 gamma^t v' Sigma^-1 v)
 void PolicyRollout::add_price(int t) {
   if (setup_.planner.prior != Prior::gaussian) return;
   const Step& s = steps_[t];
-  const int n = s.x.count, nu = setup_.nu;
-  const bool full = constants_.covariance.full();
-  const hd::Covariance sigma = full ? constants_.covariance.view(nu) : hd::Covariance{};
-  const float lambda = static_cast<float>(setup_.planner.temperature);
-  std::vector<float> v(nu);
+  const int n = s.x.count;
+  std::vector<float> v(setup_.nu);
   for (int j = 0; j < n; ++j) {
-    for (int i = 0; i < nu; ++i) v[i] = s.action.row(i)[j] - constants_.neutral[i];
-    for (int i = 0; i < nu; ++i)
-      da_.row(i)[j] += s.alive[j] / static_cast<float>(n) *
-                       hd::price_slope(lambda, constants_.discount[t],
-                                       full ? hd::charged(sigma, i, v.data()) : v[i],
-                                       constants_.inverse_variance[i]);
+    depart(t, j, v);
+    for (int i = 0; i < setup_.nu; ++i)
+      da_.row(i)[j] +=
+          s.alive[j] / static_cast<float>(n) * price_slope(constants_.discount[t], i, v);
   }
 }
 
@@ -178,9 +238,9 @@ void PolicyRollout::back_through_policy(int t, const FusedMlp& policy,
   add_input_gradient(policy.input_gradient(0, s.policy_input, s.policy), normalisation, 0, dx_);
 }
 
-void PolicyRollout::run(const ReplayBatch& batch, const EnsembleLearner& members,
-                        const CriticLearner& critics, const FusedMlp& policy,
-                        const NetNormalisation& normalisation, std::uint32_t update) {
+void PolicyRollout::forward(const ReplayBatch& batch, const EnsembleLearner& members,
+                            const FusedMlp& policy, const NetNormalisation& normalisation,
+                            std::uint32_t update) {
   const int horizon = setup_.planner.horizon;
   start(batch, update, members.members());
   for (int t = 0; t < horizon; ++t) {
@@ -188,6 +248,11 @@ void PolicyRollout::run(const ReplayBatch& batch, const EnsembleLearner& members
     advance(t, members);
   }
   act(horizon, policy, normalisation);
+}
+
+void PolicyRollout::backward(const EnsembleLearner& members, const CriticLearner& critics,
+                             const FusedMlp& policy, const NetNormalisation& normalisation) {
+  const int horizon = setup_.planner.horizon;
   back_through_critic(critics);
   for (int t = horizon; t >= 0; --t) {
     if (t < horizon) back_through_model(t, members);

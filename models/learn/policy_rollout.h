@@ -23,10 +23,18 @@ class PolicyRollout {
  public:
   explicit PolicyRollout(const LearnerSetup& setup);
 
-  /// Rolls `policy` out from the batch's states and back. `update` keys the members' draw.
-  void run(const ReplayBatch& batch, const EnsembleLearner& members, const CriticLearner& critics,
-           const FusedMlp& policy, const NetNormalisation& policy_normalisation,
-           std::uint32_t update);
+  /// Rolls `policy` out from the batch's states. `update` keys the members' draw.
+  void forward(const ReplayBatch& batch, const EnsembleLearner& members, const FusedMlp& policy,
+               const NetNormalisation& policy_normalisation, std::uint32_t update);
+  /// And back, through the nets of forward() and the critic.
+  void backward(const EnsembleLearner& members, const CriticLearner& critics,
+                const FusedMlp& policy, const NetNormalisation& policy_normalisation);
+
+  /// After forward(), the first `steps` steps for the critics: (x_t, mu(x_t)) with
+  ///   y_t = r_t + gamma alive_{t+1} (y_{t+1} - lambda/2 v_{t+1}' Sigma^-1 v_{t+1}),  t < H,
+  ///   y_H = min over target critics Q(x_H, mu(x_H))
+  /// (model-based value expansion, Feinberg et al. 2018, arXiv 1803.00101, in soft returns).
+  const ImaginedRows& imagine(const CriticLearner& critics, int steps);
 
   /// The policy's inputs of all steps, [nx, (H+1) lanes], for one update on all of them.
   const TrainBlock& input() const { return input_; }
@@ -36,7 +44,7 @@ class PolicyRollout {
  private:
   struct Step {
     TrainBlock x, action, unit;  // [nx], [nu], tanh(z) [nu]
-    std::vector<float> alive;
+    std::vector<float> alive, reward;
     TrainBlock policy_input, model_input;
     TrainScratch policy, model;
     int member = 0;
@@ -49,6 +57,10 @@ class PolicyRollout {
   void back_through_critic(const CriticLearner& critics);
   void back_through_model(int t, const EnsembleLearner& members);
   void back_through_policy(int t, const FusedMlp& policy, const NetNormalisation& normalisation);
+  void ask_critics(const CriticLearner& critics);
+  float price_slope(float discount, int i, const std::vector<float>& v) const;
+  void depart(int t, int row, std::vector<float>& v) const;
+  float price(int t, int row, std::vector<float>& v) const;
   void add_price(int t);
 
   LearnerSetup setup_;
@@ -59,6 +71,7 @@ class PolicyRollout {
   std::vector<std::uint8_t> terminated_;
   TrainBlock dx_, da_;  // dL/dx_t, dL/da_t of the step that the way back has reached
   TrainBlock input_, gradient_;
+  ImaginedRows imagined_;
 };
 
 }  // namespace softmpc

@@ -139,7 +139,8 @@ CriticStep TorchLearner::update_critics(const ReplayBatch& batch, std::span<cons
   // each critic's own mean, so that their number does not change a step
   const torch::Tensor loss =
       regression(q, target, setup_.critic.loss, setup_.critic.huber_delta) / n;
-  critics_.descend(loss);
+  const bool imagines = setup_.critic.imagined_steps > 0;
+  critics_.descend(imagines ? loss + imagined_loss(rows(batch.x, n), critic_updates_ + 1) : loss);
   ++critic_updates_;
   if (critic_updates_ % setup_.critic.target_interval == 0)
     targets_.follow(critics_, setup_.critic.tau);
@@ -175,10 +176,11 @@ torch::Tensor TorchLearner::ended(const torch::Tensor& next,
   return rows(values, n).flatten();
 }
 
-/// Of policy_rollout.h: the soft return [N] of H model steps under mu and the critic behind them.
-torch::Tensor TorchLearner::rollout_objective(const torch::Tensor& start) const {
+/// Of policy_rollout.h: H model steps under mu.
+TorchLearner::Rollout TorchLearner::roll_out(const torch::Tensor& start,
+                                             std::int64_t update) const {
   const PlannerConfig& p = setup_.planner;
-  const NetNormalisation &m = member_weights_.normalisation, &c = critic_weights_.normalisation;
+  const NetNormalisation& m = member_weights_.normalisation;
   const int nx = setup_.nx;
   const auto of_state_and_reward = [&](const std::vector<float>& values) {
     return rows(values, 1).narrow(1, 0, nx + 1);
@@ -186,28 +188,68 @@ torch::Tensor TorchLearner::rollout_objective(const torch::Tensor& start) const 
   const torch::Tensor mean = of_state_and_reward(m.output_mean);
   const torch::Tensor std = of_state_and_reward(m.output_std);
   torch::Tensor x = start, alive = torch::ones({start.size(0)}, options_);
-  torch::Tensor total = torch::zeros_like(alive);
-  double discount = 1;
-  for (int t = 0;; ++t, discount *= p.gamma) {
+  Rollout r;
+  for (int t = 0;; ++t) {
     const torch::Tensor action = act(x), joined = torch::cat({x, action}, 1);
-    if (p.prior == Prior::gaussian) {
-      const torch::Tensor v = action - neutral_;
-      const torch::Tensor price = (v.matmul(inverse_covariance_) * v).sum(1);
-      total = total - 0.5 * p.temperature * discount * alive * price;
-    }
-    if (t == p.horizon) {
-      const torch::Tensor input = standardised(joined, c.input_mean, c.input_std).unsqueeze(0);
-      return total + discount * alive * critics_.forward_constant(input)[0].squeeze(1);
-    }
-    const int member = hd::draw_policy_member(
-        setup_.seed, static_cast<std::uint32_t>(critic_updates_), t, setup_.model.members);
+    const torch::Tensor v = action - neutral_;
+    const double scale = p.prior == Prior::gaussian ? 0.5 * p.temperature : 0;
+    r.joined.push_back(joined);
+    r.alive.push_back(alive);
+    r.price.push_back(scale * (v.matmul(inverse_covariance_) * v).sum(1));
+    if (t == p.horizon) return r;
+    const int member = hd::draw_policy_member(setup_.seed, static_cast<std::uint32_t>(update), t,
+                                              setup_.model.members);
     const torch::Tensor input = standardised(joined, m.input_mean, m.input_std).unsqueeze(0);
     const torch::Tensor raw = planned_members_->forward_constant(input)[member];
     const torch::Tensor y = mean + std * raw.narrow(1, 0, nx + 1);
-    total = total + discount * alive * y.select(1, nx);
+    r.reward.push_back(y.select(1, nx));
     x = x + y.narrow(1, 0, nx);
     if (p.handle_terminations) alive = alive * (1 - ended(x, raw));
   }
+}
+
+/// The soft return [N] of such a rollout and the critic behind it.
+torch::Tensor TorchLearner::rollout_objective(const torch::Tensor& start) const {
+  const PlannerConfig& p = setup_.planner;
+  const NetNormalisation& c = critic_weights_.normalisation;
+  const Rollout r = roll_out(start, critic_updates_);
+  const torch::Tensor input = standardised(r.joined.back(), c.input_mean, c.input_std).unsqueeze(0);
+  torch::Tensor total = torch::zeros_like(r.alive.front());
+  double discount = 1;
+  for (int t = 0; t <= p.horizon; ++t, discount *= p.gamma) {
+    const torch::Tensor gain =
+        t < p.horizon ? r.reward[t] : critics_.forward_constant(input)[0].squeeze(1);
+    total = total + discount * r.alive[t] * (gain - r.price[t]);
+  }
+  return total;
+}
+
+/// Of the critics on the first steps of such a rollout: each critic's mean, summed over critics.
+torch::Tensor TorchLearner::imagined_loss(const torch::Tensor& start, std::int64_t update) const {
+  const int steps = setup_.critic.imagined_steps, horizon = setup_.planner.horizon;
+  const NetNormalisation& c = critic_weights_.normalisation;
+  std::vector<torch::Tensor> targets(steps);
+  Rollout r;
+  {
+    const torch::NoGradGuard constant;
+    r = roll_out(start, update);
+    const auto input = standardised(r.joined.back(), c.input_mean, c.input_std).unsqueeze(0);
+    torch::Tensor y = std::get<0>(targets_.forward(input).squeeze(2).min(0));
+    for (int t = horizon - 1; t >= 0; --t) {
+      const torch::Tensor rest = setup_.planner.gamma * (y - r.price[t + 1]);
+      y = r.reward[t] + torch::where(r.alive[t + 1] > 0, rest, torch::zeros_like(rest));
+      if (t < steps) targets[t] = y;
+    }
+    r.joined.resize(steps);
+    r.alive.resize(steps);
+  }
+  const torch::Tensor input = standardised(torch::cat(r.joined), c.input_mean, c.input_std);
+  const torch::Tensor alive = torch::cat(r.alive), y = torch::cat(targets);
+  const torch::Tensor q = critics_.forward(input.unsqueeze(0)).squeeze(2);  // [C, M]
+  // rows behind an end stand at their target
+  return regression(torch::where(alive > 0, q, y), y.unsqueeze(0).expand_as(q), setup_.critic.loss,
+                    setup_.critic.huber_delta) /
+         y.size(0);
 }
 
 void TorchLearner::update_policy(const ReplayBatch& batch) {

@@ -45,7 +45,14 @@ class TorchLearner final : public Learner {
   torch::Tensor act(const torch::Tensor& x) const;
   torch::Tensor ended(const torch::Tensor& next, const torch::Tensor& model_output) const;
   torch::Tensor critic_objective(const torch::Tensor& x) const;
+  /// A rollout of the policy: of its H+1 steps [x, mu(x)], whether it goes on, and the price; of
+  /// the first H the reward.
+  struct Rollout {
+    std::vector<torch::Tensor> joined, alive, price, reward;
+  };
+  Rollout roll_out(const torch::Tensor& start, std::int64_t update) const;
   torch::Tensor rollout_objective(const torch::Tensor& start) const;
+  torch::Tensor imagined_loss(const torch::Tensor& start, std::int64_t update) const;
   void update_policy(const ReplayBatch& batch);
 
   LearnerSetup setup_;

@@ -90,13 +90,14 @@ TEST(Config, TheListHasEveryField) {
   [[maybe_unused]] const auto [t1, t2, t3, t4, t5] = TargetsConfig{};
   [[maybe_unused]] const auto [m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13] =
       ModelConfig{};
-  [[maybe_unused]] const auto [c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12] = CriticConfig{};
+  [[maybe_unused]] const auto [c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13] =
+      CriticConfig{};
   [[maybe_unused]] const auto [q1, q2, q3, q4, q5, q6, q7] = PolicyConfig{};
-  [[maybe_unused]] const auto [r1, r2, r3, r4, r5, r6, r7, r8, r9, r10, r11, r12, r13, r14] =
+  [[maybe_unused]] const auto [r1, r2, r3, r4, r5, r6, r7, r8, r9, r10, r11, r12, r13, r14, r15] =
       TrainerConfig{};
   [[maybe_unused]] const auto [e1, e2, e3] = EnvironmentConfig{};
   const std::map<std::string, int> fields = {{"planner", 15},   {"targets", 5}, {"model", 13},
-                                             {"critic", 12},    {"policy", 7},  {"trainer", 14},
+                                             {"critic", 13},    {"policy", 7},  {"trainer", 15},
                                              {"environment", 3}};
   EXPECT_EQ(count, fields);  // the bindings above do not compile with another number
 }
@@ -398,6 +399,26 @@ TEST(Config, ValidateJoinsObjectiveAndSourceWhereThereIsAPolicy) {
   EXPECT_EQ(with(Proposals::plan_and_policy),
             "policy.objective: rollout needs model.source learned, and it is environment");
   EXPECT_EQ(with(Proposals::plan), "(no exception)");
+}
+
+TEST(Config, ValidateWantsRolloutsOfAPolicyForImaginedSteps) {
+  const auto with = [](int steps, Proposals proposals, PolicyObjective objective) {
+    return validate_error([=](Config& c) {
+      c.critic.imagined_steps = steps;
+      c.planner.proposals = proposals;
+      c.policy.objective = objective;
+    });
+  };
+  const auto both = Proposals::plan_and_policy;
+  const auto rollout = PolicyObjective::rollout;
+  EXPECT_EQ(with(4, both, rollout), "(no exception)");
+  EXPECT_EQ(with(0, Proposals::plan, PolicyObjective::critic), "(no exception)");
+  EXPECT_EQ(with(5, both, rollout), "critic.imagined_steps: 5 is more than planner.horizon, 4");
+  const std::string needed =
+      "critic.imagined_steps: 4 needs the rollouts of a policy: planner.proposals plan_and_policy "
+      "and policy.objective rollout; without one use 0";
+  EXPECT_EQ(with(4, Proposals::plan, rollout), needed);
+  EXPECT_EQ(with(4, both, PolicyObjective::critic), needed);
 }
 
 TEST(Config, TargetPlannerTakesWhatTargetsLeaveOpen) {

@@ -95,7 +95,7 @@ double difference(const std::vector<float>& a, const std::vector<float>& b) {
 TEST(DeviceAgent, TrainsAsTheCpuDoes) {
   const Settings variants[] = {
       {},
-      {"trainer.envs=2", "critic.count=2", "critic.updates_per_step=2"},
+      {"trainer.envs=2", "critic.count=2", "critic.updates_per_step=2", "trainer.random_steps=9"},
       {"model.normalisation=running", "critic.normalisation=running"},
       {"critic.layer_norm=true", "model.layer_norm=true"},
       {"planner.handle_terminations=true", "model.reward=always", "model.loss=gaussian_nll"},
@@ -103,7 +103,7 @@ TEST(DeviceAgent, TrainsAsTheCpuDoes) {
       {"planner.proposals=plan_and_policy", "policy.objective=rollout", "policy.width=16",
        "trainer.envs=2", "planner.handle_terminations=true"},
       {"planner.proposals=plan_and_policy", "policy.objective=rollout", "policy.width=16",
-       "critic.layer_norm=true", "model.layer_norm=true"},
+       "critic.layer_norm=true", "model.layer_norm=true", "critic.imagined_steps=2"},
       {"planner.proposals=plan_and_policy", "policy.objective=rollout", "policy.width=16",
        "model.normalisation=running", "critic.normalisation=running", "critic.count=2"}};
   for (const Settings& settings : variants) {

@@ -166,7 +166,10 @@ class CpuTrainer {
       for (int e = 0; e < ensemble_.members(); ++e) ensemble_.update_member(e, scratch_);
     }
     if (critic) {
-      const CriticStep step = critics_.update(critic_batch, y);
+      const ImaginedRows* imagined =
+          policy_ ? policy_->imagine(critic_batch, ensemble_, critics_, policy_constants())
+                  : nullptr;
+      const CriticStep step = critics_.update(critic_batch, y, imagined);
       sums.critic_loss += step.loss;
       sums.q += step.mean_value;
       for (float v : y) sums.target += v / static_cast<double>(critic_batch.size);
@@ -195,6 +198,7 @@ class CpuTrainer {
     LearnerSetup s;
     const TrainTask& t = run_.task;
     s.policy = run_.config.policy, s.planner = run_.config.planner;
+    s.critic = run_.config.critic;
     s.nx = t.nx, s.nu = t.nu, s.action_low = t.action_low, s.action_high = t.action_high;
     s.outputs = t.outputs, s.reward = t.reward, s.seed = run_.config.trainer.seed;
     return s;
@@ -307,7 +311,7 @@ void train(const Experiment& run, DeviceTrainer& device, CpuTrainer* cpu, int st
       for (int e = 0; e < run.envs(); ++e) {
         const auto a = device.action().subspan(static_cast<std::size_t>(e) * run.nu, run.nu);
         const Simulated s = simulate(run, w.row(w.x, run, e), a);
-        device.store(e, w.row(w.x, run, e), s.next, s.reward, s.terminated);
+        device.store(e, w.row(w.x, run, e), a, s.next, s.reward, s.terminated);
         if (cpu) cpu->store(e, w.row(w.x, run, e), s);
         std::ranges::copy(s.next, w.row(w.next, run, e).begin());
         w.fresh[e] = s.terminated;
@@ -389,7 +393,13 @@ TEST(DeviceTrainer, StepsEqualThoseOfTheCpu) {
        "trainer.envs=3", "planner.covariance=[[0.1,0.06],[0.06,0.08]]"},
       {"planner.proposals=plan_and_policy", "policy.objective=rollout", "policy.width=16",
        "planner.prior=uniform", "planner.handle_terminations=true", "model.termination=always",
-       "model.loss=gaussian_nll", "targets.warm_start=false"}};
+       "model.loss=gaussian_nll", "targets.warm_start=false"},
+      {"planner.proposals=plan_and_policy", "policy.objective=rollout", "policy.width=16",
+       "policy.update_interval=1", "critic.imagined_steps=3", "planner.handle_terminations=true"},
+      {"planner.proposals=plan_and_policy", "policy.objective=rollout", "policy.width=16",
+       "policy.update_interval=2", "critic.imagined_steps=1", "critic.count=2",
+       "critic.batch_size=37", "critic.layer_norm=true", "critic.loss=huber",
+       "planner.covariance=[[0.1,0.06],[0.06,0.08]]"}};
   for (const Settings& settings : variants) {
     const Experiment run(settings);
     SCOPED_TRACE(settings.empty() ? "default" : settings[0]);
@@ -435,7 +445,7 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
 TEST(DeviceTrainer, BitsDoNotDependOnTheOrderOfThreadsAndBlocks) {
   const Experiment run({"critic.count=2", "critic.layer_norm=true",
                         "planner.proposals=plan_and_policy", "policy.objective=rollout",
-                        "policy.width=16"});
+                        "policy.width=16", "critic.imagined_steps=2"});
   std::vector<float> first;
   for (const emulator::RunOptions& options : emulator::all_orders(1)) {
     auto trainer = run.trainer(test_device(90, 0, options));
@@ -450,7 +460,7 @@ TEST(DeviceTrainer, BitsDoNotDependOnTheOrderOfThreadsAndBlocks) {
 TEST(DeviceTrainer, ARestoredTrainerGoesOnBitForBit) {
   const Experiment run({"trainer.envs=2", "critic.layer_norm=true",
                         "planner.proposals=plan_and_policy", "policy.objective=rollout",
-                        "policy.width=16"});
+                        "policy.width=16", "critic.imagined_steps=2"});
   auto whole = run.trainer();
   Worlds worlds(run);
   train(run, *whole, nullptr, 5, worlds);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests for kernels/policy_rollout.cuh and cuda/train/policy_trainer.cpp on the emulated device:
-// proposed plans and the policy's gradient against rollouts in double precision, the gradient by
-// finite differences of the loss, for random shapes.
+// proposed plans, what critics learn of rollouts and the policy's gradient against rollouts in
+// double precision, the gradient by finite differences of the loss, for random shapes.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -50,9 +50,9 @@ struct Case {
   std::uint64_t seed = 5;
   std::int64_t critic_steps;
   std::vector<float> states;  // [N, nx]
-  std::unique_ptr<DeviceStack> policy, target, ensemble, critic;
+  std::unique_ptr<DeviceStack> policy, target, ensemble, critic, critic_targets;
   Net mu, q;
-  std::vector<Net> models;
+  std::vector<Net> models, target_q;
 
   Case(Random& random, int most_rows, int widest) {
     task.nx = random.whole(1, 6);
@@ -120,6 +120,7 @@ struct Case {
     target = stack(device, random, 1, policy->spec(), 0, one);
     critic = stack(device, random, 1,
                    NetSpec::mlp(nx + nu, random.whole(least, 40), 2, 1, layer_norm), 0, one);
+    critic_targets = stack(device, random, random.whole(1, 3), critic->spec(), 0, target_q);
     mu = one[0];
     q = one[2];
     ensemble = stack(device, random, members,
@@ -156,6 +157,48 @@ struct Case {
       if (end > 0) alive = 0;
     }
     return 0;
+  }
+
+  /// One step of one row's rollout: the critics' input, what they are to say, whether it goes on.
+  struct Step {
+    Doubles input;
+    double goal, charged, reward;
+    bool ends, alive;
+  };
+  std::vector<Step> imagine(int row, double& margin) const {
+    const int nx = task.nx;
+    Doubles x(states.begin() + row * nx, states.begin() + (row + 1) * nx);
+    std::vector<Step> steps;
+    bool alive = true;
+    double y = std::numeric_limits<double>::infinity();
+    for (int t = 0; t <= horizon(); ++t) {
+      const Doubles a = bounded(mu(x));
+      Doubles joined = x;
+      joined.insert(joined.end(), a.begin(), a.end());
+      Step step = {joined, 0, price(a), 0, false, alive};
+      for (std::size_t i = 0; i < joined.size(); ++i)
+        step.input[i] = (joined[i] - q.constants.input_mean[i]) / q.constants.input_std[i];
+      if (t == horizon()) {
+        for (const Net& net : target_q) y = std::min(y, net(joined)[0]);
+      } else {
+        const Net& f = models[hd::draw_policy_member(
+            seed, static_cast<std::uint32_t>(critic_steps + 1), t, members)];
+        const Doubles out = advance(f, joined, x);
+        step.reward = f.constants.output_mean[nx] + f.constants.output_std[nx] * out[nx];
+        const double end = task.outputs.termination ? out[nx + 1] : x[0] - TestRule::kEnd;
+        if (config.planner.handle_terminations) {
+          margin = std::min(margin, std::abs(end));
+          step.ends = end > 0;
+          alive = alive && !step.ends;
+        }
+      }
+      steps.push_back(step);
+    }
+    for (int t = horizon() - 1; t >= 0; --t) {
+      const double rest = config.planner.gamma * (y - steps[t + 1].charged);
+      y = steps[t].goal = steps[t].reward + (steps[t].ends ? 0 : rest);
+    }
+    return steps;
   }
 
   // mid + half-range tanh(z)
@@ -202,15 +245,25 @@ struct Gradient {
   int stride;
 };
 
-Gradient gradient_of(Device& device, const Case& c) {
-  PolicyTrainer trainer(device, c.config, c.task, *c.policy, *c.target,
-                        {c.policy->flat(), c.ensemble->flat(), c.critic->flat(), c.members});
+PolicyGradientNets nets_of(const Case& c) {
+  return {c.policy->flat(),         c.ensemble->flat(), c.critic->flat(),
+          c.critic_targets->flat(), c.members,          c.critic_targets->stack()};
+}
+
+std::unique_ptr<Memory> counters_of(Device& device, const Case& c) {
   TrainCounters counters{};
   counters.seed = c.seed;
   counters.critic_steps = c.critic_steps;
-  const auto on_device = upload(device, std::vector{counters});
+  return upload(device, std::vector{counters});
+}
+
+Gradient gradient_of(Device& device, const Case& c) {
+  Config config = c.config;
+  config.critic.imagined_steps = 0;
+  PolicyTrainer trainer(device, config, c.task, *c.policy, *c.target, nets_of(c));
+  const auto counters = counters_of(device, c);
   device.upload(trainer.state(), c.states.data(), c.states.size() * sizeof(float));
-  trainer.launch(on_device->as<TrainCounters>());
+  trainer.differentiate(counters->as<TrainCounters>());
   const TrainStack& s = trainer.net().stack();
   return {read(device, s.input, static_cast<std::size_t>(c.task.nx) * s.stride),
           read(device, s.slope, static_cast<std::size_t>(c.task.nu) * s.stride), s.stride};
@@ -312,6 +365,74 @@ TEST(PolicyGradient, BitsDoNotDependOnTheOrderOfThreadsAndBlocks) {
     if (first.slope.empty()) first = g;
     EXPECT_EQ(g.slope, first.slope) << emulator::to_string(options);
     EXPECT_EQ(g.input, first.input) << emulator::to_string(options);
+  }
+}
+
+/// What the critics are given: [nx + nu, columns], [columns], [columns], from the first imagined
+/// column on, and afterwards the policy's gradient.
+struct Imagined {
+  std::vector<float> input, goal, alive, slope;
+  int columns, stride;  // of one step; of the batch
+};
+
+Imagined imagine(Device& device, const Case& c) {
+  PolicyTrainer trainer(device, c.config, c.task, *c.policy, *c.target, nets_of(c));
+  const int step = parts_of(c.rows, kTrainRows) * kTrainRows;
+  const int rows = c.rows + c.config.critic.imagined_steps * step;
+  TrainNet batch(device, 1, c.critic->spec(), rows, c.critic->parameters());
+  trainer.feed(batch);
+  const auto counters = counters_of(device, c);
+  device.upload(trainer.state(), c.states.data(), c.states.size() * sizeof(float));
+  trainer.imagine(counters->as<TrainCounters>());
+  trainer.differentiate(counters->as<TrainCounters>());
+  const TrainStack &s = batch.stack(), &p = trainer.net().stack();
+  EXPECT_EQ(s.imagined, c.config.critic.imagined_steps * step);
+  EXPECT_EQ(s.first_imagined, step);
+  return {read(device, s.input, static_cast<std::size_t>(s.in) * s.stride),
+          read(device, s.imagined_goal, s.imagined),
+          read(device, s.alive, s.imagined),
+          read(device, p.slope, static_cast<std::size_t>(c.task.nu) * p.stride),
+          step,
+          s.stride};
+}
+
+void expect_imagined(Device& device, const Case& c) {
+  const Imagined found = imagine(device, c);
+  const Gradient gradient = gradient_of(device, c);
+  Distance inputs, goals;
+  for (int t = 0; t < c.config.critic.imagined_steps; ++t)
+    for (int row = 0; row < found.columns; ++row) {
+      const int column = t * found.columns + row;
+      if (row >= c.rows) {
+        EXPECT_EQ(found.alive[column], 0);
+        continue;
+      }
+      double margin = std::numeric_limits<double>::infinity();
+      const std::vector<Case::Step> steps = c.imagine(row, margin);
+      if (margin < 1e-3) continue;
+      ASSERT_EQ(found.alive[column], steps[t].alive ? 1 : 0) << "step " << t << ", row " << row;
+      if (!steps[t].alive) continue;
+      goals.add(found.goal[column], steps[t].goal);
+      for (std::size_t i = 0; i < steps[t].input.size(); ++i)
+        inputs.add(found.input[i * found.stride + found.columns + column], steps[t].input[i]);
+    }
+  EXPECT_LT(inputs.relative(), 1e-5);
+  EXPECT_LT(goals.relative(), 1e-5);
+  EXPECT_EQ(found.slope, gradient.slope) << "a gradient of rollouts that were there already";
+}
+
+TEST(PolicyImagine, GivesTheReturnOfTheRestOfTheRollout) {
+  const unsigned seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  Random random(seed);
+  const auto device = test_device();
+  for (int i = 0; i < 16; ++i) {
+    Case c(random, 70, 50);
+    c.config.policy.objective = PolicyObjective::rollout;
+    c.config.critic.imagined_steps = random.whole(1, c.config.planner.horizon);
+    SCOPED_TRACE(c.text() + ", imagined " + std::to_string(c.config.critic.imagined_steps));
+    c.create(*device, random);
+    expect_imagined(*device, c);
   }
 }
 

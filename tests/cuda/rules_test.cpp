@@ -54,10 +54,12 @@ TEST(Rules, OfEveryTaskCompile) {
 TEST(Rules, CompileInAPolicysGradient) {
   SOFTMPC_COMPILER_OR_SKIP(compiler);
   KernelSource source;
-  source.call = "policy_gradient<Rules>";
   source.header = "policy_rollout.cuh";
   source.job = "PolicyGradientJob";
-  expect_compiles(compiler, find_task("Hopper").make_reward({})->device_rules(), source);
+  for (const char* call : {"policy_gradient<Rules>", "policy_imagine<Rules>"}) {
+    source.call = call;
+    expect_compiles(compiler, find_task("Hopper").make_reward({})->device_rules(), source);
+  }
 }
 
 TEST(Rules, WithParametersCompile) {

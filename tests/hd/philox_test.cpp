@@ -104,6 +104,30 @@ TEST(Philox, NeighbouringNormalsAreUncorrelated) {
   }
 }
 
+TEST(Philox, RandomActionsAreUniformInTheirBox) {
+  constexpr int count = 20000;
+  double mean[2] = {}, square[2] = {}, product = 0;
+  for (std::uint64_t index = 0; index < count; ++index) {
+    double unit[2];
+    for (int i = 0; i < 2; ++i) {
+      const float a = hd::random_action(3, index, i, -2, 1);
+      ASSERT_GT(a, -2);
+      ASSERT_LT(a, 1);
+      unit[i] = (a + 0.5) / 1.5;
+      mean[i] += unit[i] / count;
+      square[i] += unit[i] * unit[i] / count;
+    }
+    product += unit[0] * unit[1] / count;
+  }
+  const double error = 4 / std::sqrt(3.0 * count);  // of a mean of uniform numbers on (-1, 1)
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_NEAR(mean[i], 0, error);
+    EXPECT_NEAR(square[i], 1.0 / 3, error);
+  }
+  EXPECT_NEAR(product, 0, error);
+  EXPECT_EQ(hd::random_action(3, 7, 0, 0.5f, 0.5f), 0.5f);
+}
+
 TEST(Philox, UniformIndexCoversItsRange) {
   for (std::uint32_t n : {1u, 2u, 3u, 7u, 4096u}) {
     EXPECT_EQ(hd::uniform_index(0, n), 0u);

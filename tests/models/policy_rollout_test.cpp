@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tests learn/policy_rollout.h: the gradient against central differences of the objective, which a
-// few plain loops compute in double precision.
+// Tests learn/policy_rollout.h: the gradient against central differences of the objective, and what
+// critics learn of the rollouts, both against a few plain loops in double precision.
 #include "learn/policy_rollout.h"
 
 #include <algorithm>
@@ -99,6 +99,45 @@ class Objective {
     }
   }
 
+  /// Of the rollout from one state, per step: [x_t, a_t], what `targets` make of it, and whether
+  /// the rollout has come so far.
+  struct Imagined {
+    Vector joined;
+    double target;
+    bool alive;
+  };
+  std::vector<Imagined> imagine(Vector x, const NetWeights& targets) {
+    const PlannerConfig& p = s_.planner;
+    std::vector<Imagined> steps;
+    std::vector<double> reward;
+    std::vector<bool> ends;
+    bool alive = true;
+    for (int t = 0; t <= p.horizon; ++t) {
+      const Vector joined = with_action(x, oracle::evaluate_mlp(policy_, 0, x));
+      steps.push_back({joined, 0, alive});
+      if (t == p.horizon) break;
+      const int member = hd::draw_policy_member(s_.seed, update_, t, s_.model.members);
+      const Vector y = oracle::evaluate_mlp(members_, member, joined);
+      x += y.head(s_.nx);
+      const double distance =
+          s_.outputs.termination ? -y[s_.nx + 1] : testing::TestRule::kEnd - x[0];
+      if (p.handle_terminations) margin = std::min(margin, std::abs(distance));
+      reward.push_back(y[s_.nx]);
+      ends.push_back(p.handle_terminations && distance <= 0);
+      alive = alive && !ends.back();
+    }
+    double least = 1e300;
+    for (int c = 0; c < targets.stack; ++c)
+      least = std::min(least, oracle::evaluate_mlp(targets, c, steps.back().joined)[0]);
+    steps.back().target = least;
+    for (int t = p.horizon - 1; t >= 0; --t) {
+      const Imagined& next = steps[t + 1];
+      const double charged = p.prior == Prior::gaussian ? price(next.joined.tail(s_.nu)) : 0;
+      steps[t].target = reward[t] + (ends[t] ? 0 : p.gamma * (next.target - charged));
+    }
+    return steps;
+  }
+
   double margin = 1e300;  ///< the least distance of a state from ending otherwise
 
  private:
@@ -171,8 +210,10 @@ void run_case(std::uint64_t seed, Tally& tally) {
   const auto update = static_cast<std::uint32_t>(random.whole(0, 1 << 30));
 
   PolicyRollout rollout(s);
-  rollout.run(testing::random_batch(random, s, 40), members, critics, policy, constants, 0);
-  rollout.run(batch, members, critics, policy, constants, update);  // nothing of the first is left
+  rollout.forward(testing::random_batch(random, s, 40), members, policy, constants, 0);
+  rollout.backward(members, critics, policy, constants);
+  rollout.forward(batch, members, policy, constants, update);  // nothing of the first is left
+  rollout.backward(members, critics, policy, constants);
   ASSERT_EQ(rollout.gradient().rows, s.nu);
   ASSERT_EQ(rollout.input().rows, s.nx);
   Objective objective(s, update, members.weights(), critics.weights(), policy.weights(constants));
@@ -186,6 +227,73 @@ TEST(PolicyRollout, TheGradientIsThatOfTheSoftReturn) {
               tally.ended);
   EXPECT_GE(tally.compared, 5000);
   EXPECT_GE(tally.ended, 500);
+}
+
+void compare_imagined(const LearnerSetup& s, const ReplayBatch& batch, const ImaginedRows& rows,
+                      int steps, const NetWeights& targets, Objective& objective, Tally& tally) {
+  const int n = batch.size;
+  ASSERT_EQ(rows.target.size(), static_cast<std::size_t>(n) * steps);
+  for (int j = 0; j < n; ++j) {
+    Vector x(s.nx);
+    for (int i = 0; i < s.nx; ++i) x[i] = batch.x[j * s.nx + i];
+    objective.margin = 1e300;
+    const auto expected = objective.imagine(x, targets);
+    if (objective.margin < 1e-3) continue;
+    double scale = 1;
+    for (const auto& e : expected) scale = std::max(scale, std::abs(e.target));
+    for (int t = 0; t < steps; ++t) {
+      const int at = t * n + j;
+      ASSERT_EQ(rows.alive[at], expected[t].alive ? 1 : 0) << "step " << t << ", row " << j;
+      if (!expected[t].alive) {
+        ++tally.ended;
+        continue;
+      }
+      ASSERT_NEAR(rows.target[at], expected[t].target, 2e-5 * scale) << "step " << t;
+      for (int i = 0; i < s.nx + s.nu; ++i)
+        ASSERT_NEAR(rows.input.row(i)[at], expected[t].joined[i],
+                    2e-5 * (1 + std::abs(expected[t].joined[i])));
+      ++tally.compared;
+    }
+  }
+}
+
+void run_imagined_case(std::uint64_t seed, Tally& tally) {
+  Random random(seed);
+  LearnerSetup s = random_setup(random);
+  s.critic.count = random.whole(1, 3);
+  const testing::TestReward reward(s.nx, s.nu, true);
+  s.reward = &reward;
+  const int n = random.whole(1, 40), steps = random.whole(1, s.planner.horizon);
+  SCOPED_TRACE("seed " + std::to_string(seed) + ": N " + std::to_string(n) + ", steps " +
+               std::to_string(steps) + ", " +
+               testing::describe(s.planner, {s.nx, s.nu, {}, {}, 1}, 1));
+  EnsembleLearner members(s.model, s.nx, s.nu, s.outputs, s.precision, s.seed);
+  CriticLearner critics(s.critic, s.nx, s.nu, s.seed);
+  FusedMlp policy(1, policy_spec(s.policy, s.nx, s.nu), s.policy.learning_rate);
+  policy.initialise(s.seed, kPolicy);
+  if (random.coin())
+    testing::set_normalisation(members.normalisation(), critics.normalisation(), s);
+  const ReplayBatch other = testing::random_batch(random, s, 9);
+  const std::vector<float> y(9, 3.0f);
+  for (int i = 0; i < 5; ++i) critics.update(other, y);  // targets lag behind
+  const NetNormalisation constants = policy_normalisation(critics.normalisation(), s.nx, s.nu);
+  const ReplayBatch batch = testing::random_batch(random, s, n);
+  const auto update = static_cast<std::uint32_t>(random.whole(0, 1 << 30));
+  PolicyRollout rollout(s);
+  rollout.forward(testing::random_batch(random, s, 40), members, policy, constants, 0);
+  rollout.imagine(critics, s.planner.horizon);
+  rollout.forward(batch, members, policy, constants, update);
+  Objective objective(s, update, members.weights(), critics.weights(), policy.weights(constants));
+  compare_imagined(s, batch, rollout.imagine(critics, steps), steps,
+                   critics.target_mlp().weights(critics.normalisation()), objective, tally);
+}
+
+TEST(PolicyRollout, CriticsLearnTheReturnOfTheRestOfIt) {
+  Tally tally;
+  for (std::uint64_t seed = 1; seed <= 60 && !HasFailure(); ++seed) run_imagined_case(seed, tally);
+  std::printf("seeds 1..60: %d rows compared, %d behind an end\n", tally.compared, tally.ended);
+  EXPECT_GE(tally.compared, 1500);
+  EXPECT_GE(tally.ended, 100);
 }
 
 }  // namespace

@@ -71,6 +71,18 @@ const std::vector<std::pair<const char*, Change>>& variants() {
        }},
       {"rollout, analytic termination",
        [](LearnerSetup& s) { testing::climb_rollouts(s, 2, &reward()); }},
+      {"rollout, analytic termination, imagined steps",
+       [](LearnerSetup& s) {
+         testing::climb_rollouts(s, 3, &reward());
+         s.critic.imagined_steps = 2;
+       }},
+      {"rollout, learned termination, all steps imagined, huber, full covariance",
+       [](LearnerSetup& s) {
+         testing::climb_rollouts(s, 3, nullptr);
+         s.critic.imagined_steps = 3;
+         s.critic.loss = Loss::huber;
+         s.planner.covariance = {{0.2, 0.15}, {0.15, 0.4}};
+       }},
       {"rollout, learned termination",
        [](LearnerSetup& s) { testing::climb_rollouts(s, 3, nullptr); }},
       {"rollout, uniform prior and layer_norm",
@@ -78,6 +90,7 @@ const std::vector<std::pair<const char*, Change>>& variants() {
          testing::climb_rollouts(s, 4, nullptr);
          s.planner.prior = Prior::uniform;
          s.model.layer_norm = s.critic.layer_norm = true;
+         s.critic.imagined_steps = 1;
        }},
       {"rollout, full covariance, gaussian_nll",
        [](LearnerSetup& s) {
@@ -89,6 +102,7 @@ const std::vector<std::pair<const char*, Change>>& variants() {
       {"rollout, every second update, a fixed action", [](LearnerSetup& s) {
          testing::climb_rollouts(s, 2, &reward());
          s.policy.update_interval = 2;
+         s.critic.imagined_steps = 1;
          s.action_low[1] = s.action_high[1] = 1;
        }}};
   return all;
@@ -234,7 +248,9 @@ TEST(TorchLearner, TrainsARunWhoseBitsDoNotDependOnThreads) {
   };
   for (const std::vector<const char*>& policy :
        {std::vector{"planner.control_mode=policy_residual"},
-        {"planner.proposals=plan_and_policy", "policy.objective=rollout"}})
+        {"planner.proposals=plan_and_policy", "policy.objective=rollout"},
+        {"planner.proposals=plan_and_policy", "policy.objective=rollout",
+         "critic.imagined_steps=2"}})
     EXPECT_EQ(hash(1, policy), hash(3, policy)) << policy.front();
 }
 

@@ -9,7 +9,9 @@
 #include <cmath>
 #include <filesystem>
 
+#include "agent.h"
 #include "softmpc/error.h"
+#include "softmpc/hd/philox.h"
 
 namespace softmpc {
 namespace {
@@ -196,6 +198,10 @@ TEST(Trainer, EverySettingOfTheMethodTrains) {
       {"InvertedPendulum", {"critic.count=3"}},
       {"InvertedPendulum", {"targets.warm_start=false", "targets.iterations=3"}},
       {"InvertedPendulum", {"targets.source=policy"}},
+      {"InvertedPendulum",
+       {"planner.proposals=plan_and_policy", "policy.objective=rollout", "critic.imagined_steps=2",
+        "policy.update_interval=3"}},
+      {"InvertedPendulum", {"environment.clip_velocities=false", "trainer.random_steps=30"}},
       {"InvertedPendulum", {"trainer.acting=policy"}},
       {"InvertedPendulum", {"planner.control_mode=mean_residual"}},
       {"InvertedPendulum", {"planner.control_mode=policy_residual"}},
@@ -251,6 +257,65 @@ TEST(Trainer, SettingsThatDoNotFitTheTaskAreNamed) {
             "automatic or always");
   EXPECT_NE(message({"planner.variance=[0.1,0.2]"}, "Hopper").find("variance"), std::string::npos);
   EXPECT_NE(message({"model.source=environment"}, "Humanoid").find("Humanoid"), std::string::npos);
+}
+
+/// lq without bounds.
+class Unbounded final : public Task {
+ public:
+  TaskSpec spec(const TaskOptions& options) const override {
+    TaskSpec spec = lq_.spec(options);
+    spec.action_low.assign(spec.nu, -INFINITY);
+    spec.action_high.assign(spec.nu, INFINITY);
+    return spec;
+  }
+  std::unique_ptr<Environment> make_environment(const TaskOptions& options) const override {
+    return lq_.make_environment(options);
+  }
+  std::unique_ptr<RewardModel> make_reward(const TaskOptions& options) const override {
+    return lq_.make_reward(options);
+  }
+  std::unique_ptr<DynamicsModel> make_dynamics(const TaskOptions& options) const override {
+    return lq_.make_dynamics(options);
+  }
+
+ private:
+  const Task& lq_ = find_task("lq");
+};
+
+TEST(Agent, RandomStepsNeedABox) {
+  const Unbounded task;
+  EXPECT_NO_THROW(Trainer(small(), task));
+  try {
+    Trainer(small({"trainer.random_steps=5"}), task);
+    FAIL() << "was not refused";
+  } catch (const UsageError& e) {
+    EXPECT_EQ(std::string(e.what()),
+              "trainer.random_steps: 5 needs bounds of every action, and action 0 of lq has none; "
+              "use 0");
+  }
+}
+
+TEST(Agent, TheFirstStepsAreRandomWhereAskedFor) {
+  const Task& task = find_task("Hopper");
+  ThreadPool pool(1);
+  const Config random = small({"trainer.envs=2", "trainer.random_steps=4"});
+  const auto agent = make_agent(random, task, pool),
+             other = make_agent(small({"trainer.envs=2"}), task, pool);
+  const TaskSpec spec = task.spec({});
+  const std::vector<float> x(2 * spec.nx, 0.1f);
+  for (std::int64_t step = 0; step < 8; step += 2) {
+    SCOPED_TRACE("step " + std::to_string(step));
+    const auto actions = agent->act(x, step), planned = other->act(x, step);
+    for (std::size_t j = 0; j < actions.size(); ++j) {
+      const float drawn = hd::random_action(random.trainer.seed, step + j / spec.nu,
+                                            static_cast<int>(j % spec.nu), -1, 1);
+      EXPECT_EQ(actions[j], step < 4 ? drawn : planned[j]);
+    }
+    for (int e = 0; e < 2; ++e)
+      agent->store(e, std::span(x).first(spec.nx), std::span(x).first(spec.nx), 0, false);
+    const auto record = agent->replay().record(step + 1);
+    EXPECT_TRUE(std::ranges::equal(record.subspan(spec.nx, spec.nu), actions.subspan(spec.nu)));
+  }
 }
 
 /// Keeps every episode.

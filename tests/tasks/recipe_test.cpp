@@ -50,7 +50,8 @@ TEST(Recipe, AMotorWithoutRangeIsUnbounded) {
 <mujoco><worldbody><body><joint name="x" type="slide"/><geom size="0.1"/></body></worldbody>
 <actuator><motor joint="x" ctrlrange="0 2"/><motor joint="x" ctrllimited="false"/></actuator>
 </mujoco>)"}) {}
-    void observe(const mjModel&, const mjData& d, bool, ObservationWriter& out) const override {
+    void observe(const mjModel&, const mjData& d, const TaskOptions&,
+                 ObservationWriter& out) const override {
       out.add(d.qpos[0]);
     }
     Transition judge(const StepView&) const override { return {}; }

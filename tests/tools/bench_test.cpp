@@ -301,8 +301,8 @@ TEST(BenchTrain, CountsAPolicyThatProposesAndClimbsRollouts) {
                                     "1",       "--json"};
   for (const char* setting :
        {"model.width=8", "critic.width=16", "policy.width=4", "policy.layers=1",
-        "policy.update_interval=1", "planner.proposals=plan_and_policy", "policy.objective=rollout",
-        "planner.member_draw=per_rollout"})
+        "policy.update_interval=2", "planner.proposals=plan_and_policy", "policy.objective=rollout",
+        "critic.imagined_steps=3", "planner.member_draw=per_rollout"})
     for (const char* word : {"--set", setting}) words.push_back(word);
   const Result result = run(words);
   if (result.err.find("no trainer") != std::string::npos)
@@ -316,7 +316,8 @@ TEST(BenchTrain, CountsAPolicyThatProposesAndClimbsRollouts) {
   const double climb = update_operations(policy) + 2 * operations(critic) +
                        4 * (2 * operations(model) + 3 * operations(policy));
   EXPECT_EQ(Json::parse(result.out).at("flops_per_step").get<double>(),
-            plans + 32 * (4 * update_operations(model) + update_operations(critic) + climb));
+            plans + 32 * (4 * update_operations(model) + 4 * update_operations(critic) +
+                          operations(critic) + proposal / 2 + climb / 2));
 }
 
 TEST(BenchTrain, StepsBeforeTheFirstUpdateAreNotTimed) {

@@ -23,6 +23,17 @@ double policy_update_flops(const Config& c, const NetSpec& policy, const NetSpec
   return climbed + c.planner.horizon * (2 * net_flops(dynamics) + 3 * net_flops(policy));
 }
 
+/// What the critics' updates take beside their batch, a sample of it: imagined rows, the target
+/// critics behind them, and the rollouts that no update of the policy makes.
+double imagined_flops(const Config& c, const NetSpec& policy, const NetSpec& dynamics,
+                      const NetSpec& critic) {
+  if (c.critic.imagined_steps == 0) return 0;
+  const double rollout =
+      c.planner.horizon * net_flops(dynamics) + (c.planner.horizon + 1) * net_flops(policy);
+  return c.critic.count * (c.critic.imagined_steps * update_flops(critic) + net_flops(critic)) +
+         (1 - 1.0 / c.policy.update_interval) * rollout;
+}
+
 }  // namespace
 
 double net_flops(const NetSpec& spec) {
@@ -83,7 +94,8 @@ double flops_per_step(const Config& c, const TaskSpec& spec, MemberOutputs outpu
           : batch * (net_flops(policy) + c.critic.count * net_flops(critic));
   const double samples = static_cast<double>(c.model.batch_size) * c.model.updates_per_step;
   const double models = learned ? samples * c.model.members * update_flops(member) : 0;
-  const double critics = batch * c.critic.count * update_flops(critic);
+  const double critics = batch * (c.critic.count * update_flops(critic) +
+                                  imagined_flops(c, policy, nets.dynamics, critic));
   const double actor = has_policy(c) ? batch / c.policy.update_interval *
                                            policy_update_flops(c, policy, nets.dynamics, critic)
                                      : 0;

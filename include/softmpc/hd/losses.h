@@ -49,4 +49,10 @@ SOFTMPC_HD float critic_target(float r, double gamma, double value, float termin
   return r + static_cast<float>(gamma * value) * (1 - terminated);
 }
 
+// y_t = r_t + gamma alive_{t+1} (y_{t+1} - c_{t+1}), c the price of the action; behind an end y and
+// c may be anything
+SOFTMPC_HD float expanded_target(float r, double gamma, bool goes_on, float next, float price) {
+  return goes_on ? critic_target(r, gamma, static_cast<double>(next - price), 0) : r;
+}
+
 }  // namespace softmpc::hd

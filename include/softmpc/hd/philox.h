@@ -87,6 +87,14 @@ SOFTMPC_HD void normal_pair(std::uint32_t a, std::uint32_t b, float& n0, float& 
   n1 = radius * sine;
 }
 
+// Entry i of an action that is uniform in its box: of the run's transition `index`.
+SOFTMPC_HD float random_action(std::uint64_t seed, std::uint64_t index, int i, float low,
+                               float high) {
+  const Philox4 c = {static_cast<std::uint32_t>(index), draw_word(Stream::explore, 0, 1, 0),
+                     static_cast<std::uint32_t>(index >> 32), static_cast<std::uint32_t>(i)};
+  return low + uniform(philox(c, seed).x) * (high - low);
+}
+
 // Standard normals of four action entries; `word` is draw_word() of purpose, iteration, step,
 // block.
 SOFTMPC_HD void normal_block(std::uint64_t seed, std::uint32_t solve, std::uint32_t word,

@@ -17,6 +17,7 @@ SOFTMPC_EMULATE(ActJob, NoWidths, train_act);
 SOFTMPC_EMULATE(SampleJob, NoWidths, train_sample);
 SOFTMPC_EMULATE(FinishJob, NoWidths, train_finish);
 SOFTMPC_EMULATE(ProposalJob, NoWidths, propose_plans);
+SOFTMPC_EMULATE(PolicyGradientJob, NoWidths, policy_imagine<Rules>);
 SOFTMPC_EMULATE(PolicyGradientJob, NoWidths, policy_gradient<Rules>);
 SOFTMPC_EMULATE(MergeJob, NoWidths, merge_parts);
 

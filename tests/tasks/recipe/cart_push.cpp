@@ -21,7 +21,8 @@ class CartPushTask final : public MujocoTask {
                     .rules_header = cart_push_files()[1].text,
                     .rules = rewarded_by<CartPush>()}) {}
 
-  void observe(const mjModel& m, const mjData& d, bool, ObservationWriter& out) const override {
+  void observe(const mjModel& m, const mjData& d, const TaskOptions&,
+               ObservationWriter& out) const override {
     out.add(d.qpos, static_cast<int>(m.nq));
     out.add(d.qvel, static_cast<int>(m.nv));
   }
