@@ -237,19 +237,25 @@ std::vector<float> critic_values(const Bundle& nets, const Window& w, ThreadPool
 void judge_values(const Bundle& nets, const Window& w, ThreadPool& pool, Values& values) {
   const Window::Returns followed = w.returns(nets.planner.gamma, Diagnostics::kUnseenShare);
   const std::vector<float> q = critic_values(nets, w, pool);
-  double n = 0, sum = 0, size = 0, q_sum = 0, plan_sum = 0;
+  double n = 0, sum = 0, size = 0, q_sum = 0, plan_sum = 0, squares = 0, q_squares = 0;
   for (int j = 0; j < w.lanes; ++j) {
     if (!followed.counts[j]) continue;
     n += 1;
     sum += followed.value[j];
     size += std::abs(followed.value[j]);
     q_sum += q[j];
+    squares += std::pow(followed.value[j], 2);
+    q_squares += std::pow(double{q[j]}, 2);
     plan_sum += w.plan_value[j];
   }
   if (n == 0) return;
   values["return_discounted"] = sum / n;
   values["q_bias"] = (q_sum - sum) / n;
   if (size > 0) values["q_bias_share"] = (q_sum - sum) / size;
+  const double variance = squares / n - std::pow(sum / n, 2);
+  if (variance > 1e-9 * squares / n)
+    values["q_spread"] =
+        std::sqrt(std::max(0.0, q_squares / n - std::pow(q_sum / n, 2)) / variance);
   if (nets.acting == Acting::planner) values["value_bias"] = (plan_sum - sum) / n;
 }
 

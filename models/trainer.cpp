@@ -7,10 +7,12 @@
 #include <deque>
 #include <numeric>
 #include <type_traits>
+#include <utility>
 
 #include "agent.h"
 #include "diagnostics.h"
 #include "episodes.h"
+#include "health.h"
 #include "io/crc32c.h"
 #include "learn/tensor_state.h"
 #include "run/checkpoint.h"
@@ -27,6 +29,7 @@ Config fixed_settings(Config c) {
   c.trainer.steps = defaults.steps;
   c.trainer.threads = defaults.threads;
   c.trainer.checkpoint_interval = defaults.checkpoint_interval;
+  c.trainer.on_warning = defaults.on_warning;
   return c;
 }
 
@@ -71,6 +74,7 @@ struct Trainer::Impl {
   Pending pending;
   Clock::time_point report_time = Clock::now();
   std::int64_t report_step = 0;
+  std::string stopped_by;  // the warning that ended run()
 
   Impl(const Config& c, const Task& t, std::shared_ptr<cuda::Device> device)
       : config(c),
@@ -154,7 +158,13 @@ struct Trainer::Impl {
     }
     if (sums.model_updates > 0) r.values["model_loss"] = mean(sums.model_loss, sums.model_updates);
     diagnostics.judge(agent->replay(), agent->bundle(), pool, r.values);
+    const std::int64_t judged = step - config.trainer.log_interval;  // the step of those nets
+    r.warnings = warnings_of(
+        r.values, (judged - config.trainer.learning_starts) * config.critic.updates_per_step);
     observer.on_train(r);
+    if (!r.warnings.empty() && config.trainer.on_warning == OnWarning::stop)
+      stopped_by = "training stopped at step " + std::to_string(step) +
+                   " (trainer.on_warning is stop): " + r.warnings.front();
     pending = {};
     report_time = now;
     report_step = step;
@@ -249,7 +259,10 @@ bool Trainer::resume(const std::string& checkpoint_dir, std::string* observer_st
   if (file.metadata["task"] != impl_->task.name())
     throw Error(checkpoint_dir + ": the checkpoint is of " + file.metadata["task"] + ", not of " +
                 std::string(impl_->task.name()));
-  if (file.metadata["config"] != to_json(fixed_settings(impl_->config), 0))
+  // by way of a Config: a setting that is newer than the checkpoint has its default there
+  Config recorded;
+  apply_settings(recorded, file.metadata["config"], checkpoint_dir + ": its settings");
+  if (fixed_settings(recorded) != fixed_settings(impl_->config))
     throw Error(checkpoint_dir + ": the checkpoint was made with other settings");
   try {
     impl_->load(file, folder);
@@ -277,8 +290,10 @@ void Trainer::run(TrainObserver& observer, const std::string& checkpoint_dir,
       saved = t.step;
     }
     observer.on_step(t.step);
+    if (!t.stopped_by.empty()) break;
   }
   if (!checkpoint_dir.empty() && saved != t.step) t.save(folder, observer);
+  if (!t.stopped_by.empty()) throw Error(std::exchange(t.stopped_by, {}));
 }
 
 std::uint64_t Trainer::state_hash() const {

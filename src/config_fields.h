@@ -77,6 +77,8 @@ inline constexpr Choice<Normalisation> kNormalisation[] = {{"none", Normalisatio
 inline constexpr Choice<Pattern> kPattern[] = {{"online", Pattern::online},
                                                {"model_per_episode", Pattern::model_per_episode},
                                                {"episodic", Pattern::episodic}};
+inline constexpr Choice<OnWarning> kOnWarning[] = {{"go_on", OnWarning::go_on},
+                                                   {"stop", OnWarning::stop}};
 inline constexpr Choice<Acting> kActing[] = {{"planner", Acting::planner},
                                              {"policy", Acting::policy}};
 inline constexpr Choice<LearnerKind> kLearner[] = {
@@ -227,6 +229,10 @@ void visit_trainer(C& c, const Visit& visit) {
   visit("checkpoint_interval", c.checkpoint_interval, kInterval,
         "steps between checkpoints; 0: at the end only");
   visit("threads", c.threads, Whole<int>{0, 4096}, "worker threads; 0: all cores");
+  visit(
+      "on_warning", c.on_warning, OneOf<OnWarning>{kOnWarning},
+      "where the critic runs away or is dead, the ensemble has collapsed or a loss is not finite: "
+      "stop, with a checkpoint, or go on");
   visit("device", c.device, OneOf<Device>{kDevice}, "where networks are evaluated");
   visit(
       "learner", c.learner, OneOf<LearnerKind>{kLearner},

@@ -20,6 +20,7 @@ enum class PolicyObjective { critic, rollout };
 enum class ModelSource { learned, environment };
 enum class Learned { automatic, never, always };
 enum class Normalisation { none, running };
+enum class OnWarning { go_on, stop };
 enum class LearnerKind { automatic, fused, torch };
 
 /// The online planner. Symbols as in DESIGN: K, H, lambda, Sigma.
@@ -118,6 +119,7 @@ struct TrainerConfig {
   std::int64_t checkpoint_interval = 5000;  ///< steps; a checkpoint is also written at the end
   int threads = 0;                          ///< 0: all cores
   Device device = Device::cpu;
+  OnWarning on_warning = OnWarning::go_on;       ///< where a "train" line has one
   LearnerKind learner = LearnerKind::automatic;  ///< who computes gradients (models/learner.h)
   bool operator==(const TrainerConfig&) const = default;
 };

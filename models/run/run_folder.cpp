@@ -196,6 +196,7 @@ void RunFolder::on_train(const TrainReport& report) {
     line[name] = number(value);
     scalars.emplace_back("train/" + name, value);
   }
+  if (!report.warnings.empty()) line["warnings"] = report.warnings;
   impl_->write_line(line);
   impl_->events.add(report.step, now(), scalars);
 }

@@ -168,11 +168,13 @@ TEST(Diagnostics, BiasOfAnEpisodeComputedByHand) {
   c.add({2, 0}, 0.2f, {3, 0}, 2, Ends::no, 6);
   c.add({3, 0}, 0.6f, {9, 0}, -4, Ends::terminated, 10);
   Values v = c.judge();
-  EXPECT_EQ(names(v), Names({"q_bias", "q_bias_share", "return_discounted", "value_bias"}));
+  EXPECT_EQ(names(v),
+            Names({"q_bias", "q_bias_share", "q_spread", "return_discounted", "value_bias"}));
   const double q = (6 + 8 + 13) / 3.0, followed = -5 / 3.0;
   EXPECT_NEAR(v["return_discounted"], followed, kRounding);
   EXPECT_NEAR(v["q_bias"], q - followed, kRounding);
   EXPECT_NEAR(v["q_bias_share"], (q - followed) / (5 / 3.0), kRounding);
+  EXPECT_NEAR(v["q_spread"], std::sqrt(3.0), kRounding);  // variances 26/3 and 26/9
   EXPECT_NEAR(v["value_bias"], 7 - followed, kRounding);
 }
 
@@ -274,7 +276,7 @@ TEST(Diagnostics, SameBitsForAnyNumberOfThreads) {
     c.judge(random_nets(1));
     fill(c, 2);
     const Values v = c.judge();
-    EXPECT_EQ(v.size(), 11u);
+    EXPECT_EQ(v.size(), 12u);
     if (threads == 1) one = v;
     EXPECT_EQ(v, one) << threads << " threads";
   }
@@ -304,7 +306,7 @@ TEST(Diagnostics, ACheckpointWithoutDiagnosticsStartsAWindow) {
   fill(c, 3);
   EXPECT_TRUE(c.judge(random_nets(1)).empty());
   fill(c, 4);
-  EXPECT_EQ(c.judge().size(), 11u);
+  EXPECT_EQ(c.judge().size(), 12u);
 }
 
 TEST(Diagnostics, ACheckpointOfOtherShapesIsRefused) {

@@ -101,12 +101,15 @@ TEST_F(RunFolderTest, LinesHaveTheDocumentedForm) {
   RunFolder run(path_, info_, false);
   run.on_episode({1234, 9.25, 57});
   run.on_train({2000, 101.5, {{"critic_loss", 0.5}, {"model_loss", std::nan("")}}});
+  run.on_train({3000, 99, {{"q", 1}}, {"critic is dead: of boredom"}});
   run.on_eval({5000, {1.0, 2.0}});
   const std::string text = read_file(file("metrics.jsonl"));
   EXPECT_EQ(text,
             "{\"kind\":\"episode\",\"step\":1234,\"return\":9.25,\"length\":57}\n"
             "{\"kind\":\"train\",\"step\":2000,\"steps_per_second\":101.5,\"critic_loss\":0.5,"
             "\"model_loss\":null}\n"
+            "{\"kind\":\"train\",\"step\":3000,\"steps_per_second\":99.0,\"q\":1.0,"
+            "\"warnings\":[\"critic is dead: of boredom\"]}\n"
             "{\"kind\":\"eval\",\"step\":5000,\"returns\":[1.0,2.0],\"mean\":1.5}\n");
 }
 

@@ -259,6 +259,50 @@ TEST(Trainer, SettingsThatDoNotFitTheTaskAreNamed) {
   EXPECT_NE(message({"model.source=environment"}, "Humanoid").find("Humanoid"), std::string::npos);
 }
 
+/// Settings under which a critic runs away in a few hundred steps.
+const Settings kRunaway = {"critic.updates_per_step=20", "critic.tau=1",
+                           "critic.target_interval=1",   "critic.learning_rate=0.01",
+                           "planner.gamma=1.0",          "trainer.steps=400"};
+
+TEST(Trainer, AWarningIsReportedAndStopsWhereItIsAskedTo) {
+  Config c = small(kRunaway);
+  const Task& task = find_task("InvertedPendulum");
+  struct Warned : TrainObserver {
+    std::int64_t first = -1;
+    std::vector<std::string> warnings;
+    void on_train(const TrainReport& r) override {
+      if (r.warnings.empty() || first >= 0) return;
+      first = r.step;
+      warnings = r.warnings;
+    }
+  } observer;
+  Trainer(c, task).run(observer, "");
+  ASSERT_GT(observer.first, 0);
+  EXPECT_TRUE(observer.warnings.front().starts_with("critic runs away: Q is"))
+      << observer.warnings.front();
+
+  c.trainer.on_warning = OnWarning::stop;
+  Folder folder;
+  Trainer trainer(c, task);
+  TrainObserver silent;
+  try {
+    trainer.run(silent, folder.path);
+    FAIL() << "was not stopped";
+  } catch (const Error& e) {
+    EXPECT_EQ(std::string(e.what()),
+              "training stopped at step " + std::to_string(observer.first) +
+                  " (trainer.on_warning is stop): " + observer.warnings.front());
+  }
+  EXPECT_EQ(trainer.step(), observer.first);
+  c.trainer.on_warning = OnWarning::go_on;
+  Trainer further(c, task);
+  std::string kept;
+  ASSERT_TRUE(further.resume(folder.path, &kept));
+  EXPECT_EQ(further.step(), observer.first);
+  further.run(silent, folder.path);
+  EXPECT_TRUE(further.finished());
+}
+
 /// lq without bounds.
 class Unbounded final : public Task {
  public:

@@ -77,6 +77,30 @@ TEST(Train, JsonIsOneDocumentAndNothingElse) {
   EXPECT_EQ(report.at("steps"), 200);
   EXPECT_EQ(report.at("seed"), 7);
   EXPECT_TRUE(report.at("median_return").is_number());
+  EXPECT_TRUE(report.at("warnings").empty());
+}
+
+TEST(Train, AWarningIsShownCountedAndStopsWhereItIsAskedTo) {
+  const Folder folder;
+  Words words;
+  for (const char* setting :
+       {"critic.updates_per_step=20", "critic.tau=1", "critic.target_interval=1",
+        "critic.learning_rate=0.01", "planner.gamma=1.0", "trainer.log_interval=50"})
+    for (const char* word : {"--set", setting}) words.push_back(word);
+  const Result run_on = run(small_run(folder.file("on"), 400, words));
+  ASSERT_EQ(run_on.code, 0) << run_on.err;
+  EXPECT_NE(run_on.err.find(": critic runs away: Q is"), std::string::npos) << run_on.err;
+  EXPECT_NE(run_on.out.find("warning: critic runs away ("), std::string::npos) << run_on.out;
+
+  for (const char* word : {"--set", "trainer.on_warning=stop"}) words.push_back(word);
+  const std::string out = folder.file("stopped");
+  expect_error(run(small_run(out, 400, words)), 1,
+               {"training stopped at step", "critic runs away"});
+  words.back() = "trainer.on_warning=go_on";
+  words.push_back("--resume");
+  const Result further = run(small_run(out, 400, words));
+  EXPECT_EQ(further.code, 0) << further.err;
+  EXPECT_NE(further.out.find(" 400 steps"), std::string::npos) << further.out;
 }
 
 TEST(Train, FlagsGoBeforeSetBeforePreset) {

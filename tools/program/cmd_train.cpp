@@ -79,6 +79,7 @@ Json as_json(const TrainRequest& request, const TrainOutcome& outcome, const Met
           {"steps", outcome.steps},
           {"episodes", metrics.episodes()},
           {"median_return", median(metrics.last_returns())},
+          {"warnings", Json(metrics.warnings())},
           {"seconds", outcome.seconds},
           {"steps_per_second", outcome.seconds > 0 ? done / outcome.seconds : 0.0},
           {"state_hash", text("%016llx", static_cast<unsigned long long>(outcome.state_hash))},
@@ -96,6 +97,8 @@ std::string as_text(const Json& result) {
   summary += std::isnan(median_return)
                  ? "no episode has ended yet\n"
                  : text("median return of the last ten episodes: %.1f\n", median_return);
+  for (const auto& [name, lines] : result["warnings"].items())
+    summary += text("warning: %s (%d train lines)\n", name.c_str(), lines.get<int>());
   const std::string out = shell_word(result["out"].get<std::string>());
   if (result.contains("resume")) {
     return summary + "stopped; go on with: " + result["resume"].get<std::string>() + '\n';

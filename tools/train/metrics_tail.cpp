@@ -17,6 +17,13 @@ void MetricsTail::read_line(const std::string& line) {
     return found != entry.end() && found->is_number() ? found->get<double>() : 0.0;
   };
   step_ = static_cast<std::int64_t>(number("step"));
+  const auto warnings = entry.find("warnings");
+  if (warnings != entry.end() && warnings->is_array())
+    for (const auto& warning : *warnings) {
+      if (!warning.is_string()) continue;
+      const std::string words = warning.get<std::string>();
+      ++warnings_[words.substr(0, words.find(':'))];
+    }
   const auto kind = entry.find("kind");
   if (kind == entry.end() || *kind != "episode") return;
   ++episodes_;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,8 @@ class MetricsTail {
 
   std::int64_t step() const { return step_; }  ///< of the last line
   std::int64_t episodes() const { return episodes_; }
+  /// Lines that warn, by the warning's name.
+  const std::map<std::string, int>& warnings() const { return warnings_; }
   /// Returns of the last ten episodes.
   std::vector<double> last_returns() const { return {returns_.begin(), returns_.end()}; }
 
@@ -28,6 +31,7 @@ class MetricsTail {
   std::uint64_t offset_ = 0;
   std::int64_t step_ = 0, episodes_ = 0;
   std::deque<double> returns_;
+  std::map<std::string, int> warnings_;
 };
 
 }  // namespace softmpc::tools

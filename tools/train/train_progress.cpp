@@ -74,7 +74,21 @@ void TrainProgress::on_episode(const EpisodeEnd& episode) {
   if (returns_.size() > kRecent) returns_.pop_front();
 }
 
+/// Each warning when it comes up, not while it lasts.
+void TrainProgress::warn(const TrainReport& report) {
+  std::set<std::string> names;
+  for (const std::string& warning : report.warnings) {
+    const std::string name = warning.substr(0, warning.find(':'));
+    names.insert(name);
+    if (warned_.contains(name)) continue;
+    line_.finish();
+    print_warning(text("step %lld: ", static_cast<long long>(report.step)) + warning);
+  }
+  warned_ = std::move(names);
+}
+
 void TrainProgress::on_train(const TrainReport& report) {
+  warn(report);
   if (style_ != ProgressStyle::lines) return;
   measure(report.step, Clock::now());
   show_out("step " + numbers(report.step) + '\n');

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <set>
 #include <string>
 
 #include "softmpc/train/trainer.h"
@@ -44,6 +45,7 @@ class TrainProgress final : public TrainObserver {
   using Clock = std::chrono::steady_clock;
 
   std::string numbers(std::int64_t step) const;
+  void warn(const TrainReport& report);
   void measure(std::int64_t step, Clock::time_point now);
 
   ProgressStyle style_;
@@ -51,7 +53,8 @@ class TrainProgress final : public TrainObserver {
   StatusLine line_;
   std::deque<double> returns_;                                    // last ten
   std::deque<std::pair<Clock::time_point, std::int64_t>> marks_;  // of the last seconds
-  double rate_ = 0;                                               // steps per second over marks_
+  std::set<std::string> warned_;  // names of the last report's warnings
+  double rate_ = 0;               // steps per second over marks_
 };
 
 }  // namespace softmpc::tools

@@ -21,7 +21,8 @@ namespace fs = std::filesystem;
 constexpr std::uint64_t kMostSeeds = 1000;
 
 /// Settings that a resumed run may change: its results do not depend on them.
-constexpr const char* kFree[] = {"trainer.threads", "trainer.checkpoint_interval"};
+constexpr const char* kFree[] = {"trainer.threads", "trainer.checkpoint_interval",
+                                 "trainer.on_warning"};
 
 std::string preset_of(const TrainOptions& options) {
   return options.preset.empty() ? kDefaultPreset : options.preset;

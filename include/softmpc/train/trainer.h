@@ -32,6 +32,9 @@ struct TrainReport {
   std::int64_t step = 0;
   double steps_per_second = 0;           ///< since the last report; exempt from bit equality
   std::map<std::string, double> values;  ///< "critic_loss", ...; models/README.md has the list
+  /// "NAME: what was seen": the critic runs away or is dead, the ensemble has collapsed, a loss is
+  /// not finite.
+  std::vector<std::string> warnings;
 };
 
 struct EvalReport {
@@ -70,7 +73,8 @@ class Trainer {
   /// Trains until config.trainer.steps or until *stop becomes true: then a checkpoint is written,
   /// if need be within a step, between two of its updates or with its evaluation given up; a
   /// resumed run makes up for what the step lacks, with the same result. Checkpoints go to
-  /// `checkpoint_dir`; empty: none.
+  /// `checkpoint_dir`; empty: none. With trainer.on_warning stop, a report with warnings ends it
+  /// with an Error after a checkpoint.
   void run(TrainObserver& observer, const std::string& checkpoint_dir,
            const std::atomic<bool>* stop = nullptr);
 
