@@ -254,7 +254,8 @@ TEST_F(BundleTest, HasTheNamesThatOtherProgramsRead) {
   EXPECT_EQ(file.metadata.at("outputs"), R"({"reward":true,"termination":false})");
   EXPECT_EQ(file.metadata.at("normalisation"), R"({"model":"running","critic":"none"})");
   EXPECT_EQ(nlohmann::json::parse(file.metadata.at("planner"))["rollouts"], 33);
-  EXPECT_EQ(file.metadata.at("environment"), R"({"positions":false,"clip_velocities":false,"time_limit":77})");
+  EXPECT_EQ(file.metadata.at("environment"),
+            R"({"positions":false,"clip_velocities":false,"time_limit":77})");
   EXPECT_EQ(file.metadata.at("acting"), "policy");
   EXPECT_EQ(nlohmann::json::parse(file.metadata.at("provenance"))["settings"]["trainer"]["of"][0],
             "later");

@@ -191,6 +191,22 @@ void compare(const LearnerSetup& s, const ReplayBatch& batch, const TrainBlock& 
   }
 }
 
+struct Nets {
+  EnsembleLearner members;
+  CriticLearner critics;
+  FusedMlp policy;
+};
+
+Nets random_nets(Random& random, const LearnerSetup& s) {
+  Nets n = {{s.model, s.nx, s.nu, s.outputs, s.precision, s.seed},
+            {s.critic, s.nx, s.nu, s.seed},
+            {1, policy_spec(s.policy, s.nx, s.nu), s.policy.learning_rate}};
+  n.policy.initialise(s.seed, kPolicy);
+  if (random.coin())
+    testing::set_normalisation(n.members.normalisation(), n.critics.normalisation(), s);
+  return n;
+}
+
 void run_case(std::uint64_t seed, Tally& tally) {
   Random random(seed);
   LearnerSetup s = random_setup(random);
@@ -199,12 +215,7 @@ void run_case(std::uint64_t seed, Tally& tally) {
   const int n = random.whole(1, 40);
   SCOPED_TRACE("seed " + std::to_string(seed) + ": N " + std::to_string(n) + ", " +
                testing::describe(s.planner, {s.nx, s.nu, {}, {}, 1}, 1));
-  EnsembleLearner members(s.model, s.nx, s.nu, s.outputs, s.precision, s.seed);
-  CriticLearner critics(s.critic, s.nx, s.nu, s.seed);
-  FusedMlp policy(1, policy_spec(s.policy, s.nx, s.nu), s.policy.learning_rate);
-  policy.initialise(s.seed, kPolicy);
-  if (random.coin())
-    testing::set_normalisation(members.normalisation(), critics.normalisation(), s);
+  auto [members, critics, policy] = random_nets(random, s);
   const NetNormalisation constants = policy_normalisation(critics.normalisation(), s.nx, s.nu);
   const ReplayBatch batch = testing::random_batch(random, s, n);
   const auto update = static_cast<std::uint32_t>(random.whole(0, 1 << 30));
@@ -267,12 +278,7 @@ void run_imagined_case(std::uint64_t seed, Tally& tally) {
   SCOPED_TRACE("seed " + std::to_string(seed) + ": N " + std::to_string(n) + ", steps " +
                std::to_string(steps) + ", " +
                testing::describe(s.planner, {s.nx, s.nu, {}, {}, 1}, 1));
-  EnsembleLearner members(s.model, s.nx, s.nu, s.outputs, s.precision, s.seed);
-  CriticLearner critics(s.critic, s.nx, s.nu, s.seed);
-  FusedMlp policy(1, policy_spec(s.policy, s.nx, s.nu), s.policy.learning_rate);
-  policy.initialise(s.seed, kPolicy);
-  if (random.coin())
-    testing::set_normalisation(members.normalisation(), critics.normalisation(), s);
+  auto [members, critics, policy] = random_nets(random, s);
   const ReplayBatch other = testing::random_batch(random, s, 9);
   const std::vector<float> y(9, 3.0f);
   for (int i = 0; i < 5; ++i) critics.update(other, y);  // targets lag behind
