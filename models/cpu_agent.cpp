@@ -22,7 +22,7 @@ LearnerSetup learner_setup(const Config& c, const TaskSpec& spec, const RewardMo
   s.critic = c.critic;
   s.policy = c.policy;
   s.has_policy = has_policy(c);
-  s.planner = c.planner;
+  s.planner = target_planner(c);
   s.reward = reward;
   s.nx = spec.nx;
   s.nu = spec.nu;

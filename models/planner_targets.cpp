@@ -30,14 +30,20 @@ PlannerTargets::PlannerTargets(const Config& config, const ProblemShape& shape,
   status_.resize(n);
 }
 
-/// Start plans u+[1:] padded with 0, or fresh draws where there is no warm start.
+/// Start plans u+[1:], padded with 0 or cut to the targets' horizon; fresh draws where there is no
+/// warm start.
 void PlannerTargets::start_plans(const ReplayBatch& batch, std::uint32_t solve) {
-  if (config_.warm_start) start_ = batch.plan;
+  const std::size_t stored = batch.plan.size() / batch.size;
   for (int i = 0; i < batch.size; ++i) {
-    if (config_.warm_start)
-      planner_->shift(plan_of(start_, i));
-    else
-      planner_->draw({seed_, solve}, static_cast<std::uint32_t>(i), plan_of(start_, i));
+    const std::span<float> start = plan_of(start_, i);
+    if (!config_.warm_start) {
+      planner_->draw({seed_, solve}, static_cast<std::uint32_t>(i), start);
+      continue;
+    }
+    const auto rest = std::span(batch.plan).subspan(i * stored + nu_, stored - nu_);
+    const std::size_t taken = std::min(rest.size(), start.size());
+    std::ranges::copy(rest.first(taken), start.begin());
+    std::ranges::fill(start.subspan(taken), 0.0f);
   }
 }
 
@@ -49,16 +55,16 @@ void PlannerTargets::keep_least(int rows) {
   }
 }
 
-/// u+[1:H+1] <- refined plan of x'; of several to one transition the last wins.
+/// u+[1:] <- refined plan of x', as far as either goes; of several to one transition the last wins.
 void PlannerTargets::write_back(const ReplayBatch& batch, Replay& replay) {
+  const std::size_t size = batch.plan.size() / batch.size;
   for (int i = 0; i < batch.size; ++i) {
-    const std::span<float> stored = plan_of(start_, i);  // no longer needed
+    const auto before = std::span(batch.plan).subspan(i * size, size);
+    stored_.assign(before.begin(), before.end());
     const std::span<float> refined = plan_of(refined_, i);
-    std::copy_n(batch.plan.begin() + static_cast<std::ptrdiff_t>(i * stored.size()), nu_,
-                stored.begin());
-    std::copy(refined.begin(), refined.end() - static_cast<std::ptrdiff_t>(nu_),
-              stored.begin() + static_cast<std::ptrdiff_t>(nu_));
-    replay.set_plan(batch.slot[i], stored);
+    std::ranges::copy(refined.first(std::min(refined.size(), size - nu_)),
+                      stored_.begin() + static_cast<std::ptrdiff_t>(nu_));
+    replay.set_plan(batch.slot[i], stored_);
   }
 }
 

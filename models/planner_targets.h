@@ -45,7 +45,8 @@ class PlannerTargets {
   std::uint64_t seed_;
   std::size_t nu_;
   std::unique_ptr<Planner> planner_;
-  std::vector<float> start_, plan_, refined_;  // [N, H+1, nu]
+  std::vector<float> start_, plan_, refined_;  // [N, H+1, nu], H of the targets
+  std::vector<float> stored_;                  // one plan of the replay
   std::vector<double> value_, least_;          // [N]
   std::vector<PlanStatus> status_;
 };

@@ -411,10 +411,11 @@ void check_proposals(const PlannerConfig& c, const std::string& section) {
 
 /// Rows for the critics come from rollouts of the policy.
 void check_imagined(const Config& config) {
-  const int steps = config.critic.imagined_steps, horizon = config.planner.horizon;
+  const int steps = config.critic.imagined_steps;
+  const int horizon = config.targets.horizon > 0 ? config.targets.horizon : config.planner.horizon;
   const std::string found = "critic.imagined_steps: " + std::to_string(steps);
   if (steps > horizon)
-    throw UsageError(found + " is more than planner.horizon, " + std::to_string(horizon));
+    throw UsageError(found + " is more than the targets' horizon, " + std::to_string(horizon));
   if (steps > 0 && !(has_policy(config) && config.policy.objective == PolicyObjective::rollout))
     throw UsageError(found +
                      " needs the rollouts of a policy: planner.proposals plan_and_policy and "
@@ -435,6 +436,8 @@ bool has_policy(const Config& config) {
 
 PlannerConfig target_planner(const Config& config) {
   PlannerConfig p = config.planner;
+  if (config.targets.horizon > 0) p.horizon = config.targets.horizon;
+  if (config.targets.temperature > 0) p.temperature = config.targets.temperature;
   p.rollouts = config.targets.rollouts;
   p.iterations = config.targets.iterations;
   if (config.targets.particles > 0) p.particles = config.targets.particles;
@@ -468,6 +471,10 @@ void validate(const Config& config) {
   require(learned || !has_policy(config) || config.policy.objective != PolicyObjective::rollout,
           "policy.objective: rollout needs model.source learned, and it is environment");
   check_imagined(config);
+  if (config.targets.horizon > config.planner.horizon)
+    throw UsageError("targets.horizon: " + std::to_string(config.targets.horizon) +
+                     " is more than planner.horizon, " + std::to_string(config.planner.horizon) +
+                     ", whose plans are stored");
   require(config.trainer.learning_starts <= config.trainer.replay_capacity,
           "trainer.learning_starts: is larger than trainer.replay_capacity, so learning would "
           "never start");

@@ -135,6 +135,10 @@ void visit_planner(C& c, const Visit& visit) {
 
 template <class C, class Visit>
 void visit_targets(C& c, const Visit& visit) {
+  visit("horizon", c.horizon, Whole<int>{0, 1024},
+        "model steps of target plans and of what the policy climbs; 0: planner.horizon");
+  visit("temperature", c.temperature, Real{0, 1e6},
+        "lambda of targets, and so of what Q means; 0: planner.temperature");
   visit("rollouts", c.rollouts, Whole<int>{1, 1048576}, "rollouts of the planner for targets");
   visit("iterations", c.iterations, Whole<int>{1, hd::kMaxIterations}, "plan updates per target");
   visit("particles", c.particles, Whole<int>{0, 1024},

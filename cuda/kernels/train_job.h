@@ -183,7 +183,8 @@ struct SampleJob {
   std::int64_t* slot;            ///< [N]
   float *critic_input, *reward;  ///< [in, R], [R]
   float* terminated;             ///< [R]
-  float *next, *plan;            ///< [N, nx], [N, plan]: the problems of the target plans
+  float *next, *plan;            ///< [N, nx], [N, target_plan]: the problems of the target plans
+  int target_plan;               ///< floats of a target's plan, no more than of a stored one
   float* state;                  ///< [N, nx] x, where a policy starts from it, else null
   SolveHeader* header;           ///< [critics]
   hd::AdamStep* critic_step;
@@ -207,8 +208,9 @@ struct FinishJob {
   DeviceReplay replay;
   int critic, model, policy;  ///< which were updated
   int rows, critics, write_back;
-  const std::int64_t* slot;      ///< [N]
-  const float* refined;          ///< [critics, N, plan]
+  const std::int64_t* slot;  ///< [N]
+  const float* refined;      ///< [critics, N, target_plan]
+  int target_plan;
   const ProblemResult* results;  ///< [critics, N]
   TrainStack critic_stack;
   TrainStack model_stack;

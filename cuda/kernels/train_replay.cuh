@@ -118,8 +118,8 @@ SOFTMPC_DEVICE void sample_critic_row(const SampleJob& job, int row) {
     job.next[static_cast<std::size_t>(row) * r.nx + i] = record[r.nx + r.nu + i];
   for (int i = lane(); job.state && i < r.nx; i += 32)
     job.state[static_cast<std::size_t>(row) * r.nx + i] = record[i];
-  for (int i = lane(); i < r.plan; i += 32)
-    job.plan[static_cast<std::size_t>(row) * r.plan + i] =
+  for (int i = lane(); i < job.target_plan; i += 32)
+    job.plan[static_cast<std::size_t>(row) * job.target_plan + i] =
         job.warm_start
             ? shifted(r.plans + slot * r.plan, i, r.plan, r.nu)
             : drawn_plan(c.seed, c.solves, static_cast<std::uint32_t>(row), i, r.nu, job.noise);
@@ -180,7 +180,7 @@ SOFTMPC_DEVICE int least_critic(const ProblemResult* results, int critics, int r
   return least;
 }
 
-/// u+[1:H+1] <- refined plan of x'; of several to one slot the last wins.
+/// u+[1:] <- refined plan of x', as far as either goes; of several to one slot the last wins.
 SOFTMPC_DEVICE void write_back_row(const FinishJob& job, int row) {
   const std::int64_t slot = job.slot[row];
   bool later = false;
@@ -188,9 +188,11 @@ SOFTMPC_DEVICE void write_back_row(const FinishJob& job, int row) {
   if (ballot(later) != 0) return;
   const DeviceReplay& r = job.replay;
   const int critic = least_critic(job.results, job.critics, job.rows, row);
-  const float* refined = job.refined + (static_cast<std::size_t>(critic) * job.rows + row) * r.plan;
+  const float* refined =
+      job.refined + (static_cast<std::size_t>(critic) * job.rows + row) * job.target_plan;
   float* stored = r.plans + slot * r.plan;
-  for (int i = lane(); i + r.nu < r.plan; i += 32) stored[i + r.nu] = refined[i];
+  for (int i = lane(); i < job.target_plan && i + r.nu < r.plan; i += 32)
+    stored[i + r.nu] = refined[i];
 }
 
 /// The worst status of the target plans, by one warp.

@@ -131,6 +131,7 @@ SampleJob DeviceTrainer::Impl::sample_job(RoundKind kind) const {
   job.terminated = critic_end->as<float>();
   job.next = next->as<float>();
   job.plan = target_start->as<float>();
+  job.target_plan = target_plan;
   job.header = target_header->as<SolveHeader>();
   job.critic_step = critic_net.step();
   job.move_target = critic_net.move_target();
@@ -164,6 +165,7 @@ FinishJob DeviceTrainer::Impl::finish_job(RoundKind kind) const {
   job.write_back = config.targets.warm_start;
   job.slot = slot->as<std::int64_t>();
   job.refined = target_refined->as<float>();
+  job.target_plan = target_plan;
   job.results = target_results->as<ProblemResult>();
   job.critic_stack = critic_net.stack();
   job.model_stack = member_net.stack();
@@ -179,7 +181,7 @@ void DeviceTrainer::Impl::launch_round(RoundKind kind) {
     a.header = target_header->as<SolveHeader>() + c;
     a.observation = next->as<float>();
     a.plan = target_start->as<float>();
-    a.refined = target_refined->as<float>() + from * plan;
+    a.refined = target_refined->as<float>() + from * target_plan;
     a.action = target_action->as<float>();
     a.result = target_results->as<ProblemResult>() + from;
     target_solver->launch(a, c);

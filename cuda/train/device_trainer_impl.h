@@ -98,7 +98,7 @@ struct DeviceTrainer::Impl {
   Config config;
   TrainTask task;
   int environments, rows;  // N, batch of the critics
-  int plan;                // floats of a plan
+  int plan, target_plan;   // floats of a stored plan, and of a target's
   std::int64_t slots;      // that there is memory for
   ProblemShape shape;
 

@@ -64,6 +64,7 @@ DeviceTrainer::Impl::Impl(const Config& c, const TrainTask& t, const TrainWeight
       environments(c.trainer.envs),
       rows(c.critic.batch_size),
       plan((c.planner.horizon + 1) * t.nu),
+      target_plan((target_planner(c).horizon + 1) * t.nu),
       slots(slots_of(c.trainer)),
       shape(problem_shape(t, c.trainer.envs)),
       members(*device, weights.members.stack, weights.members.spec,
@@ -178,8 +179,8 @@ void DeviceTrainer::Impl::allocate_batches() {
   reward = TrainNet::columns(*device, 1, rows);
   critic_end = TrainNet::columns(*device, 1, rows);
   next = floats(b * nx);
-  target_start = floats(b * p);
-  target_refined = floats(stack * b * p);
+  target_start = floats(b * target_plan);
+  target_refined = floats(stack * b * target_plan);
   target_results = device->allocate(stack * b * sizeof(ProblemResult));
   target_header = device->allocate(stack * sizeof(SolveHeader));
   target_action = floats(b * nu);

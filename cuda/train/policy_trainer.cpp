@@ -22,7 +22,7 @@ PolicyRollout rollout_nets(const Config& c, const PolicyGradientNets& nets) {
   r.policy = nets.policy;
   r.members = nets.members;
   r.stack = nets.stack;
-  r.horizon = through_models(c) ? c.planner.horizon : 0;
+  r.horizon = through_models(c) ? target_planner(c).horizon : 0;
   return r;
 }
 
@@ -34,13 +34,13 @@ PolicyTrainer::PolicyTrainer(Device& device, const Config& config, const TrainTa
     : device_(device),
       interval_(config.policy.update_interval),
       rate_(config.policy.learning_rate),
-      memory_(device, config.planner, batch_shape(config, task), rollout_nets(config, nets),
+      memory_(device, target_planner(config), batch_shape(config, task), rollout_nets(config, nets),
               &nets.critic),
       net_(device, 1, policy.spec(), memory_.rollout().stride, policy.parameters(),
            target.parameters()),
       state_(device.allocate(static_cast<std::size_t>(config.critic.batch_size) * task.nx *
                              sizeof(float))) {
-  const PlannerConfig& planner = config.planner;
+  const PlannerConfig planner = target_planner(config);
   const PlannerConstants values(planner, batch_shape(config, task));
   PolicyGradientJob& j = job_;
   j.rollout = memory_.rollout();

@@ -48,6 +48,8 @@ struct PlannerConfig {
 
 /// The planner that makes the critic's targets; what is not here is taken from the online planner.
 struct TargetsConfig {
+  int horizon = 0;         ///< no longer than the online planner's; 0: planner.horizon
+  double temperature = 0;  ///< of the soft value and so of Q; 0: planner.temperature
   int rollouts = 20;
   int iterations = 1;
   int particles = 0;       ///< 0: planner.particles

@@ -23,7 +23,7 @@ struct LearnerSetup {
   CriticConfig critic;
   PolicyConfig policy;
   bool has_policy = false;
-  // what the policy's rollouts plan for: policy.objective rollout
+  // of targets; what the policy's rollouts plan for: policy.objective rollout
   PlannerConfig planner;
   const RewardModel* reward = nullptr;  ///< borrowed; its terminations
   int nx = 0, nu = 0;

@@ -52,7 +52,7 @@ nlohmann::json another_value(const SettingInfo& info) {
   if (info.type == "integer") return value.get<std::int64_t>() + 1;
   if (info.type == "list of rows of numbers") return nlohmann::json::parse("[[0.5]]");
   if (value.is_array()) return nlohmann::json::array({0.5, 0.25});
-  return value.get<double>() / 2;
+  return value == 0.0 ? 0.5 : value.get<double>() / 2;  // 0: taken from elsewhere
 }
 
 TEST(Config, DefaultsAreValidAndRoundTrip) {
@@ -87,7 +87,7 @@ TEST(Config, TheListHasEveryField) {
   }
   [[maybe_unused]] const auto [p1, p2, p3, p4, p5, p6, p7, p8, p9, p10, p11, p12, p13, p14, p15] =
       PlannerConfig{};
-  [[maybe_unused]] const auto [t1, t2, t3, t4, t5] = TargetsConfig{};
+  [[maybe_unused]] const auto [t1, t2, t3, t4, t5, t6, t7] = TargetsConfig{};
   [[maybe_unused]] const auto [m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13] =
       ModelConfig{};
   [[maybe_unused]] const auto [c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13] =
@@ -96,7 +96,7 @@ TEST(Config, TheListHasEveryField) {
   [[maybe_unused]] const auto [r1, r2, r3, r4, r5, r6, r7, r8, r9, r10, r11, r12, r13, r14, r15,
                                r16] = TrainerConfig{};
   [[maybe_unused]] const auto [e1, e2, e3] = EnvironmentConfig{};
-  const std::map<std::string, int> fields = {{"planner", 15},   {"targets", 5}, {"model", 13},
+  const std::map<std::string, int> fields = {{"planner", 15},   {"targets", 7}, {"model", 13},
                                              {"critic", 13},    {"policy", 7},  {"trainer", 16},
                                              {"environment", 3}};
   EXPECT_EQ(count, fields);  // the bindings above do not compile with another number
@@ -413,12 +413,28 @@ TEST(Config, ValidateWantsRolloutsOfAPolicyForImaginedSteps) {
   const auto rollout = PolicyObjective::rollout;
   EXPECT_EQ(with(4, both, rollout), "(no exception)");
   EXPECT_EQ(with(0, Proposals::plan, PolicyObjective::critic), "(no exception)");
-  EXPECT_EQ(with(5, both, rollout), "critic.imagined_steps: 5 is more than planner.horizon, 4");
+  EXPECT_EQ(with(5, both, rollout),
+            "critic.imagined_steps: 5 is more than the targets' horizon, 4");
   const std::string needed =
       "critic.imagined_steps: 4 needs the rollouts of a policy: planner.proposals plan_and_policy "
       "and policy.objective rollout; without one use 0";
   EXPECT_EQ(with(4, Proposals::plan, rollout), needed);
   EXPECT_EQ(with(4, both, PolicyObjective::critic), needed);
+}
+
+TEST(Config, ValidateWantsTargetPlansNoLongerThanThoseThatAreStored) {
+  const auto with = [](int horizon, int imagined) {
+    return validate_error([=](Config& c) {
+      c.targets.horizon = horizon;
+      c.critic.imagined_steps = imagined;
+      c.planner.proposals = Proposals::plan_and_policy;
+      c.policy.objective = PolicyObjective::rollout;
+    });
+  };
+  EXPECT_EQ(with(4, 4), "(no exception)");
+  EXPECT_EQ(with(5, 0),
+            "targets.horizon: 5 is more than planner.horizon, 4, whose plans are stored");
+  EXPECT_EQ(with(2, 3), "critic.imagined_steps: 3 is more than the targets' horizon, 2");
 }
 
 TEST(Config, TargetPlannerTakesWhatTargetsLeaveOpen) {

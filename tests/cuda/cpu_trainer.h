@@ -192,7 +192,7 @@ class CpuTrainer {
   LearnerSetup learner_setup() const {
     LearnerSetup s;
     const TrainTask& t = run_.task;
-    s.policy = run_.config.policy, s.planner = run_.config.planner;
+    s.policy = run_.config.policy, s.planner = target_planner(run_.config);
     s.critic = run_.config.critic;
     s.nx = t.nx, s.nu = t.nu, s.action_low = t.action_low, s.action_high = t.action_high;
     s.outputs = t.outputs, s.reward = t.reward, s.seed = run_.config.trainer.seed;

@@ -96,7 +96,7 @@ TEST(DeviceAgent, TrainsAsTheCpuDoes) {
   const Settings variants[] = {
       {},
       {"trainer.envs=2", "critic.count=2", "critic.updates_per_step=2", "trainer.random_steps=9"},
-      {"model.normalisation=running", "critic.normalisation=running"},
+      {"model.normalisation=running", "critic.normalisation=running", "targets.horizon=2"},
       {"critic.layer_norm=true", "model.layer_norm=true"},
       {"planner.handle_terminations=true", "model.reward=always", "model.loss=gaussian_nll"},
       {"planner.proposals=plan_and_policy", "policy.width=16"},

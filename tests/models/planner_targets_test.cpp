@@ -62,10 +62,12 @@ struct Case {
   ReplayBatch batch;
   std::uint32_t solves = 5;
 
-  Case(bool warm, int critics, std::uint64_t seed) {
+  Case(bool warm, int critics, std::uint64_t seed, int target_horizon = 0) {
     config.planner.horizon = kHorizon;
     config.planner.rollouts = 50;
     config.planner.gamma = 0.9;
+    config.targets.horizon = target_horizon;
+    config.targets.temperature = target_horizon > 0 ? 0.4 : 0;
     config.targets.rollouts = 12;
     config.targets.warm_start = warm;
     config.critic.count = critics;
@@ -108,11 +110,16 @@ struct Refined {
 Refined oracle(const Case& c, int row, std::uint32_t first_solve) {
   PlannerConfig config = c.config.planner;
   config.rollouts = c.config.targets.rollouts;
+  if (c.config.targets.horizon > 0) {
+    config.horizon = c.config.targets.horizon;
+    config.temperature = c.config.targets.temperature;
+  }
   const auto planner = make_planner(config, c.shape, c.models(0));
-  std::vector<float> start(kPlan, 0.0f);
+  const int size = (config.horizon + 1) * kNu;
+  std::vector<float> start(size, 0.0f);
   if (c.config.targets.warm_start)
-    std::copy(c.batch.plan.begin() + row * kPlan + kNu, c.batch.plan.begin() + (row + 1) * kPlan,
-              start.begin());
+    for (int i = 0; i < size && i + kNu < kPlan; ++i)
+      start[i] = c.batch.plan[row * kPlan + kNu + i];
   else
     planner->draw({c.config.trainer.seed, first_solve}, static_cast<std::uint32_t>(row), start);
   Refined best;
@@ -136,8 +143,9 @@ Refined oracle(const Case& c, int row, std::uint32_t first_solve) {
 TEST(PlannerTargets, TargetsAreThoseOfTheLeastCritic) {
   for (const bool warm : {true, false})
     for (const int critics : {1, 2}) {
+      const int horizon = warm ? 2 * (critics - 1) : critics;  // of the targets; 0: the planner's
       SCOPED_TRACE(std::to_string(warm) + " " + std::to_string(critics));
-      Case c(warm, critics, 17);
+      Case c(warm, critics, 17, horizon);
       std::vector<Refined> expected;
       for (int i = 0; i < c.batch.size; ++i) expected.push_back(oracle(c, i, c.solves));
       const std::vector<float> y = c.compute();
@@ -165,14 +173,14 @@ TEST(PlannerTargets, TheLeastCriticIsNotTheSameInAllRows) {
   EXPECT_LT(first, c.batch.size) << "the case above would not notice a wrong minimum";
 }
 
-TEST(PlannerTargets, RefinedPlansGoBackBehindTheFirstActionAndTheLastOfASlotWins) {
-  Case c(true, 2, 18);
+void expect_written_back(int target_horizon) {
+  Case c(true, 2, 18, target_horizon);
   std::vector<std::vector<float>> expected;
   for (int slot = 0; slot < kStored; ++slot) expected.push_back(c.stored(slot));
   for (int i = 0; i < c.batch.size; ++i) {
     const Refined refined = oracle(c, i, c.solves);
-    std::copy(refined.plan.begin(), refined.plan.end() - kNu,
-              expected[c.batch.slot[i]].begin() + kNu);
+    for (int k = 0; k < static_cast<int>(refined.plan.size()) && k + kNu < kPlan; ++k)
+      expected[c.batch.slot[i]][k + kNu] = refined.plan[k];
   }
   const std::vector<float> before = c.stored(4);
   c.compute();
@@ -182,6 +190,14 @@ TEST(PlannerTargets, RefinedPlansGoBackBehindTheFirstActionAndTheLastOfASlotWins
   }
   EXPECT_NE(c.stored(4), before);
   EXPECT_EQ(c.stored(4)[0], before[0]) << "the action that was executed stays";
+}
+
+TEST(PlannerTargets, RefinedPlansGoBackBehindTheFirstActionAndTheLastOfASlotWins) {
+  expect_written_back(0);
+}
+
+TEST(PlannerTargets, AShorterHorizonLeavesTheEndOfAStoredPlan) {
+  for (int horizon : {1, 2, kHorizon}) expect_written_back(horizon);
 }
 
 TEST(PlannerTargets, ColdTargetsLeaveStoredPlansAlone) {

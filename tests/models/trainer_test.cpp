@@ -197,6 +197,7 @@ TEST(Trainer, EverySettingOfTheMethodTrains) {
       {"InvertedPendulum", {"model.loss=gaussian_nll"}},
       {"InvertedPendulum", {"critic.count=3"}},
       {"InvertedPendulum", {"targets.warm_start=false", "targets.iterations=3"}},
+      {"InvertedPendulum", {"targets.horizon=1", "targets.temperature=0.3"}},
       {"InvertedPendulum", {"targets.source=policy"}},
       {"InvertedPendulum",
        {"planner.proposals=plan_and_policy", "policy.objective=rollout", "critic.imagined_steps=2",

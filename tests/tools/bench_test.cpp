@@ -302,7 +302,7 @@ TEST(BenchTrain, CountsAPolicyThatProposesAndClimbsRollouts) {
   for (const char* setting :
        {"model.width=8", "critic.width=16", "policy.width=4", "policy.layers=1",
         "policy.update_interval=2", "planner.proposals=plan_and_policy", "policy.objective=rollout",
-        "critic.imagined_steps=3", "planner.member_draw=per_rollout"})
+        "critic.imagined_steps=1", "targets.horizon=2", "planner.member_draw=per_rollout"})
     for (const char* word : {"--set", setting}) words.push_back(word);
   const Result result = run(words);
   if (result.err.find("no trainer") != std::string::npos)
@@ -310,14 +310,16 @@ TEST(BenchTrain, CountsAPolicyThatProposesAndClimbsRollouts) {
   ASSERT_EQ(result.code, 0) << result.err;
   // the reward is learned too
   const Net model = {15, 8, 8, 13}, critic = {15, 16, 16, 1}, policy = {12, 4, 3};
-  const double rollout = 4 * operations(model) + operations(critic);
-  const double proposal = 4 * operations(model) + 5 * operations(policy);
-  const double plans = 200 * rollout + proposal + 32 * (20 * rollout + proposal);
+  const auto rollout = [&](int steps) { return steps * operations(model) + operations(critic); };
+  const auto proposal = [&](int steps) {
+    return steps * operations(model) + (steps + 1) * operations(policy);
+  };
+  const double plans = 200 * rollout(4) + proposal(4) + 32 * (20 * rollout(2) + proposal(2));
   const double climb = update_operations(policy) + 2 * operations(critic) +
-                       4 * (2 * operations(model) + 3 * operations(policy));
+                       2 * (2 * operations(model) + 3 * operations(policy));
   EXPECT_EQ(Json::parse(result.out).at("flops_per_step").get<double>(),
-            plans + 32 * (4 * update_operations(model) + 4 * update_operations(critic) +
-                          operations(critic) + proposal / 2 + climb / 2));
+            plans + 32 * (4 * update_operations(model) + 2 * update_operations(critic) +
+                          operations(critic) + proposal(2) / 2 + climb / 2));
 }
 
 TEST(BenchTrain, StepsBeforeTheFirstUpdateAreNotTimed) {

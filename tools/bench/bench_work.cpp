@@ -20,7 +20,7 @@ double policy_update_flops(const Config& c, const NetSpec& policy, const NetSpec
                            const NetSpec& critic) {
   const double climbed = update_flops(policy) + 2 * net_flops(critic);
   if (c.policy.objective == PolicyObjective::critic) return climbed;
-  return climbed + c.planner.horizon * (2 * net_flops(dynamics) + 3 * net_flops(policy));
+  return climbed + target_planner(c).horizon * (2 * net_flops(dynamics) + 3 * net_flops(policy));
 }
 
 /// What the critics' updates take beside their batch, a sample of it: imagined rows, the target
@@ -28,8 +28,8 @@ double policy_update_flops(const Config& c, const NetSpec& policy, const NetSpec
 double imagined_flops(const Config& c, const NetSpec& policy, const NetSpec& dynamics,
                       const NetSpec& critic) {
   if (c.critic.imagined_steps == 0) return 0;
-  const double rollout =
-      c.planner.horizon * net_flops(dynamics) + (c.planner.horizon + 1) * net_flops(policy);
+  const int horizon = target_planner(c).horizon;
+  const double rollout = horizon * net_flops(dynamics) + (horizon + 1) * net_flops(policy);
   return c.critic.count * (c.critic.imagined_steps * update_flops(critic) + net_flops(critic)) +
          (1 - 1.0 / c.policy.update_interval) * rollout;
 }
@@ -75,7 +75,7 @@ double flops_per_step(const Config& c, const TaskSpec& spec, MemberOutputs outpu
     nets.dynamics.layers.back().width = spec.nx + outputs.reward + outputs.termination;
   }
   const int shared = c.planner.member_draw == MemberDraw::per_step ? spec.nx : 0;
-  const double horizon = c.planner.horizon;
+  const double horizon = c.planner.horizon, target_horizon = target_planner(c).horizon;
   // the executed action clip(mu(x_0) + u_0) is one more evaluation of the policy
   const double online = c.trainer.acting == Acting::planner
                             ? plan_work({1, static_cast<double>(c.planner.rollouts), horizon,
@@ -87,10 +87,11 @@ double flops_per_step(const Config& c, const TaskSpec& spec, MemberOutputs outpu
   const double batch = static_cast<double>(c.critic.batch_size) * c.critic.updates_per_step;
   const double targets =
       c.targets.source == TargetSource::planner
-          ? c.critic.count * plan_work({batch, static_cast<double>(c.targets.rollouts), horizon,
-                                        static_cast<double>(c.targets.iterations), shared},
-                                       nets)
-                                 .flops
+          ? c.critic.count *
+                plan_work({batch, static_cast<double>(c.targets.rollouts), target_horizon,
+                           static_cast<double>(c.targets.iterations), shared},
+                          nets)
+                    .flops
           : batch * (net_flops(policy) + c.critic.count * net_flops(critic));
   const double samples = static_cast<double>(c.model.batch_size) * c.model.updates_per_step;
   const double models = learned ? samples * c.model.members * update_flops(member) : 0;
