@@ -94,8 +94,10 @@ TEST(Train, AWarningIsShownCountedAndStopsWhereItIsAskedTo) {
 
   for (const char* word : {"--set", "trainer.on_warning=stop"}) words.push_back(word);
   const std::string out = folder.file("stopped");
-  expect_error(run(small_run(out, 400, words)), 1,
-               {"training stopped at step", "critic runs away"});
+  const Result stopped = run(small_run(out, 400, words));
+  EXPECT_EQ(stopped.code, 1);
+  EXPECT_NE(stopped.err.find("softmpc: error: training stopped at step "), std::string::npos)
+      << stopped.err;
   words.back() = "trainer.on_warning=go_on";
   words.push_back("--resume");
   const Result further = run(small_run(out, 400, words));
