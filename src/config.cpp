@@ -411,8 +411,7 @@ void check_proposals(const PlannerConfig& c, const std::string& section) {
 
 /// Rows for the critics come from rollouts of the policy.
 void check_imagined(const Config& config) {
-  const int steps = config.critic.imagined_steps;
-  const int horizon = config.targets.horizon > 0 ? config.targets.horizon : config.planner.horizon;
+  const int steps = config.critic.imagined_steps, horizon = target_planner(config).horizon;
   const std::string found = "critic.imagined_steps: " + std::to_string(steps);
   if (steps > horizon)
     throw UsageError(found + " is more than the targets' horizon, " + std::to_string(horizon));

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // One graph an act(), one a round of updates:
 //   act     upload | store, shift | online plan | download
-//   round   sample | target plan of each critic | rollouts of the policy | forward, backward, Adam
-//   of
-//           members and critics | write back, count | pack
+//   round   sample | target plan of each critic | rollouts of the policy |
+//           forward, backward, Adam of members and critics | write back, count | pack
 // Where the policy learns too, the critics step first and the members beside the policy, whose
 // gradient goes through critics after their step and members before theirs.
 #include "train/device_trainer.h"

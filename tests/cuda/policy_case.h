@@ -232,7 +232,8 @@ struct PolicyCase {
     return softmpc::testing::describe(config.planner, shape(rows), rows) + ", policy " +
            std::to_string(layers) + " x " + std::to_string(width) + ", members " +
            std::to_string(members) + (horizon() ? "" : ", critic's objective") +
-           (layer_norm ? ", LayerNorm" : "") + (task.outputs.termination ? ", learned end" : "");
+           (layer_norm ? ", LayerNorm" : "") + (task.outputs.termination ? ", learned end" : "") +
+           ", imagined " + std::to_string(config.critic.imagined_steps);
   }
 };
 

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 #include <limits>
 
 #include "kernels/train_memory.h"
@@ -90,17 +91,29 @@ void expect_gradient(Device& device, const PolicyCase& c) {
       EXPECT_EQ(g.slope[static_cast<std::size_t>(t) * step_rows + row], 0);
 }
 
-TEST(PolicyGradient, IsThatOfTheLoss) {
+/// Random cases, each as `prepare` leaves it, for `check`; all of one seed, which is shown.
+void for_random_cases(
+    std::uint32_t count, const std::function<void(PolicyCase&, Random&)>& prepare,
+    const std::function<void(Device&, PolicyCase&, Random&, std::uint32_t)>& check) {
   const unsigned seed = std::random_device{}();
   SCOPED_TRACE("seed " + std::to_string(seed));
   Random random(seed);
   const auto device = test_device();
-  for (int i = 0; i < 16; ++i) {
+  for (std::uint32_t k = 0; k < count; ++k) {
     PolicyCase c(random, 70, 50);
+    prepare(c, random);
     SCOPED_TRACE(c.text());
     c.create(*device, random);
-    expect_gradient(*device, c);
+    check(*device, c, random, k);
   }
+}
+
+void as_it_is(PolicyCase&, Random&) {}
+
+TEST(PolicyGradient, IsThatOfTheLoss) {
+  for_random_cases(16, as_it_is, [](Device& device, PolicyCase& c, Random&, std::uint32_t) {
+    expect_gradient(device, c);
+  });
 }
 
 TEST(PolicyGradient, WideLayersTakeSeveralTiles) {
@@ -203,18 +216,13 @@ void expect_imagined(Device& device, const PolicyCase& c) {
 }
 
 TEST(PolicyImagine, GivesTheReturnOfTheRestOfTheRollout) {
-  const unsigned seed = std::random_device{}();
-  SCOPED_TRACE("seed " + std::to_string(seed));
-  Random random(seed);
-  const auto device = test_device();
-  for (int i = 0; i < 16; ++i) {
-    PolicyCase c(random, 70, 50);
-    c.config.policy.objective = PolicyObjective::rollout;
-    c.config.critic.imagined_steps = random.whole(1, c.config.planner.horizon);
-    SCOPED_TRACE(c.text() + ", imagined " + std::to_string(c.config.critic.imagined_steps));
-    c.create(*device, random);
-    expect_imagined(*device, c);
-  }
+  for_random_cases(
+      16,
+      [](PolicyCase& c, Random& random) {
+        c.config.policy.objective = PolicyObjective::rollout;
+        c.config.critic.imagined_steps = random.whole(1, c.config.planner.horizon);
+      },
+      [](Device& device, PolicyCase& c, Random&, std::uint32_t) { expect_imagined(device, c); });
 }
 
 /// Observations and start plans of both parts.
@@ -266,18 +274,11 @@ Doubles proposed(const PolicyCase& c, SolveHeader key, int row) {
 }
 
 TEST(ProposePlans, AreThoseOfThePolicyInOpenLoop) {
-  const unsigned seed = std::random_device{}();
-  SCOPED_TRACE("seed " + std::to_string(seed));
-  Random random(seed);
-  const auto device = test_device();
-  for (std::uint32_t k = 0; k < 8; ++k) {
-    PolicyCase c(random, 70, 50);
-    SCOPED_TRACE(c.text());
-    c.create(*device, random);
+  for_random_cases(8, as_it_is, [](Device& device, PolicyCase& c, Random& random, std::uint32_t k) {
     const SolveHeader key = {c.seed, k, 0};
     const std::size_t plan = static_cast<std::size_t>(c.config.planner.horizon + 1) * c.task.nu;
     const std::vector<float> given = random.normals(c.rows * plan);
-    const Proposals found = propose(*device, c, key, given);
+    const Proposals found = propose(device, c, key, given);
     for (std::size_t i = 0; i < found.observation.size(); ++i)
       ASSERT_EQ(found.observation[i], c.states[i % c.states.size()]);
     EXPECT_TRUE(std::equal(given.begin(), given.end(), found.plan.begin()));
@@ -288,7 +289,7 @@ TEST(ProposePlans, AreThoseOfThePolicyInOpenLoop) {
         distance.add(found.plan[given.size() + row * plan + i], expected[i]);
     }
     EXPECT_LT(distance.relative(), 1e-5);
-  }
+  });
 }
 
 }  // namespace

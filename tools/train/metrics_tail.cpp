@@ -19,11 +19,8 @@ void MetricsTail::read_line(const std::string& line) {
   step_ = static_cast<std::int64_t>(number("step"));
   const auto warnings = entry.find("warnings");
   if (warnings != entry.end() && warnings->is_array())
-    for (const auto& warning : *warnings) {
-      if (!warning.is_string()) continue;
-      const std::string words = warning.get<std::string>();
-      ++warnings_[words.substr(0, words.find(':'))];
-    }
+    for (const auto& warning : *warnings)
+      if (warning.is_string()) ++warnings_[warning_name(warning.get<std::string>())];
   const auto kind = entry.find("kind");
   if (kind == entry.end() || *kind != "episode") return;
   ++episodes_;

@@ -10,6 +10,11 @@
 
 namespace softmpc::tools {
 
+/// NAME of a warning "NAME: what was seen" (TrainReport::warnings).
+inline std::string warning_name(const std::string& warning) {
+  return warning.substr(0, warning.find(':'));
+}
+
 class MetricsTail {
  public:
   explicit MetricsTail(std::string path) : path_(std::move(path)) {}

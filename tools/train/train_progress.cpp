@@ -9,6 +9,7 @@
 
 #include "program/console.h"
 #include "program/statistics.h"
+#include "train/metrics_tail.h"
 
 namespace softmpc::tools {
 namespace {
@@ -78,7 +79,7 @@ void TrainProgress::on_episode(const EpisodeEnd& episode) {
 void TrainProgress::warn(const TrainReport& report) {
   std::set<std::string> names;
   for (const std::string& warning : report.warnings) {
-    const std::string name = warning.substr(0, warning.find(':'));
+    const std::string name = warning_name(warning);
     names.insert(name);
     if (warned_.contains(name)) continue;
     line_.finish();
