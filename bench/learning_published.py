@@ -23,13 +23,27 @@ def method(record):
     return f"{record['preset'].upper()} of stable-baselines3, by us"
 
 
+def hours(value, machine):
+    """Wall clock per 100,000 environment steps."""
+    return f"{value:.2f} ({machine})"
+
+
+def own_hours(record):
+    """The seeds' mean, evaluations included; every run has one thread."""
+    rates = [run.get("steps_per_second") for run in record["seeds"].values()]
+    if not all(rates):
+        return "-"
+    seconds = statistics.fmean(100_000 / rate for rate in rates)
+    return hours(seconds / 3600, f"a core of {record['origin']['machine']['cpu']}")
+
+
 def own_rows(records):
     for record in filter(is_preset, records):
         kind = kind_of(record)
         curve = curves(record, kind)
         name = method(record) + ("" if kind == EVALUATION else " (training returns)")
         means = {step: number(statistics.fmean(by_seed.values())) for step, by_seed in curve.items()}
-        yield [name, len(record["seeds"]), *(means.get(step, "-") for step in STEPS)]
+        yield [name, len(record["seeds"]), *(means.get(step, "-") for step in STEPS), own_hours(record)]
 
 
 def published_rows(entries, sources):
@@ -39,7 +53,8 @@ def published_rows(entries, sources):
         means = entry["mean"]
         values = (number(means[str(step)]) if str(step) in means else "-" for step in STEPS)
         note = sources.index(entry["source"]) + 1
-        yield [f"{entry['method']} ({entry['version']}) [{note}]", entry["seeds"], *values]
+        took = hours(entry["hours"], entry["hours_on"]) if "hours" in entry else "-"
+        yield [f"{entry['method']} ({entry['version']}) [{note}]", entry["seeds"], *values, took]
 
 
 def read_published():
@@ -56,7 +71,7 @@ def published_table(records):
             continue
         task_rows = [*ours, *published_rows(published.get(task, []), sources)]
         rows += [[task if index == 0 else "", *row] for index, row in enumerate(task_rows)]
-    text = table(["task", "method", "seeds", *(f"{step:,}" for step in STEPS)], rows)
+    text = table(["task", "method", "seeds", *(f"{step:,}" for step in STEPS), "hours per 100,000"], rows)
     if not sources:
         return text
     notes = "; ".join(f"[{index + 1}] {source}" for index, source in enumerate(sources))
