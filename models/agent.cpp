@@ -130,6 +130,40 @@ bool Agent::simulate_and_update(const Simulation& simulation, Updates& updates, 
   return update(updates, sums, stop);
 }
 
+// --- starting anew
+
+namespace {
+
+/// The entries of a net in a saved state, as a first update finds them.
+void put_start(TensorFile& state, const std::string& name, const NetWeights& shape,
+               std::uint64_t seed, Network network) {
+  const std::vector<float> start = initial_parameters(shape.stack, shape.spec, seed, network);
+  const std::vector<float> none(start.size(), 0.0f);
+  put(state, name + ".parameters", start);
+  put(state, name + ".adam_mean", none);
+  put(state, name + ".adam_variance", none);
+  put<std::int64_t>(state, name + ".adam_count", {0});
+  if (network == kMembers) return;
+  put(state, name + ".target", start);
+}
+
+}  // namespace
+
+void Agent::learn_anew(Network network, std::uint64_t seed) {
+  TensorFile state;
+  save(state);
+  const Bundle nets = bundle();
+  if (network == kMembers && nets.members.stack > 0)
+    put_start(state, "members", nets.members, seed, kMembers);
+  if (network == kCritics) {
+    put_start(state, "critics", nets.critics, seed, kCritics);
+    put<std::int64_t>(state, "critics.updates", {0});
+  }
+  // a policy has climbed the critics that go
+  if (network != kMembers && nets.policy) put_start(state, "policy", *nets.policy, seed, kPolicy);
+  load(state);
+}
+
 // --- statistics
 
 bool Agent::normalises() const {

@@ -10,6 +10,7 @@
 #include <span>
 
 #include "io/safetensors.h"
+#include "learn/initialisation.h"
 #include "normaliser.h"
 #include "replay.h"
 #include "softmpc/bundle.h"
@@ -84,6 +85,9 @@ class Agent {
   /// the replay and calls replay_restored().
   virtual void load(const TensorFile& file) = 0;
   virtual void replay_restored() {}
+  /// Gives `network` start values as of `seed`, and forgets its targets and its optimiser's
+  /// moments; with the critics the policy likewise. What is stored stays, to be learned from.
+  void learn_anew(Network network, std::uint64_t seed);
 
  protected:
   Agent(const Config& config, const Task& task, ThreadPool& pool);

@@ -7,12 +7,18 @@
 #include <string>
 #include <vector>
 
+#include "learn/initialisation.h"
+
 namespace softmpc {
 
-/// Sentences "NAME: what was seen and what may help", none where all is well; models/README.md
-/// lists names and limits. `updates`: of the critic, before the nets that the line judges. What a
-/// young critic says is not held against it.
-std::vector<std::string> warnings_of(const std::map<std::string, double>& values,
-                                     std::int64_t updates);
+struct Warning {
+  std::string text;  ///< "NAME: what was seen and what may help"
+  Network of;        ///< what is ill
+};
+
+/// None where all is well; models/README.md lists names and limits. `updates`: of the critic since
+/// its start values, before the nets that the line judges. What a young critic says is not held
+/// against it.
+std::vector<Warning> warnings_of(const std::map<std::string, double>& values, std::int64_t updates);
 
 }  // namespace softmpc

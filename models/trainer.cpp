@@ -74,7 +74,8 @@ struct Trainer::Impl {
   Pending pending;
   Clock::time_point report_time = Clock::now();
   std::int64_t report_step = 0;
-  std::string stopped_by;  // the warning that ended run()
+  std::string stopped_by;         // the warning that ended run()
+  std::int64_t critics_from = 0;  // the step of the critics' start values
 
   Impl(const Config& c, const Task& t, std::shared_ptr<cuda::Device> device)
       : config(c),
@@ -158,16 +159,34 @@ struct Trainer::Impl {
     }
     if (sums.model_updates > 0) r.values["model_loss"] = mean(sums.model_loss, sums.model_updates);
     diagnostics.judge(agent->replay(), agent->bundle(), pool, r.values);
-    const std::int64_t judged = step - config.trainer.log_interval;  // the step of those nets
-    r.warnings = warnings_of(
-        r.values, (judged - config.trainer.learning_starts) * config.critic.updates_per_step);
+    const std::vector<Warning> warnings = warnings_of(r.values, critic_age());
+    for (const Warning& warning : warnings) r.warnings.push_back(warning.text);
     observer.on_train(r);
-    if (!r.warnings.empty() && config.trainer.on_warning == OnWarning::stop)
-      stopped_by = "training stopped at step " + std::to_string(step) +
-                   " (trainer.on_warning is stop): " + r.warnings.front();
+    if (!warnings.empty()) answer(warnings);
     pending = {};
     report_time = now;
     report_step = step;
+  }
+
+  /// Updates of the critics that a report judges: those of the report before.
+  std::int64_t critic_age() const {
+    const std::int64_t judged = step - config.trainer.log_interval;
+    return (judged - std::max<std::int64_t>(config.trainer.learning_starts, critics_from)) *
+           config.critic.updates_per_step;
+  }
+
+  void answer(const std::vector<Warning>& warnings) {
+    if (config.trainer.on_warning == OnWarning::stop)
+      stopped_by = "training stopped at step " + std::to_string(step) +
+                   " (trainer.on_warning is stop): " + warnings.front().text;
+    if (config.trainer.on_warning != OnWarning::recover) return;
+    for (const Network network : {kMembers, kCritics}) {
+      if (std::ranges::none_of(warnings, [&](const Warning& w) { return w.of == network; }))
+        continue;
+      // other start values than those that led here
+      agent->learn_anew(network, config.trainer.seed ^ static_cast<std::uint64_t>(step) << 32);
+      if (network == kCritics) critics_from = step;
+    }
   }
 
   /// False, and nothing reported, if *stop came before the last episode's end.
@@ -194,6 +213,7 @@ struct Trainer::Impl {
     episodes.save(file);
     diagnostics.save(file);
     put<std::int64_t>(file, "trainer.counters", {step, update_debt});
+    if (critics_from > 0) put<std::int64_t>(file, "trainer.critics_from", {critics_from});
     if (open != Open::nothing) put<std::int64_t>(file, "trainer.open", open_work());
     std::vector<double> fields;
     pending.visit([&](auto& field) { fields.push_back(static_cast<double>(field)); });
@@ -224,6 +244,9 @@ struct Trainer::Impl {
     const auto counters = get<std::int64_t>(file, "trainer.counters", 2);
     step = counters[0];
     update_debt = counters[1];
+    const auto from_step = file.tensors.find("trainer.critics_from");
+    if (from_step != file.tensors.end())
+      critics_from = from_step->second.values<std::int64_t>().at(0);
     const auto left = file.tensors.find("trainer.open");
     if (left != file.tensors.end()) restore_open_work(left->second.values<std::int64_t>());
     std::size_t count = 0;

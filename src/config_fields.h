@@ -77,8 +77,8 @@ inline constexpr Choice<Normalisation> kNormalisation[] = {{"none", Normalisatio
 inline constexpr Choice<Pattern> kPattern[] = {{"online", Pattern::online},
                                                {"model_per_episode", Pattern::model_per_episode},
                                                {"episodic", Pattern::episodic}};
-inline constexpr Choice<OnWarning> kOnWarning[] = {{"go_on", OnWarning::go_on},
-                                                   {"stop", OnWarning::stop}};
+inline constexpr Choice<OnWarning> kOnWarning[] = {
+    {"go_on", OnWarning::go_on}, {"stop", OnWarning::stop}, {"recover", OnWarning::recover}};
 inline constexpr Choice<Acting> kActing[] = {{"planner", Acting::planner},
                                              {"policy", Acting::policy}};
 inline constexpr Choice<LearnerKind> kLearner[] = {
@@ -236,7 +236,7 @@ void visit_trainer(C& c, const Visit& visit) {
   visit(
       "on_warning", c.on_warning, OneOf<OnWarning>{kOnWarning},
       "where the critic runs away or is dead, the ensemble has collapsed or a loss is not finite: "
-      "stop, with a checkpoint, or go on");
+      "go on; stop, with a checkpoint; or recover: the nets named learn anew from what is stored");
   visit("device", c.device, OneOf<Device>{kDevice}, "where networks are evaluated");
   visit(
       "learner", c.learner, OneOf<LearnerKind>{kLearner},
@@ -250,6 +250,10 @@ void visit_environment(C& c, const Visit& visit) {
   visit("clip_velocities", c.clip_velocities, Flag{},
         "Hopper, Walker2d, InvertedDoublePendulum: velocities are observed within +-10, as in "
         "Gymnasium; what lies beyond is hidden from the model");
+  visit(
+      "bodies", c.bodies, Flag{},
+      "Ant, Humanoid, HumanoidStandup: contact forces, and a humanoid's inertias, body velocities "
+      "and torques, are observed as in Gymnasium; without them 27, 45 and 45 entries remain");
   visit("time_limit", c.time_limit, Whole<int>{0, 1000000000},
         "steps until truncation; 0: the task's own limit");
 }

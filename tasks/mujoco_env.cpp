@@ -106,6 +106,7 @@ std::uint64_t MujocoEnvironment::fingerprint() const {
   hash.add_value(view_.positions);
   // nothing where it is as ever, so that older states stay readable
   if (!view_.clip_velocities) hash.add("velocities not clipped");
+  if (!view_.bodies) hash.add("no body entries");
   hash.add_value(mj_version());
   return hash.value();
 }

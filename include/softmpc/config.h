@@ -20,7 +20,7 @@ enum class PolicyObjective { critic, rollout };
 enum class ModelSource { learned, environment };
 enum class Learned { automatic, never, always };
 enum class Normalisation { none, running };
-enum class OnWarning { go_on, stop };
+enum class OnWarning { go_on, stop, recover };
 enum class LearnerKind { automatic, fused, torch };
 
 /// The online planner. Symbols as in DESIGN: K, H, lambda, Sigma.
@@ -129,6 +129,7 @@ struct TrainerConfig {
 struct EnvironmentConfig {
   bool positions = true;        ///< root positions in the observation
   bool clip_velocities = true;  ///< observed velocities within +-10 where Gymnasium has them so
+  bool bodies = true;           ///< forces, inertias and velocities of bodies in the observation
   int time_limit = 0;           ///< 0: the task's own
   bool operator==(const EnvironmentConfig&) const = default;
 };

@@ -25,11 +25,14 @@ struct TaskOptions {
   /// Velocities (and forces) within +-10 in the observation, as Gymnasium has them. Tasks that do
   /// not clip ignore it.
   bool clip_velocities = true;
+  /// Contact forces, and a humanoid's body inertias, body velocities and actuator forces, in the
+  /// observation, as Gymnasium has them. Tasks that observe none ignore it.
+  bool bodies = true;
 };
 
 /// The variant that a run's settings name.
 inline TaskOptions task_options(const EnvironmentConfig& c) {
-  return {c.positions, c.time_limit, c.clip_velocities};
+  return {c.positions, c.time_limit, c.clip_velocities, c.bodies};
 }
 
 /// One variant of one task.

@@ -34,7 +34,8 @@ class AntTask final : public MujocoTask {
     const int first = view.positions ? 0 : 2;
     out.add(d.qpos + first, static_cast<int>(m.nq) - first);
     out.add(d.qvel, static_cast<int>(m.nv));
-    if (!view.positions) out.add_clipped(d.cfrc_ext + 6, 6 * (static_cast<int>(m.nbody) - 1), 1);
+    if (!view.positions && view.bodies)
+      out.add_clipped(d.cfrc_ext + 6, 6 * (static_cast<int>(m.nbody) - 1), 1);
   }
 
   void remember(const mjModel&, const mjData& d, mjtNum* memory) const override {

@@ -39,7 +39,7 @@ class HumanoidTask final : public MujocoTask {
 
   void observe(const mjModel& m, const mjData& d, const TaskOptions& view,
                ObservationWriter& out) const override {
-    observe_humanoid(m, d, view.positions, out);
+    observe_humanoid(m, d, view, out);
   }
 
   void remember(const mjModel& m, const mjData& d, mjtNum* memory) const override {

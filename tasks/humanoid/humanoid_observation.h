@@ -6,14 +6,16 @@
 
 namespace softmpc::tasks {
 
-/// Positions (from z on unless `positions`), velocities, and of every body but the world inertia
-/// and velocity about the centre of mass; actuator forces of the joints; contact forces.
-inline void observe_humanoid(const mjModel& m, const mjData& d, bool positions,
+/// Positions (from z on unless `view.positions`), velocities; then, unless `view` leaves it out, of
+/// every body but the world inertia and velocity about the centre of mass; actuator forces of the
+/// joints; contact forces.
+inline void observe_humanoid(const mjModel& m, const mjData& d, const TaskOptions& view,
                              ObservationWriter& out) {
-  const int first = positions ? 0 : 2;
+  const int first = view.positions ? 0 : 2;
   const int bodies = static_cast<int>(m.nbody) - 1;
   out.add(d.qpos + first, static_cast<int>(m.nq) - first);
   out.add(d.qvel, static_cast<int>(m.nv));
+  if (!view.bodies) return;
   out.add(d.cinert + 10, 10 * bodies);
   out.add(d.cvel + 6, 6 * bodies);
   out.add(d.qfrc_actuator + 6, static_cast<int>(m.nv) - 6);

@@ -21,11 +21,12 @@ class HumanoidStandupTask final : public MujocoTask {
                     .reset_noise = {.scale = 0.01},
                     .rules_header = embedded_text("humanoid_standup/humanoid_standup.h"),
                     .rules = rewarded_by<HumanoidStandup<true>>(),
-                    .rules_without_positions = rewarded_by<HumanoidStandup<false>>()}) {}
+                    .rules_without_positions = rewarded_by<HumanoidStandup<false>>(),
+                    .rules_without_bodies = RolloutRules{}}) {}
 
   void observe(const mjModel& m, const mjData& d, const TaskOptions& view,
                ObservationWriter& out) const override {
-    observe_humanoid(m, d, view.positions, out);
+    observe_humanoid(m, d, view, out);
   }
 
   Transition judge(const StepView& s) const override {

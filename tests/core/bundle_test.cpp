@@ -48,7 +48,7 @@ Bundle sample() {
   b.planner.rollouts = 33;
   b.planner.control_mode = ControlMode::policy_residual;
   b.planner.neutral = {0.25};
-  b.environment = {.positions = false, .clip_velocities = false, .time_limit = 77};
+  b.environment = {.positions = false, .clip_velocities = false, .bodies = false, .time_limit = 77};
   b.acting = Acting::policy;
   b.provenance = R"({"seed": 18446744073709551615, "settings": {"trainer": {"of": ["later"]}}})";
   return b;
@@ -255,7 +255,7 @@ TEST_F(BundleTest, HasTheNamesThatOtherProgramsRead) {
   EXPECT_EQ(file.metadata.at("normalisation"), R"({"model":"running","critic":"none"})");
   EXPECT_EQ(nlohmann::json::parse(file.metadata.at("planner"))["rollouts"], 33);
   EXPECT_EQ(file.metadata.at("environment"),
-            R"({"positions":false,"clip_velocities":false,"time_limit":77})");
+            R"({"positions":false,"clip_velocities":false,"bodies":false,"time_limit":77})");
   EXPECT_EQ(file.metadata.at("acting"), "policy");
   EXPECT_EQ(nlohmann::json::parse(file.metadata.at("provenance"))["settings"]["trainer"]["of"][0],
             "later");

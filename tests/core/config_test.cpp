@@ -95,10 +95,10 @@ TEST(Config, TheListHasEveryField) {
   [[maybe_unused]] const auto [q1, q2, q3, q4, q5, q6, q7] = PolicyConfig{};
   [[maybe_unused]] const auto [r1, r2, r3, r4, r5, r6, r7, r8, r9, r10, r11, r12, r13, r14, r15,
                                r16] = TrainerConfig{};
-  [[maybe_unused]] const auto [e1, e2, e3] = EnvironmentConfig{};
+  [[maybe_unused]] const auto [e1, e2, e3, e4] = EnvironmentConfig{};
   const std::map<std::string, int> fields = {{"planner", 15},   {"targets", 7}, {"model", 13},
                                              {"critic", 13},    {"policy", 7},  {"trainer", 16},
-                                             {"environment", 3}};
+                                             {"environment", 4}};
   EXPECT_EQ(count, fields);  // the bindings above do not compile with another number
 }
 

@@ -92,6 +92,35 @@ double difference(const std::vector<float>& a, const std::vector<float>& b) {
   return std::sqrt(sum / (size + 1e-12));
 }
 
+void expect_same(Experiment& device, Experiment& cpu) {
+  const TensorFile a = device.state(), b = cpu.state();
+  for (const char* name : {"members.parameters", "critics.parameters", "critics.target"})
+    EXPECT_LT(difference(a.tensors.at(name).values<float>(), b.tensors.at(name).values<float>()),
+              1e-4)
+        << name;
+  for (const char* name : {"agent.counters", "members.adam_count", "critics.updates"})
+    EXPECT_EQ(a.tensors.at(name).values<std::int64_t>(), b.tensors.at(name).values<std::int64_t>())
+        << name;
+  for (const char* name : {"policy.parameters", "policy.target"}) {
+    if (!b.tensors.contains(name)) continue;
+    EXPECT_LT(difference(a.tensors.at(name).values<float>(), b.tensors.at(name).values<float>()),
+              1e-4)
+        << name;
+  }
+  EXPECT_EQ(a.tensors.size(), b.tensors.size());
+  const Replay &mine = device.agent->replay(), &theirs = cpu.agent->replay();
+  ASSERT_EQ(mine.size(), theirs.size());
+  for (std::int64_t slot = 0; slot < mine.size(); ++slot) {
+    const auto copy = [](std::span<const float> v) { return std::vector(v.begin(), v.end()); };
+    EXPECT_LT(difference(copy(mine.record(slot)), copy(theirs.record(slot))), 1e-3);
+    EXPECT_LT(difference(copy(mine.plan(slot)), copy(theirs.plan(slot))), 1e-2);
+  }
+  EXPECT_EQ(mine.changed_plans().size(), theirs.changed_plans().size());
+  EXPECT_EQ(device.sums.critic_updates, cpu.sums.critic_updates);
+  EXPECT_NEAR(device.sums.critic_loss, cpu.sums.critic_loss, 1e-3 * (1 + cpu.sums.critic_loss));
+  EXPECT_NEAR(device.sums.model_loss, cpu.sums.model_loss, 1e-3 * (1 + cpu.sums.model_loss));
+}
+
 TEST(DeviceAgent, TrainsAsTheCpuDoes) {
   const Settings variants[] = {
       {},
@@ -113,33 +142,30 @@ TEST(DeviceAgent, TrainsAsTheCpuDoes) {
     Experiment cpu(config, task, false), device(config, task, true);
     cpu.advance(24);
     device.advance(24);
-    const TensorFile a = device.state(), b = cpu.state();
-    for (const char* name : {"members.parameters", "critics.parameters", "critics.target"})
-      EXPECT_LT(difference(a.tensors.at(name).values<float>(), b.tensors.at(name).values<float>()),
-                1e-4)
-          << name;
-    for (const char* name : {"agent.counters", "members.adam_count", "critics.updates"})
-      EXPECT_EQ(a.tensors.at(name).values<std::int64_t>(),
-                b.tensors.at(name).values<std::int64_t>())
-          << name;
-    for (const char* name : {"policy.parameters", "policy.target"}) {
-      if (!b.tensors.contains(name)) continue;
-      EXPECT_LT(difference(a.tensors.at(name).values<float>(), b.tensors.at(name).values<float>()),
-                1e-4)
-          << name;
+    expect_same(device, cpu);
+  }
+}
+
+TEST(DeviceAgent, LearnsAnewAsTheCpuDoes) {
+  const Config config = small({"planner.proposals=plan_and_policy", "policy.objective=rollout",
+                               "policy.width=16", "critic.normalisation=running"});
+  const Task& task = find_task("InvertedPendulum");
+  for (const Network network : {kMembers, kCritics}) {
+    SCOPED_TRACE(network);
+    Experiment cpu(config, task, false), device(config, task, true);
+    for (Experiment* e : {&cpu, &device}) {
+      e->advance(12);
+      const TensorFile before = e->state();
+      e->agent->learn_anew(network, 5);
+      const TensorFile after = e->state();
+      const bool members = network == kMembers;
+      for (const char* name : {"members.parameters", "members.adam_variance"})
+        EXPECT_EQ(before.tensors.at(name) == after.tensors.at(name), !members) << name;
+      for (const char* name : {"critics.target", "critics.adam_mean", "policy.parameters"})
+        EXPECT_EQ(before.tensors.at(name) == after.tensors.at(name), members) << name;
+      e->advance(12);
     }
-    EXPECT_EQ(a.tensors.size(), b.tensors.size());
-    const Replay &mine = device.agent->replay(), &theirs = cpu.agent->replay();
-    ASSERT_EQ(mine.size(), theirs.size());
-    for (std::int64_t slot = 0; slot < mine.size(); ++slot) {
-      const auto copy = [](std::span<const float> v) { return std::vector(v.begin(), v.end()); };
-      EXPECT_LT(difference(copy(mine.record(slot)), copy(theirs.record(slot))), 1e-3);
-      EXPECT_LT(difference(copy(mine.plan(slot)), copy(theirs.plan(slot))), 1e-2);
-    }
-    EXPECT_EQ(mine.changed_plans().size(), theirs.changed_plans().size());
-    EXPECT_EQ(device.sums.critic_updates, cpu.sums.critic_updates);
-    EXPECT_NEAR(device.sums.critic_loss, cpu.sums.critic_loss, 1e-3 * (1 + cpu.sums.critic_loss));
-    EXPECT_NEAR(device.sums.model_loss, cpu.sums.model_loss, 1e-3 * (1 + cpu.sums.model_loss));
+    expect_same(device, cpu);
   }
 }
 

@@ -22,9 +22,9 @@ Values healthy() {
 std::string warning(const std::string& name, double value, std::int64_t updates = 5000) {
   Values values = healthy();
   values[name] = value;
-  const std::vector<std::string> all = warnings_of(values, updates);
+  const std::vector<Warning> all = warnings_of(values, updates);
   EXPECT_LE(all.size(), 1u);
-  return all.empty() ? "" : all.front();
+  return all.empty() ? "" : all.front().text;
 }
 
 TEST(Health, AHealthyLineHasNone) {

@@ -10,6 +10,7 @@
 #include <filesystem>
 
 #include "agent.h"
+#include "learn/initialisation.h"
 #include "softmpc/error.h"
 #include "softmpc/hd/philox.h"
 
@@ -265,18 +266,21 @@ const Settings kRunaway = {"critic.updates_per_step=20", "critic.tau=1",
                            "critic.target_interval=1",   "critic.learning_rate=0.01",
                            "planner.gamma=1.0",          "trainer.steps=400"};
 
+/// Of the first report with warnings.
+struct Warned : TrainObserver {
+  std::int64_t first = -1;
+  std::vector<std::string> warnings;
+  void on_train(const TrainReport& r) override {
+    if (r.warnings.empty() || first >= 0) return;
+    first = r.step;
+    warnings = r.warnings;
+  }
+};
+
 TEST(Trainer, AWarningIsReportedAndStopsWhereItIsAskedTo) {
   Config c = small(kRunaway);
   const Task& task = find_task("InvertedPendulum");
-  struct Warned : TrainObserver {
-    std::int64_t first = -1;
-    std::vector<std::string> warnings;
-    void on_train(const TrainReport& r) override {
-      if (r.warnings.empty() || first >= 0) return;
-      first = r.step;
-      warnings = r.warnings;
-    }
-  } observer;
+  Warned observer;
   Trainer(c, task).run(observer, "");
   ASSERT_GT(observer.first, 0);
   EXPECT_TRUE(observer.warnings.front().starts_with("critic runs away: Q is"))
@@ -302,6 +306,54 @@ TEST(Trainer, AWarningIsReportedAndStopsWhereItIsAskedTo) {
   EXPECT_EQ(further.step(), observer.first);
   further.run(silent, folder.path);
   EXPECT_TRUE(further.finished());
+}
+
+TEST(Trainer, AWarningRenewsWhatItNames) {
+  Config c = small(kRunaway);
+  c.trainer.on_warning = OnWarning::recover;
+  const Task& task = find_task("InvertedPendulum");
+  Warned observer;
+  std::atomic<bool> stop = false;
+  struct Stopper : Warned {
+    std::atomic<bool>* stop;
+    NetWeights before;
+    Trainer* trainer;
+    void on_train(const TrainReport& r) override {
+      Warned::on_train(r);
+      if (first == r.step) {
+        before = trainer->bundle().critics;
+        *stop = true;
+      }
+    }
+  } stopper;
+  Folder folder;
+  Trainer trainer(c, task);
+  stopper.stop = &stop;
+  stopper.trainer = &trainer;
+  trainer.run(stopper, folder.path, &stop);
+  ASSERT_GT(stopper.first, 0);
+  ASSERT_EQ(trainer.step(), stopper.first);
+  // PyTorch's start values are within 1/sqrt(inputs) of a layer; those that ran away are not
+  const auto largest = [](const NetWeights& w) {
+    float most = 0;
+    for (const float p : w.parameters) most = std::max(most, std::abs(p));
+    return most;
+  };
+  const Bundle after = trainer.bundle();
+  EXPECT_LE(largest(after.critics), 1 / std::sqrt(static_cast<float>(after.nx + after.nu)));
+  EXPECT_GT(largest(stopper.before), largest(after.critics));
+  EXPECT_NE(after.critics.parameters,
+            initial_parameters(after.critics.stack, after.critics.spec, c.trainer.seed, kCritics));
+
+  // what follows is the same, and the resumed run knows how young its critic is
+  Trainer resumed(c, task);
+  std::string kept;
+  ASSERT_TRUE(resumed.resume(folder.path, &kept));
+  TrainObserver silent;
+  resumed.run(silent, "");
+  trainer.run(silent, "");
+  EXPECT_TRUE(trainer.finished());
+  EXPECT_EQ(trainer.state_hash(), resumed.state_hash());
 }
 
 /// lq without bounds.

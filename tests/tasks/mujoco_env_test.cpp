@@ -5,6 +5,7 @@
 #include <cmath>
 #include <filesystem>
 #include <limits>
+#include <map>
 
 #include <unistd.h>
 
@@ -146,6 +147,35 @@ TEST_P(Simulated, ClippedVelocitiesAreTheOthersWithinTen) {
   EXPECT_EQ(beyond, clips(GetParam()));
 }
 
+TEST_P(Simulated, WithoutBodiesTheFirstEntriesRemain) {
+  const Task& task = find_task(GetParam());
+  const std::map<std::string, int> expected = {
+      {"Ant", 27}, {"Humanoid", 45}, {"HumanoidStandup", 45}};
+  const auto sizes = expected.find(GetParam());
+  for (const bool positions : {true, false}) {
+    const TaskSpec spec = task.spec({.positions = positions}),
+                   less = task.spec({.positions = positions, .bodies = false});
+    if (sizes == expected.end()) {
+      EXPECT_EQ(less.nx, spec.nx);
+    } else {
+      EXPECT_EQ(less.nx, sizes->second + (positions ? 2 : 0));
+    }
+    EXPECT_EQ(less.analytic_reward, spec.analytic_reward && GetParam() != "HumanoidStandup");
+    const auto all = task.make_environment({.positions = positions}),
+               few = task.make_environment({.positions = positions, .bodies = false});
+    Vector a(static_cast<std::size_t>(spec.nx)), b(static_cast<std::size_t>(less.nx));
+    all->reset(5, a);
+    few->reset(5, b);
+    for (int step = 0; step < 20; ++step) {
+      ASSERT_TRUE(std::equal(b.begin(), b.end(), a.begin())) << "step " << step;
+      const Transition x = all->step(some_action(spec, step), a);
+      const Transition y = few->step(some_action(spec, step), b);
+      ASSERT_EQ(x.reward, y.reward);
+      ASSERT_EQ(x.terminated, y.terminated);
+    }
+  }
+}
+
 TEST_P(Simulated, StartIsAFunctionOfTheSeed) {
   const Task& task = find_task(GetParam());
   const auto env = task.make_environment({});
@@ -215,7 +245,8 @@ TEST(MujocoEnvironment, RefusesDamagedStates) {
             "Hopper: saved environment state is not a saved environment");
   for (const auto& other :
        {find_task("Walker2d").make_environment({}), task.make_environment({.positions = false}),
-        task.make_environment({.clip_velocities = false})}) {
+        task.make_environment({.clip_velocities = false}),
+        task.make_environment({.bodies = false})}) {
     EXPECT_NE(message_of([&] { other->load(good); }).find("of another task, variant"),
               std::string::npos);
   }

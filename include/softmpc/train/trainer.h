@@ -74,7 +74,7 @@ class Trainer {
   /// if need be within a step, between two of its updates or with its evaluation given up; a
   /// resumed run makes up for what the step lacks, with the same result. Checkpoints go to
   /// `checkpoint_dir`; empty: none. With trainer.on_warning stop, a report with warnings ends it
-  /// with an Error after a checkpoint.
+  /// with an Error after a checkpoint; with recover, the nets named get new start values.
   void run(TrainObserver& observer, const std::string& checkpoint_dir,
            const std::atomic<bool>* stop = nullptr);
 
