@@ -37,6 +37,7 @@ class ProposingPlanner final : public Planner {
   void update(const Models& models) override;
   void solve(SolveKey key, const PlanBatch& batch, PlanTrace* trace) override;
   std::string device() const override { return halves_->device(); }
+  const Planner& solver() const override { return halves_->solver(); }
 
  private:
   void propose(SolveKey key, int problems, int begin, int end, Lanes& lanes);

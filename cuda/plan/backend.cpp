@@ -51,7 +51,7 @@ class NetworksOf {
 template <class P>
 auto& on_device(P& planner) {
   using Wanted = std::conditional_t<std::is_const_v<P>, const DevicePlanner, DevicePlanner>;
-  if (auto* p = dynamic_cast<Wanted*>(&planner)) return *p;
+  if (auto* p = dynamic_cast<Wanted*>(&planner.solver())) return *p;
   throw Error("planner: it computes on the " + planner.device() + ", not on a CUDA device");
 }
 

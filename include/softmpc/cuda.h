@@ -54,7 +54,8 @@ struct DeviceDiagnostics {
   double load_seconds = 0;
 };
 
-/// Of a planner on a device; throws Error for one of the CPU.
+/// Of a planner on a device; throws Error for one of the CPU. With proposals, of the solve that
+/// serves both halves.
 DeviceDiagnostics diagnostics(const Planner& planner);
 /// Seconds of device time per solve of the batch last solved, over `repeats` replays.
 double device_seconds(Planner& planner, int repeats);

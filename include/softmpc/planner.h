@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "softmpc/config.h"
@@ -89,6 +90,9 @@ class Planner {
   virtual void solve(SolveKey key, const PlanBatch& batch, PlanTrace* trace = nullptr) = 0;
   /// "cpu", or "cuda (NAME)".
   virtual std::string device() const = 0;
+  /// Whose rollouts a solve consists of: this one's, or another's that this one solves with.
+  virtual const Planner& solver() const { return *this; }
+  Planner& solver() { return const_cast<Planner&>(std::as_const(*this).solver()); }
 
   /// u <- (u_1, ..., u_H, 0) for one plan [H+1, nu]; the appended action is n.
   void shift(std::span<float> plan) const;

@@ -18,6 +18,7 @@
 namespace softmpc::cuda {
 namespace {
 
+using softmpc::testing::Buffers;
 using softmpc::testing::Random;
 using softmpc::testing::SmallModels;
 using softmpc::testing::TestDynamics;
@@ -87,6 +88,40 @@ TEST_F(DeviceController, AgreesWithTheCpuFromTickToTick) {
   EXPECT_EQ(device.plan(x).status, PlanStatus::bad_state);
   x[0] = 0;
   EXPECT_EQ(device.plan(x).status, PlanStatus::ok);
+}
+
+TEST_F(DeviceController, PlansWithProposalsAsTheCpuDoes) {
+  bundle.planner.proposals = Proposals::plan_and_policy;
+  bundle.policy = nets.policy_weights;
+  Controller cpu(bundle, &nets.reward, {.seed = 3});
+  Controller device = make_controller(bundle, &nets.reward,
+                                      {.seed = 3, .device = softmpc::Device::cuda}, test_device());
+  std::vector<float> x(static_cast<std::size_t>(bundle.nx), 0.1f);
+  for (int tick = 0; tick < 4; ++tick) {
+    SCOPED_TRACE("tick " + std::to_string(tick));
+    expect_same_tick(cpu, device, x, 1e-3);
+    x[0] += 0.05f;
+  }
+}
+
+TEST_F(DeviceController, DiagnosticsSeeThroughProposals) {
+  const MlpDynamics dynamics(bundle.members, bundle.nx, bundle.nu, {});
+  const MlpValue value(bundle.critics, bundle.nx, bundle.nu, 0);
+  const MlpPolicy policy(nets.policy_weights, bundle.action_low, bundle.action_high);
+  const Models models = {&dynamics, &nets.reward, &value, &policy};
+  PlannerConfig config = bundle.planner;
+  config.proposals = Proposals::plan_and_policy;
+  DeviceOptions on;
+  on.device = test_device();
+  const auto device =
+      make_planner(config, nets.shape(1), models, {softmpc::Device::cuda, nullptr, &on});
+  Buffers one(1, bundle.nx, bundle.nu, config.horizon);
+  device->solve({1, 1}, one.batch());
+  EXPECT_NE(diagnostics(*device).path, Path::automatic);
+  EXPECT_GT(diagnostics(*device).blocks, 0);
+  EXPECT_GT(device_seconds(*device, 1), 0);
+  const auto cpu = make_planner(config, nets.shape(1), models);
+  EXPECT_THROW(diagnostics(*cpu), Error);
 }
 
 // the robot engineer's main case: dynamics by a formula, in place of the bundle's members, and the

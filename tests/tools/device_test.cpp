@@ -184,18 +184,25 @@ TEST(DevicePlan, AgreesWithTheCpu) {
                     tolerance);
     }
   }
+  // 16 bits unless another is asked for; the CPU keeps to the bundle's
+  const Json unasked = on({"--device", "cuda"});
+  EXPECT_EQ(unasked.at("precision"), "float16");
+  EXPECT_EQ(unasked.at("plans"), on({"--device", "cuda", "--precision", "float16"}).at("plans"));
+  EXPECT_EQ(cpu.at("precision"), "float32");
 }
 
 /// Trains a few steps and gives the bundle.
-Bundle trained(const std::string& out, const std::string& device) {
+Bundle trained(const std::string& out, const std::string& device,
+               const std::vector<std::string>& more) {
   std::vector<std::string> arguments = {
       "train", "InvertedPendulum", "--preset", "paper-gaussian", "--steps",
       "10",    "--device",         device,     "--out",          out};
   for (const char* setting :
        {"planner.rollouts=24", "planner.horizon=3", "planner.temperature=0.5", "targets.rollouts=6",
-        "planner.precision=float32", "model.width=16", "critic.width=16", "model.members=3",
-        "model.batch_size=8", "critic.batch_size=8", "environment.time_limit=6"})
+        "model.width=16", "critic.width=16", "model.members=3", "model.batch_size=8",
+        "critic.batch_size=8", "environment.time_limit=6"})
     arguments.insert(arguments.end(), {"--set", setting});
+  arguments.insert(arguments.end(), more.begin(), more.end());
   const Result result = run(arguments);
   EXPECT_EQ(result.code, 0) << result.err;
   return load_bundle(out + "/model.safetensors");
@@ -204,7 +211,8 @@ Bundle trained(const std::string& out, const std::string& device) {
 TEST(DeviceTrain, TrainsOnTheProgramsDeviceAsOnTheCpu) {
   const Folder folder;
   const std::string out = folder.file("cuda");
-  const Bundle device = trained(out, "cuda"), cpu = trained(folder.file("cpu"), "cpu");
+  const std::vector<std::string> exact = {"--set", "planner.precision=float32"};
+  const Bundle device = trained(out, "cuda", exact), cpu = trained(folder.file("cpu"), "cpu", {});
   EXPECT_EQ(Json::parse(read_file(out + "/config.json")).at("trainer").at("device"), "cuda");
   EXPECT_TRUE(std::filesystem::exists(out + "/checkpoint"));
   for (const auto& [found, expected] :
@@ -217,6 +225,20 @@ TEST(DeviceTrain, TrainsOnTheProgramsDeviceAsOnTheCpu) {
     }
     EXPECT_LT(std::sqrt(difference / size), 1e-4);
   }
+}
+
+TEST(DeviceTrain, PlansWithSixteenBitsUnlessAskedForMore) {
+  const Folder folder;
+  const std::string out = folder.file("run");
+  const auto precision = [&out] {
+    return Json::parse(read_file(out + "/config.json")).at("planner").at("precision");
+  };
+  const Bundle device = trained(out, "cuda", {});
+  EXPECT_EQ(precision(), "float16");
+  EXPECT_EQ(device.planner.precision, Precision::float32) << "which any machine can play";
+  // a resumed run keeps what it has
+  trained(out, "cuda", {"--resume"});
+  EXPECT_EQ(precision(), "float16");
 }
 
 TEST(DeviceTrain, RefusesWhatItCannotTrain) {

@@ -29,8 +29,7 @@ int run_eval(const EvalOptions& options) {
   resolve_device(options.device);  // before a file is read
   Bundle bundle = load_bundle(path);
   const Device device = acting_device(options.device, bundle);
-  if (!options.precision.empty())
-    bundle.planner.precision = read_precision(options.precision, device);
+  bundle.planner.precision = acting_precision(options.precision, device, bundle);
   play_options.controller = [&device](const Bundle& b, const RewardModel* reward,
                                       ControllerOptions wanted) {
     wanted.device = device;
@@ -40,6 +39,7 @@ int run_eval(const EvalOptions& options) {
   const std::vector<double> returns = play_bundle(bundle, path, play_options, lengths);
   if (options.json) {
     write_out(Json{{"device", to_string(device)},
+                   {"precision", to_string(bundle.planner.precision)},
                    {"returns", returns},
                    {"mean", mean(returns)},
                    {"median", median(returns)},
@@ -71,11 +71,12 @@ Run add_eval(CLI::App& app) {
   add_text(app, "--threads", options->threads, "N", "threads, 0 (the default) for all cores");
   add_text(app, "--device", options->device, "D", kDeviceHelp);
   add_text(app, "--precision", options->precision, "P",
-           "planner.precision, the bundle's own if not given: float32, bfloat16, auto; with cuda "
-           "float16 too");
+           "planner.precision: float32, bfloat16 or auto, the bundle's own if not given; with cuda "
+           "float16 too, and if not given");
   app.add_flag("--json", options->json,
-               "one JSON document: {\"returns\": [...], \"mean\", \"median\", \"std\", "
-               "\"lengths\", \"device\"}");
+               "one JSON document: {\"device\", \"precision\", \"returns\": [...], \"mean\", "
+               "\"median\", \"std\", "
+               "\"lengths\"}");
   app.footer(
       "Plays with the planner settings of the training, without updates and without exploration\n"
       "noise: the action executed is clip(u_0). The same seed plays the same episodes.\n\n"

@@ -120,9 +120,7 @@ int run_plan(const PlanOptions& options) {
   resolve_device(options.device);  // before a file is read
   Bundle bundle = load_bundle(bundle_path(options.bundle));
   const Device device = acting_device(options.device, bundle);
-  if (!options.precision.empty()) {
-    bundle.planner.precision = read_precision(options.precision, device);
-  }
+  bundle.planner.precision = acting_precision(options.precision, device, bundle);
   const auto states = read_states(options.state, bundle);
   const auto reward = reward_of(bundle, options.bundle);
   const auto dynamics = dynamics_of(bundle, options.bundle);
@@ -139,7 +137,11 @@ int run_plan(const PlanOptions& options) {
     plans.push_back(as_json(plan, static_cast<std::size_t>(bundle.nu)));
   }
   const std::string where = controller.device();
-  write_out(options.json ? Json{{"device", where}, {"plans", plans}}.dump() + '\n'
+  write_out(options.json ? Json{{"device", where},
+                                {"precision", to_string(bundle.planner.precision)},
+                                {"plans", plans}}
+                                   .dump() +
+                               '\n'
                          : as_table(plans) + (options.device.empty() ? "" : where + '\n'));
   return 0;
 }
@@ -155,10 +157,11 @@ Run add_plan(CLI::App& app) {
   add_text(app, "--seed", options->seed, "S", "seed of the planner's noise, 1 if not given");
   add_text(app, "--device", options->device, "D", kDeviceHelp);
   add_text(app, "--precision", options->precision, "P",
-           "planner.precision, the bundle's own if not given: float32, bfloat16, auto; with cuda "
-           "float16 too");
+           "planner.precision: float32, bfloat16 or auto, the bundle's own if not given; with cuda "
+           "float16 too, and if not given");
   app.add_flag("--json", options->json,
-               "one JSON document: {\"device\", \"plans\": [{action, value, status, plan, ...}]}");
+               "one JSON document: {\"device\", \"precision\", \"plans\": [{action, value, status, "
+               "plan, ...}]}");
   app.footer(
       "Each state is a problem of its own: its plan starts as at an episode's start, from N(0, "
       "Sigma).\n"

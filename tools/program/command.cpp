@@ -66,6 +66,11 @@ Precision read_precision(const std::string& text, Device device) {
   throw UsageError("--precision: '" + text + "' must be one of float32, bfloat16, float16, auto");
 }
 
+Precision acting_precision(const std::string& precision, Device device, const Bundle& bundle) {
+  if (!precision.empty()) return read_precision(precision, device);
+  return device == Device::cuda ? kDevicePrecision : bundle.planner.precision;
+}
+
 cuda::Path read_path(const std::string& text) {
   using cuda::Path;
   for (const Path path : {Path::automatic, Path::tile, Path::cluster, Path::wgmma, Path::plain}) {

@@ -88,12 +88,20 @@ void measure_precision(const std::string& task, Config& config) {
   config.planner.precision = resolve_precision(config, spec.nx, spec.nu);
 }
 
+bool sets(const TrainOptions& options, std::string_view key) {
+  return std::ranges::any_of(options.settings, [&](const std::string& assignment) {
+    return assignment.substr(0, assignment.find('=')) == key;
+  });
+}
+
 /// All but what is measured.
 Config settings_of(const TrainOptions& options) {
   Config config;
   const std::string preset = preset_of(options);
   apply_settings(config, preset_text(preset, options.task), "preset " + preset);
   apply_command_line(options, config);
+  if (config.trainer.device == Device::cuda && !sets(options, "planner.precision"))
+    config.planner.precision = kDevicePrecision;
   validate(config);
   return config;
 }
