@@ -221,7 +221,7 @@ Bundle Agent::empty_bundle() const {
   b.dt = spec_.dt;
   b.environment = config_.environment;
   b.acting = config_.trainer.acting;
-  b.planner = config_.planner;
+  b.planner = final_planner(config_);
   b.provenance = "{\"settings\":" + to_json(config_, -1) + "}";
   return b;
 }

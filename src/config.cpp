@@ -421,6 +421,17 @@ void check_imagined(const Config& config) {
                      "policy.objective rollout; without one use 0");
 }
 
+/// A bundle with these could not be loaded.
+void check_final(const PlannerConfig& planner) {
+  fields::visit_planner(planner,
+                        [](const char* key, const auto& field, const auto& rule, const char*) {
+                          const std::string problem = check(field, rule);
+                          if (!problem.empty())
+                            throw UsageError("trainer.final_noise: makes " +
+                                             full_key("planner", key) + " too small: " + problem);
+                        });
+}
+
 }  // namespace
 
 bool plans_with_policy(const PlannerConfig& config) {
@@ -440,6 +451,16 @@ PlannerConfig target_planner(const Config& config) {
   p.rollouts = config.targets.rollouts;
   p.iterations = config.targets.iterations;
   if (config.targets.particles > 0) p.particles = config.targets.particles;
+  return p;
+}
+
+PlannerConfig final_planner(const Config& config) {
+  PlannerConfig p = config.planner;
+  const double noise = config.trainer.final_noise;
+  p.temperature *= noise;
+  for (double& v : p.variance) v *= noise;
+  for (auto& row : p.covariance)
+    for (double& v : row) v *= noise;
   return p;
 }
 
@@ -470,6 +491,7 @@ void validate(const Config& config) {
   require(learned || !has_policy(config) || config.policy.objective != PolicyObjective::rollout,
           "policy.objective: rollout needs model.source learned, and it is environment");
   check_imagined(config);
+  check_final(final_planner(config));
   if (config.targets.horizon > config.planner.horizon)
     throw UsageError("targets.horizon: " + std::to_string(config.targets.horizon) +
                      " is more than planner.horizon, " + std::to_string(config.planner.horizon) +

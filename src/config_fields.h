@@ -222,6 +222,10 @@ void visit_trainer(C& c, const Visit& visit) {
         "who acts: the planner, or the policy network with noise");
   visit("random_steps", c.random_steps, Whole<std::int64_t>{0, kMostSteps},
         "steps at the start whose actions are uniform within their bounds");
+  visit("final_noise", c.final_noise, Real{1e-6, 1},
+        "times the planner's variance and temperature in evaluations and in the bundle: training "
+        "explores by the noise of its plans, a finished controller need not, at the same price of "
+        "departing from the prior");
   visit("learning_starts", c.learning_starts, Whole<int>{1, 1000000000},
         "stored transitions before the first update");
   visit("replay_capacity", c.replay_capacity, Whole<std::int64_t>{1, 1'000'000'000},

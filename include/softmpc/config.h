@@ -113,6 +113,7 @@ struct TrainerConfig {
   Pattern pattern = Pattern::online;
   Acting acting = Acting::planner;
   std::int64_t random_steps = 0;           ///< steps at the start with uniform actions
+  double final_noise = 1;                  ///< of final_planner(), in parts of the training's
   int learning_starts = 2;                 ///< transitions in the replay before the first update
   std::int64_t replay_capacity = 1000000;  ///< transitions
   std::int64_t log_interval = 1000;        ///< steps between "train" lines
@@ -147,6 +148,9 @@ struct Config {
 
 /// The planner of the critic's targets: the online one but for what `targets` says.
 PlannerConfig target_planner(const Config& config);
+/// The planner of evaluations and of the bundle: the online one with trainer.final_noise times its
+/// Sigma and lambda, and so the same price of departing from the prior.
+PlannerConfig final_planner(const Config& config);
 /// Whether plans are made with a policy.
 bool plans_with_policy(const PlannerConfig& config);
 /// Whether there is a policy to train.

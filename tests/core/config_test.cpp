@@ -94,10 +94,10 @@ TEST(Config, TheListHasEveryField) {
       CriticConfig{};
   [[maybe_unused]] const auto [q1, q2, q3, q4, q5, q6, q7] = PolicyConfig{};
   [[maybe_unused]] const auto [r1, r2, r3, r4, r5, r6, r7, r8, r9, r10, r11, r12, r13, r14, r15,
-                               r16] = TrainerConfig{};
+                               r16, r17] = TrainerConfig{};
   [[maybe_unused]] const auto [e1, e2, e3, e4] = EnvironmentConfig{};
   const std::map<std::string, int> fields = {{"planner", 15},   {"targets", 7}, {"model", 13},
-                                             {"critic", 13},    {"policy", 7},  {"trainer", 16},
+                                             {"critic", 13},    {"policy", 7},  {"trainer", 17},
                                              {"environment", 4}};
   EXPECT_EQ(count, fields);  // the bindings above do not compile with another number
 }
@@ -435,6 +435,32 @@ TEST(Config, ValidateWantsTargetPlansNoLongerThanThoseThatAreStored) {
   EXPECT_EQ(with(5, 0),
             "targets.horizon: 5 is more than planner.horizon, 4, whose plans are stored");
   EXPECT_EQ(with(2, 3), "critic.imagined_steps: 3 is more than the targets' horizon, 2");
+}
+
+TEST(Config, FinalPlannerHasLessNoiseAtTheSamePrice) {
+  Config c;
+  c.planner.variance = {0.1, 0.4};
+  c.planner.temperature = 0.2;
+  EXPECT_EQ(final_planner(c), c.planner);
+  c.trainer.final_noise = 0.25;
+  PlannerConfig expected = c.planner;
+  expected.variance = {0.025, 0.1};
+  expected.temperature = 0.05;
+  EXPECT_EQ(final_planner(c), expected);
+  c.planner.covariance = {{0.4, 0.1}, {0.1, 0.2}};
+  expected.covariance = {{0.1, 0.025}, {0.025, 0.05}};
+  EXPECT_EQ(final_planner(c), expected);
+  c.planner.covariance = {};
+  EXPECT_NO_THROW(validate(c));
+  c.planner.variance = {1e-9};
+  try {
+    validate(c);
+    FAIL() << "was not refused";
+  } catch (const UsageError& e) {
+    EXPECT_TRUE(std::string(e.what()).starts_with(
+        "trainer.final_noise: makes planner.variance too small: "))
+        << e.what();
+  }
 }
 
 TEST(Config, TargetPlannerTakesWhatTargetsLeaveOpen) {

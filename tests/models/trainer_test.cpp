@@ -356,6 +356,20 @@ TEST(Trainer, AWarningRenewsWhatItNames) {
   EXPECT_EQ(trainer.state_hash(), resumed.state_hash());
 }
 
+TEST(Trainer, AFinishedControllerHasLessNoiseAndTheSameTraining) {
+  const Task& task = find_task("InvertedPendulum");
+  Config c = small({"trainer.eval_interval=60", "trainer.eval_episodes=2"});
+  Recorder loud, quiet;
+  Trainer as_trained(c, task);
+  as_trained.run(loud, "");
+  c.trainer.final_noise = 0.04;
+  Trainer final(c, task);
+  final.run(quiet, "");
+  EXPECT_EQ(as_trained.state_hash(), final.state_hash());
+  EXPECT_EQ(final.bundle().planner, final_planner(c));
+  EXPECT_NE(loud.lines, quiet.lines) << "evaluations are played by the planner of the bundle";
+}
+
 /// lq without bounds.
 class Unbounded final : public Task {
  public:
