@@ -8,10 +8,11 @@ namespace softmpc::cuda {
 
 inline constexpr int kGranuleBytes = 16384;  // 32 inputs of 256 outputs
 
-/// Steps of 32 inputs in a granule of layer l: as many as fit.
+/// Steps of 32 inputs in a granule of layer l, the last may have less: as many as fit. The same for
+/// all layers of as many outputs, so that a kernel divides by a constant.
 SOFTMPC_HD constexpr int granule_steps(const NetShape& s, int l) {
   const int steps = kGranuleBytes / (512 * s.n_tiles(l));
-  return steps < 1 ? 1 : (steps < s.k_steps(l) ? steps : s.k_steps(l));
+  return steps < 1 ? 1 : steps;
 }
 SOFTMPC_HD constexpr int granules(const NetShape& s, int l) {
   return (s.k_steps(l) + granule_steps(s, l) - 1) / granule_steps(s, l);

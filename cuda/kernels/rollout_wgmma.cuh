@@ -8,46 +8,35 @@
 
 namespace softmpc::cuda {
 
-/// The networks of a rollout in the order of their use.
-template <class Sizes, Operands net_operands, Operands critic_operands>
-class RolloutProgram {
- public:
-  /// `member` [H] in shared memory: who brings weights has no registers to draw members.
-  SOFTMPC_DEVICE RolloutProgram(const RolloutJob& job, int* member) : job_(job), member_(member) {
-    for (int t = thread(); t < Sizes::horizon; t += threads())
-      member[t] = step_member<Sizes>(job, t);
-  }
-  SOFTMPC_DEVICE int count() const { return Sizes::horizon + 1; }
-  SOFTMPC_DEVICE NetShape shape(int i) const {
-    return i < Sizes::horizon ? dynamics_shape(Sizes{}, net_operands, WeightOrder::columns)
-                              : critic_shape(Sizes{}, critic_operands, WeightOrder::columns);
-  }
-  SOFTMPC_DEVICE const std::uint32_t* weights(int i) const {
-    const bool step = i < Sizes::horizon;
-    const std::size_t network = step ? member_[i] : job_.critic_index;
-    return (step ? job_.dynamics.weights : job_.critic.weights) + network * shape(i).words();
-  }
-
- private:
-  const RolloutJob& job_;
-  const int* member_;
-};
+/// Sends the networks of a rollout in the order of their use. `member` [H] in shared memory: who
+/// brings weights has no registers to draw members.
+template <class Sizes, Operands net_operands, Operands critic_operands, class Ring>
+SOFTMPC_DEVICE void send_networks(const RolloutJob& job, const int* member, Ring& ring) {
+  const NetShape dynamics = dynamics_shape(Sizes{}, net_operands, WeightOrder::columns);
+  const NetShape critic = critic_shape(Sizes{}, critic_operands, WeightOrder::columns);
+  SOFTMPC_KEEP_LOOP
+  for (int t = 0; t < Sizes::horizon; ++t)
+    ring.send(dynamics,
+              job.dynamics.weights + static_cast<std::size_t>(member[t]) * dynamics.words());
+  ring.send(critic,
+            job.critic.weights + static_cast<std::size_t>(job.critic_index) * critic.words());
+}
 
 /// `outputs`: wgmma_outputs() of the dynamics' outputs.
 template <class Sizes, class Rules, int outputs, Number number, Operands net_operands,
           Operands critic_operands>
 SOFTMPC_KERNEL void rollout_wgmma(const RolloutJob& job) {
-  using Program = RolloutProgram<Sizes, net_operands, critic_operands>;
-  using Ring = WeightRing<Program, kWgmmaTiles * 4>;
+  using Ring = WeightRing<kWgmmaTiles * 4>;
   using Engine = WgmmaEngine<outputs, number, Ring>;
   const int stages = job.ring_stages;
   int* member = reinterpret_cast<int*>(shared_memory() + ring_bytes(stages));
-  const Program program(job, member);
-  Ring ring(shared_memory(), stages, program);
+  for (int t = thread(); t < Sizes::horizon; t += threads()) member[t] = step_member<Sizes>(job, t);
+  Ring ring(shared_memory(), stages);
   // a thread needs 24 registers to bring weights, 240 to hold the sums of a layer
   if (thread() >= kWgmmaTiles * 128) {
     registers_down<24>();
-    if (thread() == kWgmmaTiles * 128) ring.fill();
+    if (thread() == kWgmmaTiles * 128)
+      send_networks<Sizes, net_operands, critic_operands>(job, member, ring);
     return;
   }
   registers_up<240>();

@@ -9,47 +9,16 @@
 
 namespace softmpc::cuda {
 
-/// Walks over the granules of a sequence of networks. `Program` has
-///   int count();  NetShape shape(int i);  const std::uint32_t* weights(int i).
-template <class Program>
-class GranuleCursor {
- public:
-  SOFTMPC_DEVICE explicit GranuleCursor(const Program& program) : program_(program) {}
-  SOFTMPC_DEVICE bool done() const { return network_ >= program_.count(); }
-  SOFTMPC_DEVICE const std::uint32_t* words() const {
-    const NetShape shape = program_.shape(network_);
-    return program_.weights(network_) + shape.first_word(layer_) +
-           granule_ * granule_steps(shape, layer_) * shape.n_tiles(layer_) * 128;
-  }
-  SOFTMPC_DEVICE int bytes() const {
-    const NetShape shape = program_.shape(network_);
-    return 4 * 128 * shape.n_tiles(layer_) * steps_of_granule(shape, layer_, granule_);
-  }
-  SOFTMPC_DEVICE void advance() {
-    const NetShape shape = program_.shape(network_);
-    if (++granule_ < granules(shape, layer_)) return;
-    granule_ = 0;
-    if (++layer_ <= shape.layers) return;
-    layer_ = 0;
-    ++network_;
-  }
-
- private:
-  const Program& program_;
-  int network_ = 0, layer_ = 0, granule_ = 0;
-};
-
-/// The ring of a block. `readers` warps read every granule, one thread more fills.
-template <class Program, int readers>
+/// The ring of a block. `readers` warps read every granule, one thread more sends.
+template <int readers>
 class WeightRing {
  public:
   /// All threads of the block construct, with the same arguments.
-  SOFTMPC_DEVICE WeightRing(char* shared, int stages, const Program& program)
+  SOFTMPC_DEVICE WeightRing(char* shared, int stages)
       : stages_(stages),
         full_(reinterpret_cast<Barrier*>(shared + stages * kGranuleBytes)),
         empty_(full_ + stages),
-        data_(shared),
-        cursor_(program) {
+        data_(shared) {
     if (thread() == 0) {
       for (int s = 0; s < stages_; ++s) {
         barrier_init(full_ + s, 1);
@@ -60,14 +29,18 @@ class WeightRing {
     sync_block();
   }
 
-  /// Brings everything, as stages become free. One thread, which does nothing else.
-  SOFTMPC_DEVICE void fill() {
-    SOFTMPC_KEEP_LOOP
-    for (int filled = 0; !cursor_.done(); ++filled, cursor_.advance()) {
-      const int stage = filled % stages_, bytes = cursor_.bytes();
-      if (filled >= stages_) barrier_wait(empty_ + stage, (filled / stages_ - 1) & 1);
-      barrier_expect(full_ + stage, bytes);
-      copy_bulk(data_ + stage * kGranuleBytes, cursor_.words(), bytes, full_ + stage);
+  /// Brings a network, as stages become free. One thread, which does nothing else, calls for all
+  /// networks in turn, and all readers wait for it: `shape` is to be a constant where this is
+  /// inlined, and layers are unrolled, so that no size of a granule is a division at run time.
+  SOFTMPC_DEVICE void send(const NetShape& shape, const std::uint32_t* weights) {
+    SOFTMPC_UNROLL
+    for (int l = 0; l <= shape.layers; ++l) {
+      SOFTMPC_KEEP_LOOP
+      for (int g = 0; g < granules(shape, l); ++g) {
+        const int words = steps_of_granule(shape, l, g) * shape.n_tiles(l) * 128;
+        send_granule(weights, 4 * words);
+        weights += words;  // layers are neighbours
+      }
     }
   }
 
@@ -86,6 +59,12 @@ class WeightRing {
   }
 
  private:
+  SOFTMPC_DEVICE void send_granule(const std::uint32_t* from, int bytes) {
+    barrier_wait(empty_ + stage_, parity_ ^ 1);  // passes while stages are fresh
+    barrier_expect(full_ + stage_, bytes);
+    copy_bulk(data_ + stage_ * kGranuleBytes, from, bytes, full_ + stage_);
+    advance();
+  }
   SOFTMPC_DEVICE void step(int& stage, int& parity) const {
     if (++stage < stages_) return;
     stage = 0;
@@ -95,7 +74,6 @@ class WeightRing {
   int stages_;
   Barrier *full_, *empty_;
   char* data_;
-  GranuleCursor<Program> cursor_;
   int stage_ = 0, parity_ = 0, released_ = 0;
 };
 

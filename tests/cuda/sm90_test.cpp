@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tests what only sm_90 has: clusters, barriers in shared memory, bulk copies, warpgroup products.
+// Tests what only sm_90 has: clusters, barriers in shared memory, bulk copies and the ring on them,
+// warpgroup products.
 #include <gtest/gtest.h>
 
 #include <numeric>
@@ -8,6 +9,7 @@
 #include "error_of.h"
 #include "kernels/intrinsics.h"
 #include "kernels/intrinsics_wgmma.cuh"
+#include "kernels/weight_ring.cuh"
 #include "softmpc/hd/bf16.h"
 #include "softmpc/hd/f16.h"
 
@@ -177,6 +179,59 @@ TEST(Barriers, BrokenUseIsReported) {
   EXPECT_NE(copies(8, 32, true, true).find("not aligned"), std::string::npos);
   EXPECT_NE(copies(16, 24, true, true).find("24 bytes"), std::string::npos);
   EXPECT_NE(copies(48, 32, true, true).find("64 bytes of shared memory"), std::string::npos);
+}
+
+/// Two warps write to `out` what the ring brings, one more thread sends the networks.
+void ring_kernel(const std::vector<NetShape>& nets, const std::uint32_t* words, int stages,
+                 std::uint32_t* out) {
+  WeightRing<2> ring(shared_memory(), stages);
+  if (warp() == 2) {
+    if (lane() > 0) return;
+    for (const NetShape& net : nets) {
+      ring.send(net, words);
+      words += net.words();
+    }
+    return;
+  }
+  for (const NetShape& net : nets)
+    for (int l = 0; l <= net.layers; ++l)
+      for (int g = 0; g < granules(net, l); ++g) {
+        const int count = steps_of_granule(net, l, g) * net.n_tiles(l) * 128;
+        const auto* granule = reinterpret_cast<const std::uint32_t*>(ring.wait());
+        for (int i = thread(); i < count; i += 64) out[i] = granule[i];
+        out += count;
+        ring.advance();
+        sync_warp();
+        ring.release();
+      }
+}
+
+TEST(WeightRing, BringsNetworksInOrder) {
+  for (unsigned seed = 1; seed <= 6; ++seed) {
+    std::mt19937 random(seed);
+    const auto draw = [&](int low, int high) {
+      return low + static_cast<int>(random() % static_cast<unsigned>(high - low + 1));
+    };
+    std::vector<NetShape> nets(static_cast<std::size_t>(draw(1, 3)));
+    std::size_t count = 0;
+    for (NetShape& net : nets) {
+      net = {draw(1, 60), 64 << draw(0, 2), draw(1, 3), draw(1, 40), Operands::edges};
+      if (draw(0, 1)) net.operands = Operands::split;
+      net.order = WeightOrder::columns;
+      count += static_cast<std::size_t>(net.words());
+    }
+    std::vector<Words4> memory(count / 4);
+    auto* words = reinterpret_cast<std::uint32_t*>(memory.data());
+    std::iota(words, words + count, seed);
+    const int stages = draw(1, 5);
+    const emulator::Grid grid{"ring", 1, 96, 1, static_cast<std::size_t>(ring_bytes(stages))};
+    for (const RunOptions& options : emulator::all_orders(1)) {
+      std::vector<std::uint32_t> out(count);
+      EXPECT_EQ(error_of(grid, options, [&] { ring_kernel(nets, words, stages, out.data()); }), "");
+      EXPECT_TRUE(std::equal(out.begin(), out.end(), words))
+          << "seed " << seed << ", " << stages << " stages, " << to_string(options);
+    }
+  }
 }
 
 // --- products of a warpgroup
