@@ -59,10 +59,11 @@ SOFTMPC_DEVICE void mma(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_
 /// First word (pair) of step k (of 32) of a slot's activations; `half` 0 or 1.
 SOFTMPC_DEVICE int activation_word(const NetShape& shape, int l, int k, int half) {
   const int column = 32 * k + 16 * half, size = shape.part_size(l);
-  const int part = column / size;
+  // no division: in a loop over layers the size is no constant
+  const int part = (column >= size) + (column >= 2 * size) + (column >= 3 * size);
   const int parts = shape.parts(l);
   // columns behind the last part meet zero weights; they are zero where they lie
-  return ((part < parts ? activation_part(part) : part) * size + column % size) / 2;
+  return (((part < parts ? activation_part(part) : part) - part) * size + column) / 2;
 }
 
 /// `slots` a multiple of 16; `widest` the widest padded hidden layer that will be evaluated.

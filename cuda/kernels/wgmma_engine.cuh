@@ -49,9 +49,10 @@ class WgmmaEngine {
     static_assert(width == 64 || width == 128 || width == 256, "columns of a wgmma");
     const float* bias = net.bias + static_cast<std::size_t>(one(0)) * shape.biases();
     stage(net, shape, in);
+    hidden<width>(shape, 0, bias);  // apart: in a loop the size of its inputs is no constant
     SOFTMPC_KEEP_LOOP
-    for (int l = 0; l + 1 < shape.layers; ++l) hidden<width>(shape, l, bias);
-    hidden<width>(shape, shape.layers - 1, bias);  // apart: its outputs may be split
+    for (int l = 1; l + 1 < shape.layers; ++l) hidden<width>(shape, l, bias);
+    if (shape.layers > 1) hidden<width>(shape, shape.layers - 1, bias);  // its outputs may be split
     last<outputs>(net, shape, bias, out);
     sync();
   }

@@ -13,6 +13,7 @@
 #include "emulator/machine.h"
 #include "kernels/constants.h"
 #include "kernels/intrinsics.h"
+#include "kernels/mma_engine.cuh"
 #include "softmpc/hd/bf16.h"
 #include "softmpc/hd/f16.h"
 
@@ -170,6 +171,20 @@ TEST(PackedNet, LayersFollowEachOther) {
     ASSERT_EQ(s.words(), words);
     ASSERT_EQ(s.biases(), s.first_bias(s.layers) + (s.out + 7) / 8 * 8);
   }
+}
+
+// Weights of a step meet the activations of their part; those behind the last part meet what is
+// stored there.
+TEST(PackedNet, StepsReadThePartOfTheirWeights) {
+  for (const NetShape& s : shapes())
+    for (int l = 0; l <= s.layers; ++l)
+      for (int column = 0; column < 32 * s.k_steps(l); column += 16) {
+        const int part = column / s.part_size(l), within = column % s.part_size(l);
+        const int from = part < s.parts(l) ? activation_part(part) : part;
+        ASSERT_EQ(2 * activation_word(s, l, column / 32, column / 16 % 2),
+                  from * s.part_size(l) + within)
+            << s.in << " inputs, layer " << l << ", column " << column;
+      }
 }
 
 TEST(PackedNet, EveryWeightOnceAPartAndPaddingIsMarked) {
