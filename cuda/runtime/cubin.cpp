@@ -96,7 +96,20 @@ std::uint32_t symbol_index(const std::vector<Section>& sections, const std::stri
   throw Error("cubin: no kernel '" + name + "'");
 }
 
+// Low 9 bits of an opcode say what it does, those above where its operand lies.
+constexpr int kOperationBits = 0x1ff;
+constexpr int kF2i = 0x105, kF2iWide = 0x111;  // wide: one side has 64 bits
+
 }  // namespace
+
+int CubinFacts::to_integer() const {
+  int sum = 0;
+  for (const auto& [opcode, often] : opcodes) {
+    const int operation = opcode & kOperationBits;
+    if (operation == kF2i || operation == kF2iWide) sum += often;
+  }
+  return sum;
+}
 
 CubinFacts read_cubin(std::string_view cubin, const std::string& kernel) {
   const std::vector<Section> sections = read_sections(cubin);

@@ -21,6 +21,10 @@ struct CubinFacts {
     const auto found = opcodes.find(opcode);
     return found == opcodes.end() ? 0 : found->second;
   }
+  /// Conversions of numbers to integers. A division of integers by what is no constant has one, of
+  /// 64 bits two (beside conversions back and a reciprocal: 150 clocks and more in a row), exp of a
+  /// double one.
+  int to_integer() const;
 };
 
 // Opcodes that tests count, the same from sm_80 to sm_90. Of wgmma: a in registers, a in shared

@@ -59,24 +59,37 @@ KernelSource with_threads(KernelSource source, int threads) {
 
 const std::vector<FixedKernel>& fixed_kernels() {
   static const std::vector<FixedKernel> kernels = {
-      // name, {call, header, job, constants}, capabilities, registers, static shared bytes
+      // name, {call, header, job, constants}, capabilities, registers, static shared bytes,
+      // conversions to integers: a rollout has none, as all its sizes are constants
       {"probe_draws", kernel("probe_draws", "probe.cuh", "DrawJob"), {80, 90}, 32, 0},
-      {"pack_f16", kernel("pack_weights<Number::f16>", "pack.cuh", "PackJob"), {80, 90}, 48, 0},
+      {"pack_f16", kernel("pack_weights<Number::f16>", "pack.cuh", "PackJob"), {80, 90}, 48, 0, 17},
       // of no sizes: these serve every task
-      {"train_forward", kernel("train_forward", "train_layer.cuh", "TrainJob"), {80, 90}, 128, 0},
-      {"train_backward", kernel("train_backward", "train_layer.cuh", "TrainJob"), {80, 90}, 168, 0},
+      {"train_forward",
+       kernel("train_forward", "train_layer.cuh", "TrainJob"),
+       {80, 90},
+       128,
+       0,
+       2},
+      {"train_backward",
+       kernel("train_backward", "train_layer.cuh", "TrainJob"),
+       {80, 90},
+       168,
+       0,
+       117},
       {"train_norm_forward",
        kernel("train_norm_forward", "train_norm.cuh", "TrainJob"),
        {80, 90},
        64,
-       0},
+       0,
+       1},
       {"train_norm_backward",
        kernel("train_norm_backward", "train_norm.cuh", "TrainJob"),
        {80, 90},
        64,
-       0},
-      {"train_act", kernel("train_act", "train_replay.cuh", "ActJob"), {80, 90}, 64, 0},
-      {"train_sample", kernel("train_sample", "train_replay.cuh", "SampleJob"), {80, 90}, 64, 0},
+       0,
+       1},
+      {"train_act", kernel("train_act", "train_replay.cuh", "ActJob"), {80, 90}, 64, 0, 1},
+      {"train_sample", kernel("train_sample", "train_replay.cuh", "SampleJob"), {80, 90}, 64, 0, 3},
       {"train_finish", kernel("train_finish", "train_replay.cuh", "FinishJob"), {80, 90}, 64, 0},
       // those of policy_rollout.cuh are compiled where they are first used: 1.2 MB in each
       // program for what training alone needs
@@ -85,12 +98,14 @@ const std::vector<FixedKernel>& fixed_kernels() {
        kernel("update_plans<Sizes>", "update.cuh", "RolloutJob", kHopper),
        {80, 90},
        64,
-       0},
+       0,
+       2},
       {"update_segments",
        kernel("update_plans<Sizes>", "update.cuh", "RolloutJob", many_rollouts()),
        {80, 90},
        64,
-       0},
+       0,
+       10},
       {"tile_16",
        kernel("rollout_tile<Sizes, Rules, 16, Number::f16, Operands::edges, Operands::split>",
               "rollout_tile.cuh", "RolloutJob", kHopper),
@@ -138,6 +153,9 @@ std::string budget_error(const FixedKernel& kernel, std::string_view cubin) {
     return over("bytes of local memory (spilled registers or local arrays)", facts.frame_bytes, 0);
   if (facts.static_shared > kernel.max_static_shared)
     return over("bytes of static shared memory", facts.static_shared, kernel.max_static_shared);
+  if (facts.to_integer() > kernel.max_to_integer)
+    return over("conversions to integers (divisions by what is no constant)", facts.to_integer(),
+                kernel.max_to_integer);
   return "";
 }
 

@@ -16,6 +16,7 @@ struct FixedKernel {
   std::vector<int> capabilities;  ///< of 80, 90
   int max_registers = 255;        ///< a thread; local memory is never allowed
   int max_static_shared = 0;      ///< bytes a block
+  int max_to_integer = 0;         ///< CubinFacts::to_integer(): divisions by what is no constant
 };
 
 const std::vector<FixedKernel>& fixed_kernels();

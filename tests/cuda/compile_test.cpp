@@ -6,6 +6,7 @@
 #include <cctype>
 #include <regex>
 #include <set>
+#include <utility>
 
 #include "kernel_files.h"
 #include "runtime/cubin_cache.h"
@@ -94,6 +95,60 @@ TEST(Compiler, CompilesLayerNormOnTheTwoPathsThatHaveIt) {
     }
   }
   EXPECT_EQ(compiled, 6);
+}
+
+// Sizes that are no power of two, and layers between the first and the last: where a shape's sizes
+// become variables of a loop. The fixed kernels have neither.
+TEST(Compiler, DividesByConstantsInRolloutsOfAllSizes) {
+  SOFTMPC_COMPILER_OR_SKIP(compiler);
+  int compiled = 0;
+  for (FixedKernel kernel : fixed_kernels()) {
+    if (kernel.name != "tile_16" && kernel.name != "wgmma") continue;
+    KernelConstants& constants = kernel.source.constants;
+    constants.nx = 40;  // with nu = 3: 43 inputs, padded to 48
+    constants.dynamics_outputs = 42;
+    constants.dynamics_layers = 3;
+    constants.critic_layers = 4;
+    constants.dynamics_width = 64;
+    const std::string cubin = compile_text(compiler, kernel_text(kernel.source), 90);
+    EXPECT_EQ(budget_error(kernel, cubin), "");
+    ++compiled;
+  }
+  EXPECT_EQ(compiled, 2);
+}
+
+TEST(Compiler, ADivisionAtRunTimeBreaksTheBudget) {
+  SOFTMPC_COMPILER_OR_SKIP(compiler);
+  const auto error = [&](const std::string& value, int capability, int allowed) {
+    FixedKernel kernel;
+    kernel.name = "kernel";
+    kernel.max_to_integer = allowed;
+    kernel.source = test_kernel("intrinsics.h",
+                                "struct Job { long long* out; const int* in; int count; };\n"
+                                "SOFTMPC_KERNEL void body(const Job& job) {\n"
+                                "  const int i = thread();\n  const float f = job.in[i];\n"
+                                "  job.out[i] = " +
+                                    value + ";\n}");
+    return budget_error(kernel, compile_text(compiler, kernel_text(kernel.source), capability));
+  };
+  for (const int capability : kCapabilities) {
+    SCOPED_TRACE(architecture_name(capability));
+    // of a thread's own numbers, of what all threads share; of 64 bits with a short cut for 32
+    const std::pair<const char*, int> divisions[] = {{"i / job.in[i]", 1},
+                                                     {"i % job.in[i]", 1},
+                                                     {"blocks() / job.count", 1},
+                                                     {"job.out[i] / job.count", 2}};
+    for (const auto& [value, count] : divisions) {
+      EXPECT_EQ(error(value, capability, 0),
+                "kernel: conversions to integers (divisions by what is no constant) " +
+                    std::to_string(count) + ", at most 0 are allowed")
+          << value;
+      EXPECT_EQ(error(value, capability, count), "") << value;
+    }
+    // by a constant; a number from an integer, as noise is drawn
+    for (const char* value : {"i / 48 + i % 48", "f * 2 > 1"})
+      EXPECT_EQ(error(value, capability, 0), "") << value;
+  }
 }
 
 TEST(Precompiled, HoldTheFixedKernels) {

@@ -185,8 +185,9 @@ int run_tool(const std::vector<std::string>& arguments) {
         "%d\n",
         facts.registers, facts.frame_bytes, facts.stack_bytes, facts.static_shared,
         facts.parameter_bytes);
-    std::printf("MUFU %d, HMMA %d, LDSM %d, HGMMA %d\n", facts.count(kMufu), facts.count(kHmma),
-                facts.count(kLdsm), facts.count(kHgmma) + facts.count(kHgmmaShared));
+    std::printf("MUFU %d, HMMA %d, LDSM %d, HGMMA %d, to integer %d\n", facts.count(kMufu),
+                facts.count(kHmma), facts.count(kLdsm),
+                facts.count(kHgmma) + facts.count(kHgmmaShared), facts.to_integer());
     return 0;
   }
   if (command == "--build" && (arguments.size() == 3 || arguments.size() == 4)) {
