@@ -21,7 +21,8 @@ namespace {
 using softmpc::testing::Buffers;
 using softmpc::testing::Random;
 using softmpc::testing::TestReward;
-using testing::on_hardware;
+using testing::case_count;
+using testing::inputs_of_a_case;
 using testing::test_device;
 
 /// Absolute in units of 1 + |oracle|.
@@ -85,39 +86,13 @@ struct Counts {
   int normalised = 0;  // of them
 };
 
-/// One random case; not counted if a decision was too close to call.
-void run_case(const PathCase& c, std::uint64_t seed, Counts& counts) {
-  Random random(seed);
-  oracle::Problem p = softmpc::testing::random_problem(random, c.narrowest, c.widest);
-  const bool exact = c.precision == Precision::float32;
-  if (!exact) soften(p);
-  const bool sliced = c.path == Path::cluster || c.path == Path::wgmma;
-  const bool norm = !sliced && seed % 3 == 0;
-  if (norm) softmpc::testing::add_layer_norm(random, p);
-  if (sliced) {
-    p.config.member_draw = MemberDraw::per_step;
-    p.config.particles = 1;
-  }
-  if (c.path == Path::wgmma && p.config.control_mode == ControlMode::policy_residual)
-    p.config.control_mode = ControlMode::plain;
-  p.config.precision = c.precision;
-  const int problems = random.whole(1, p.shape.max_problems);
-  SCOPED_TRACE(std::string(c.name) + ", seed " + std::to_string(seed) + ": " +
-               softmpc::testing::describe(p.config, p.shape, problems) +
-               (norm ? ", LayerNorm" : ""));
-  Buffers buffers = softmpc::testing::random_buffers(random, problems, p.shape, p.config.horizon);
-  const SolveKey key = {seed * 7919 + 1, static_cast<std::uint32_t>(random.whole(0, 1 << 30))};
+/// One input of a random case; false if a decision was too close to call.
+bool compare_input(const oracle::Problem& p, const Tolerances& tolerances, const SolveKey& key,
+                   Buffers& buffers, DevicePlanner& planner) {
   const auto expected = oracle::solve(p, {key, buffers.id, buffers.observation, buffers.plan});
-  if (exact && expected.margin < 2e-6) return;
-  const Tolerances tolerances = c.tolerances.times(norm && !exact ? kLayerNorm : 1);
-  ++counts.compared;
-  counts.correlated += !p.config.covariance.empty();
-  counts.normalised += norm;
-
-  const TestReward reward(p.shape.nx, p.shape.nu, true);
-  const DeviceModels models = {&p.members, p.outputs, &p.critic, 0, &*p.policy, &reward};
-  DevicePlanner planner(p.config, p.shape, models, {c.path},
-                        test_device(c.capability, c.processors));
+  const bool exact = p.config.precision == Precision::float32;
+  if (exact && expected.margin < 2e-6) return false;
+  const auto problems = static_cast<int>(buffers.id.size());
   Buffers again = buffers;
   PlanTrace trace;
   planner.solve(key, buffers.batch(), &trace);
@@ -139,11 +114,49 @@ void run_case(const PathCase& c, std::uint64_t seed, Counts& counts) {
   planner.solve(key, again.batch());
   EXPECT_EQ(again.plan, buffers.plan);
   EXPECT_EQ(again.value, buffers.value);
+  return true;
+}
+
+/// One random case, counted if one of its inputs was compared.
+void run_case(const PathCase& c, std::uint64_t seed, Counts& counts) {
+  Random random(seed);
+  oracle::Problem p = softmpc::testing::random_problem(random, c.narrowest, c.widest);
+  const bool exact = c.precision == Precision::float32;
+  if (!exact) soften(p);
+  const bool sliced = c.path == Path::cluster || c.path == Path::wgmma;
+  const bool norm = !sliced && seed % 3 == 0;
+  if (norm) softmpc::testing::add_layer_norm(random, p);
+  if (sliced) {
+    p.config.member_draw = MemberDraw::per_step;
+    p.config.particles = 1;
+  }
+  if (c.path == Path::wgmma && p.config.control_mode == ControlMode::policy_residual)
+    p.config.control_mode = ControlMode::plain;
+  p.config.precision = c.precision;
+  const int problems = random.whole(1, p.shape.max_problems);
+  SCOPED_TRACE(std::string(c.name) + ", seed " + std::to_string(seed) + ": " +
+               softmpc::testing::describe(p.config, p.shape, problems) +
+               (norm ? ", LayerNorm" : ""));
+  const TestReward reward(p.shape.nx, p.shape.nu, true);
+  const DeviceModels models = {&p.members, p.outputs, &p.critic, 0, &*p.policy, &reward};
+  DevicePlanner planner(p.config, p.shape, models, {c.path},
+                        test_device(c.capability, c.processors));
+  bool compared = false;
+  for (int input = 0; input < inputs_of_a_case() && !::testing::Test::HasFailure(); ++input) {
+    SCOPED_TRACE("input " + std::to_string(input));
+    Buffers buffers = softmpc::testing::random_buffers(random, problems, p.shape, p.config.horizon);
+    const SolveKey key = {seed * 7919 + 1, static_cast<std::uint32_t>(random.whole(0, 1 << 30))};
+    const Tolerances tolerances = c.tolerances.times(norm && !exact ? kLayerNorm : 1);
+    compared = compare_input(p, tolerances, key, buffers, planner) || compared;
+  }
+  counts.compared += compared;
+  counts.correlated += compared && !p.config.covariance.empty();
+  counts.normalised += compared && norm;
 }
 
 TEST_P(DeviceParity, RandomProblemsAgreeWithTheOracle) {
   const PathCase& c = GetParam();
-  const int cases = on_hardware() ? 10 * c.cases : c.cases;
+  const int cases = case_count(c.cases, 10);
   Counts counts;
   for (int seed = 1; seed <= cases && !HasFailure(); ++seed)
     run_case(c, static_cast<std::uint64_t>(seed), counts);

@@ -3,6 +3,7 @@
 // variable SOFTMPC_TEST_DEVICE is "cuda".
 #pragma once
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 #include <string_view>
@@ -16,6 +17,14 @@ inline bool on_hardware() {
   const char* wanted = std::getenv("SOFTMPC_TEST_DEVICE");
   return wanted != nullptr && std::string_view(wanted) == "cuda";
 }
+
+/// Random cases of a test, and inputs for each. On hardware a case takes seconds, in which NVRTC
+/// compiles kernels of its sizes, and an input nothing: few cases with many inputs. The emulator
+/// takes as long for one as for the other.
+inline int case_count(int emulated, int most_on_hardware) {
+  return on_hardware() ? std::min(emulated, most_on_hardware) : emulated;
+}
+inline int inputs_of_a_case() { return on_hardware() ? 10 : 1; }
 
 /// The arguments are the emulator's: its compute capability, how many processors the choice of
 /// tiles sees (0: those of the real one), the order that threads run in.
