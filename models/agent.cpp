@@ -143,8 +143,7 @@ void put_start(TensorFile& state, const std::string& name, const NetWeights& sha
   put(state, name + ".adam_mean", none);
   put(state, name + ".adam_variance", none);
   put<std::int64_t>(state, name + ".adam_count", {0});
-  if (network == kMembers) return;
-  put(state, name + ".target", start);
+  if (network != kMembers) put(state, name + ".target", start);
 }
 
 }  // namespace

@@ -421,15 +421,13 @@ void check_imagined(const Config& config) {
                      "policy.objective rollout; without one use 0");
 }
 
-/// A bundle with these could not be loaded.
-void check_final(const PlannerConfig& planner) {
-  fields::visit_planner(planner,
-                        [](const char* key, const auto& field, const auto& rule, const char*) {
-                          const std::string problem = check(field, rule);
-                          if (!problem.empty())
-                            throw UsageError("trainer.final_noise: makes " +
-                                             full_key("planner", key) + " too small: " + problem);
-                        });
+/// Throws UsageError where a field breaks its rule; `lead` and `trail` are put around its key.
+void check_rules(const Config& config, const char* lead = "", const char* trail = "") {
+  fields::visit_config(config, [&](const char* section, const char* key, const auto& field,
+                                   const auto& rule, const char*) {
+    const std::string problem = check(field, rule);
+    if (!problem.empty()) throw UsageError(lead + full_key(section, key) + trail + ": " + problem);
+  });
 }
 
 }  // namespace
@@ -465,12 +463,7 @@ PlannerConfig final_planner(const Config& config) {
 }
 
 void validate(const Config& config) {
-  fields::visit_config(config, [](const char* section, const char* key, const auto& field,
-                                  const auto& rule, const char*) {
-    const std::string problem = check(field, rule);
-    if (!problem.empty()) throw UsageError(full_key(section, key) + ": " + problem);
-  });
-
+  check_rules(config);
   const auto require = [](bool holds, const char* message) {
     if (!holds) throw UsageError(message);
   };
@@ -491,7 +484,9 @@ void validate(const Config& config) {
   require(learned || !has_policy(config) || config.policy.objective != PolicyObjective::rollout,
           "policy.objective: rollout needs model.source learned, and it is environment");
   check_imagined(config);
-  check_final(final_planner(config));
+  Config finished = config;  // whose bundle must be loadable
+  finished.planner = final_planner(config);
+  check_rules(finished, "trainer.final_noise: makes ", " too small");
   if (config.targets.horizon > config.planner.horizon)
     throw UsageError("targets.horizon: " + std::to_string(config.targets.horizon) +
                      " is more than planner.horizon, " + std::to_string(config.planner.horizon) +

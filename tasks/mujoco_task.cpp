@@ -67,11 +67,9 @@ std::unique_ptr<DynamicsModel> MujocoTask::make_dynamics(const TaskOptions& opti
 }
 
 std::unique_ptr<RewardModel> MujocoTask::make_rules(const TaskOptions& options, bool reward) const {
-  const bool no_positions = facts_.rules_without_positions && !view(options).positions;
-  const bool no_bodies = facts_.rules_without_bodies && !options.bodies;
-  const RolloutRules& rules = no_bodies      ? *facts_.rules_without_bodies
-                              : no_positions ? *facts_.rules_without_positions
-                                             : facts_.rules;
+  if (facts_.rules_read_bodies && !options.bodies) return nullptr;
+  const bool without = facts_.rules_without_positions && !view(options).positions;
+  const RolloutRules& rules = without ? *facts_.rules_without_positions : facts_.rules;
   if (rules.make == nullptr || rules.has_reward != reward) return nullptr;
   return rules.make(facts_.rules_header.empty() ? "" : rules_text(facts_.rules_header));
 }

@@ -63,7 +63,7 @@ struct MujocoFacts {
   std::string_view rules_header = {};
   RolloutRules rules = {};                                   ///< of the observation
   std::optional<RolloutRules> rules_without_positions = {};  ///< where not the same
-  std::optional<RolloutRules> rules_without_bodies = {};     ///< where they read them
+  bool rules_read_bodies = false;  ///< and so there are none without TaskOptions.bodies
 };
 
 /// Collects an observation; without a buffer it only counts.

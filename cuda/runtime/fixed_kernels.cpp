@@ -55,45 +55,30 @@ KernelSource with_threads(KernelSource source, int threads) {
   return source;
 }
 
+/// One that serves every task, called by its name alone.
+FixedKernel of_no_sizes(const char* name, const char* header, const char* job, int registers,
+                        int to_integer = 0) {
+  return {name, kernel(name, header, job), {80, 90}, registers, 0, to_integer};
+}
+
 }  // namespace
 
 const std::vector<FixedKernel>& fixed_kernels() {
   static const std::vector<FixedKernel> kernels = {
       // name, {call, header, job, constants}, capabilities, registers, static shared bytes,
       // conversions to integers: a rollout has none, as all its sizes are constants
-      {"probe_draws", kernel("probe_draws", "probe.cuh", "DrawJob"), {80, 90}, 32, 0},
+      of_no_sizes("probe_draws", "probe.cuh", "DrawJob", 32),
       {"pack_f16", kernel("pack_weights<Number::f16>", "pack.cuh", "PackJob"), {80, 90}, 48, 0, 17},
-      // of no sizes: these serve every task
-      {"train_forward",
-       kernel("train_forward", "train_layer.cuh", "TrainJob"),
-       {80, 90},
-       128,
-       0,
-       2},
-      {"train_backward",
-       kernel("train_backward", "train_layer.cuh", "TrainJob"),
-       {80, 90},
-       168,
-       0,
-       117},
-      {"train_norm_forward",
-       kernel("train_norm_forward", "train_norm.cuh", "TrainJob"),
-       {80, 90},
-       64,
-       0,
-       1},
-      {"train_norm_backward",
-       kernel("train_norm_backward", "train_norm.cuh", "TrainJob"),
-       {80, 90},
-       64,
-       0,
-       1},
-      {"train_act", kernel("train_act", "train_replay.cuh", "ActJob"), {80, 90}, 64, 0, 1},
-      {"train_sample", kernel("train_sample", "train_replay.cuh", "SampleJob"), {80, 90}, 64, 0, 3},
-      {"train_finish", kernel("train_finish", "train_replay.cuh", "FinishJob"), {80, 90}, 64, 0},
+      of_no_sizes("train_forward", "train_layer.cuh", "TrainJob", 128, 2),
+      of_no_sizes("train_backward", "train_layer.cuh", "TrainJob", 168, 117),
+      of_no_sizes("train_norm_forward", "train_norm.cuh", "TrainJob", 64, 1),
+      of_no_sizes("train_norm_backward", "train_norm.cuh", "TrainJob", 64, 1),
+      of_no_sizes("train_act", "train_replay.cuh", "ActJob", 64, 1),
+      of_no_sizes("train_sample", "train_replay.cuh", "SampleJob", 64, 3),
+      of_no_sizes("train_finish", "train_replay.cuh", "FinishJob", 64),
       // those of policy_rollout.cuh are compiled where they are first used: 1.2 MB in each
       // program for what training alone needs
-      {"merge_parts", kernel("merge_parts", "merge.cuh", "MergeJob"), {80, 90}, 64, 0},
+      of_no_sizes("merge_parts", "merge.cuh", "MergeJob", 64),
       {"update",
        kernel("update_plans<Sizes>", "update.cuh", "RolloutJob", kHopper),
        {80, 90},

@@ -22,7 +22,7 @@ class HumanoidStandupTask final : public MujocoTask {
                     .rules_header = embedded_text("humanoid_standup/humanoid_standup.h"),
                     .rules = rewarded_by<HumanoidStandup<true>>(),
                     .rules_without_positions = rewarded_by<HumanoidStandup<false>>(),
-                    .rules_without_bodies = RolloutRules{}}) {}
+                    .rules_read_bodies = true}) {}
 
   void observe(const mjModel& m, const mjData& d, const TaskOptions& view,
                ObservationWriter& out) const override {

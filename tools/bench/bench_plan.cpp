@@ -140,9 +140,8 @@ std::string device_text(const Json& result) {
 int run_on_device(const PlanBenchOptions& options) {
   const std::vector<PlanCase> cases = chosen_cases(options);
   const Budget budget = options.budget(kSeconds);
-  Precision precision =
-      read_precision(options.precision.empty() ? "float16" : options.precision, Device::cuda);
-  if (precision == Precision::automatic) precision = Precision::float16;
+  Precision precision = chosen_precision(options.precision, Device::cuda, kDevicePrecision);
+  if (precision == Precision::automatic) precision = kDevicePrecision;
   const cuda::Path path = read_path(options.path.empty() ? "auto" : options.path);
   if (!options.threads.empty()) throw UsageError("--threads: is for --device cpu");
   if (!options.nets.empty()) save_nets(cases.front(), options.nets);
@@ -172,8 +171,7 @@ int run_on_device(const PlanBenchOptions& options) {
 int run_on_cpu(const PlanBenchOptions& options) {
   const std::vector<PlanCase> cases = chosen_cases(options);
   const Budget budget = options.budget(kSeconds);
-  const Precision wanted =
-      read_precision(options.precision.empty() ? "float32" : options.precision, Device::cpu);
+  const Precision wanted = chosen_precision(options.precision, Device::cpu, Precision::float32);
   if (!options.path.empty()) throw UsageError("--path: is for --device cuda");
   ThreadPool pool(options.thread_count());
   if (!options.nets.empty()) save_nets(cases.front(), options.nets);

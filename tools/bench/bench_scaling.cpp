@@ -119,9 +119,9 @@ int run_scaling(const ScalingOptions& options) {
   const std::vector<std::string> names = comma_words(options.sweeps);
   for (const std::string& name : names) find_sweep(name);
   ThreadPool pool(options.thread_count());
-  const Precision precision = resolve_precision(
-      read_precision(options.precision.empty() ? "float32" : options.precision, device),
-      random_nets(named_case("a")).members.spec);
+  const Precision precision =
+      resolve_precision(chosen_precision(options.precision, device, Precision::float32),
+                        random_nets(named_case("a")).members.spec);
   Yardstick yardstick(pool, precision);
   Json sweeps = Json::object();
   for (const std::string& name : names) {

@@ -177,7 +177,7 @@ Run add_bench_train(CLI::App& app) {
                ", or trainer.learning_starts where that is more");
   add_text(app, "--envs", options->envs, "N", "environments stepped at once (trainer.envs)");
   add_text(app, "--precision", options->precision, "P",
-           "planner.precision: float32, bfloat16 or auto; with cuda float16 too");
+           "planner.precision: float32, bfloat16 or auto; with cuda float16 too, and if not given");
   options->add_device(app);
   options->add_threads(app);
   app.add_option("--set", options->settings, "change one setting; may be repeated")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the machine has: the CUDA driver's first device, NVRTC, a Python with PyTorch."""
 import ctypes
+import functools
 import os
 import shutil
 import subprocess
@@ -44,16 +45,23 @@ def driver_facts():
 # ---- NVRTC ----
 
 
+def pythons(code, seconds):
+    """(python, its output) of each python3 that runs `code` without an error."""
+    for python in dict.fromkeys([shutil.which("python3") or "", sys.executable]):
+        if not python:
+            continue
+        try:
+            done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False, timeout=seconds)
+        except (OSError, subprocess.TimeoutExpired):
+            continue
+        if done.returncode == 0:
+            yield python, done.stdout
+
+
+@functools.cache
 def python_packages():
     """Where python3 looks for packages: NVIDIA's wheels lie there."""
-    found = []
-    for python in dict.fromkeys([shutil.which("python3") or "", sys.executable]):
-        try:
-            done = subprocess.run([python, "-c", "import sys; print('\\n'.join(sys.path))"], capture_output=True,
-                                  text=True, check=False, timeout=30) if python else None
-        except (OSError, subprocess.TimeoutExpired):
-            done = None
-        found += done.stdout.splitlines() if done else []
+    found = [line for _, out in pythons("import sys; print('\\n'.join(sys.path))", 30) for line in out.splitlines()]
     return [Path(folder) for folder in dict.fromkeys(found) if folder]
 
 
@@ -105,14 +113,8 @@ def find_nvrtc(newest=NEWEST_CUDA):
 def torch_python(cuda):
     """A Python with PyTorch, and that one's version."""
     test = "import torch; " + ("assert torch.cuda.is_available(); " if cuda else "")
-    for python in dict.fromkeys([shutil.which("python3") or "", sys.executable]):
-        try:
-            done = subprocess.run([python, "-c", test + "print(torch.__version__)"], capture_output=True, text=True,
-                                  check=False, timeout=90) if python else None
-        except (OSError, subprocess.TimeoutExpired):
-            done = None
-        if done and done.returncode == 0:
-            return python, done.stdout.strip().splitlines()[-1]
+    for python, out in pythons(test + "print(torch.__version__)", 90):
+        return python, out.strip().splitlines()[-1]
     raise Skip("python3 has no PyTorch" + (" that sees a GPU" if cuda else ""))
 
 

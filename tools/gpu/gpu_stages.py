@@ -79,6 +79,8 @@ GROUPS = {
     "rest": ["facts", "build", "train", "sanitizer"],
     "peers_ab": ["facts", "build", "peers_a", "peers_b"],
 }
+# what a command line may name beside a stage
+WORDS = {**GROUPS, "all": list(STAGES)}
 
 
 def estimate(name, prebuilt=True):
@@ -88,8 +90,7 @@ def estimate(name, prebuilt=True):
 def listing():
     lines = [f"{name:13} {stage.seconds:4} s  {stage.summary}" for name, stage in STAGES.items()]
     lines[1] += f" (a build: about {BUILD_SECONDS} s)"
-    groups = {**GROUPS, "all": list(STAGES)}
-    for name, members in groups.items():
+    for name, members in WORDS.items():
         lines.append(f"{name:13} {sum(map(estimate, members)):4} s  "
                      + ("every stage; give it a --limit to match" if name == "all" else " ".join(members)))
     return lines

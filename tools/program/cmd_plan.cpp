@@ -120,7 +120,7 @@ int run_plan(const PlanOptions& options) {
   resolve_device(options.device);  // before a file is read
   Bundle bundle = load_bundle(bundle_path(options.bundle));
   const Device device = acting_device(options.device, bundle);
-  bundle.planner.precision = acting_precision(options.precision, device, bundle);
+  bundle.planner.precision = chosen_precision(options.precision, device, bundle.planner.precision);
   const auto states = read_states(options.state, bundle);
   const auto reward = reward_of(bundle, options.bundle);
   const auto dynamics = dynamics_of(bundle, options.bundle);

@@ -150,7 +150,8 @@ Run add_train(CLI::App& app) {
   add_text(app, "--seeds", options->seeds, "A..B", "train these seeds, each in DIR/seed-N");
   add_text(app, "--jobs", options->jobs, "J", "seeds at a time, one a core if not given");
   add_text(app, "--out", options->out, "DIR", "run folder, runs/TASK-PRESET-seedN if not given");
-  add_text(app, "--device", options->device, "D", "cpu, cuda or auto (cpu)");
+  add_text(app, "--device", options->device, "D",
+           "cpu, cuda or auto (cpu); cuda plans in float16 unless planner.precision is set");
   add_text(app, "--threads", options->threads, "N",
            "threads, 0 for all cores; the result does not depend on it");
   add_text(app, "--envs", options->envs, "N",

@@ -66,9 +66,9 @@ Precision read_precision(const std::string& text, Device device) {
   throw UsageError("--precision: '" + text + "' must be one of float32, bfloat16, float16, auto");
 }
 
-Precision acting_precision(const std::string& precision, Device device, const Bundle& bundle) {
-  if (!precision.empty()) return read_precision(precision, device);
-  return device == Device::cuda ? kDevicePrecision : bundle.planner.precision;
+Precision chosen_precision(const std::string& text, Device device, Precision on_cpu) {
+  if (!text.empty()) return read_precision(text, device);
+  return device == Device::cuda ? kDevicePrecision : on_cpu;
 }
 
 cuda::Path read_path(const std::string& text) {

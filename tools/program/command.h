@@ -54,8 +54,8 @@ Device acting_device(const std::string& device, const Bundle& bundle);
 Precision read_precision(const std::string& text, Device device);
 /// Of members on a CUDA device where nothing else is asked for: tensor cores have no float32.
 inline constexpr Precision kDevicePrecision = Precision::float16;
-/// What --precision says, else kDevicePrecision on a device and on the CPU the bundle's own.
-Precision acting_precision(const std::string& precision, Device device, const Bundle& bundle);
+/// What --precision says, else kDevicePrecision on a device and `on_cpu` on the CPU.
+Precision chosen_precision(const std::string& text, Device device, Precision on_cpu);
 /// "auto", "tile", "cluster", "wgmma" or "plain"; throws UsageError naming the option for others.
 cuda::Path read_path(const std::string& text);
 /// The same for training, where auto is the CPU: it supports every setting.
