@@ -370,7 +370,10 @@ DeviceDiagnostics Solver::diagnostics() const {
   for (const auto& kernel : {s.rollout, s.update, s.average, s.residual, s.charge}) {
     if (!kernel) continue;
     const KernelFacts facts = kernel->facts();
-    (facts.from_cache ? d.load_seconds : d.compile_seconds) += facts.seconds;
+    const bool compiled = facts.origin == Origin::compiler;
+    ++(compiled ? d.compiled : facts.origin == Origin::cache ? d.cached : d.carried);
+    (compiled ? d.compile_seconds : d.load_seconds) += facts.seconds;
+    if (!facts.not_kept.empty()) d.not_kept = facts.not_kept;
   }
   return d;
 }

@@ -10,6 +10,7 @@
 #include <mutex>
 
 #include "runtime/kernel_text.h"
+#include "runtime/nvrtc_places.h"
 #include "runtime/shared_library.h"
 #include "softmpc/error.h"
 
@@ -45,18 +46,6 @@ namespace {
 
 constexpr int kNewestMajor = 13, kOldestMajor = 12;  // C++20 and sm_90a are known from 12 on
 
-// Where a library of this name may lie, in order.
-std::vector<std::string> places(const std::string& name) {
-  std::vector<std::string> paths = {name};  // the loader's own search
-  for (const char* variable : {"CUDA_HOME", "CUDA_PATH"})
-    if (const char* folder = std::getenv(variable); folder != nullptr && *folder != 0)
-      for (const char* below : {"/lib64/", "/lib/"}) paths.push_back(folder + (below + name));
-  if constexpr (sizeof SOFTMPC_CUDA_LIBRARY_DIR > 1)
-    paths.push_back(SOFTMPC_CUDA_LIBRARY_DIR "/" + name);
-  paths.push_back("/usr/local/cuda/lib64/" + name);  // where NVIDIA's packages put it
-  return paths;
-}
-
 void* open_library(int driver) {
   if (const char* path = std::getenv("SOFTMPC_NVRTC"); path != nullptr && *path != 0) {
     if (void* handle = open_shared(path)) return handle;
@@ -66,17 +55,16 @@ void* open_library(int driver) {
   std::string names;
   for (int major = newest; major >= kOldestMajor; --major) {
     const std::string name = "libnvrtc.so." + std::to_string(major);
-    for (const std::string& path : places(name))
+    for (const std::string& path : nvrtc_places(major))
       if (void* handle = open_shared(path)) return handle;
     names += (names.empty() ? "" : ", ") + name;
   }
   throw Error(
       "this kernel is not among those that were compiled with the library, and NVRTC, which "
-      "compiles "
-      "the others, is not found (" +
+      "compiles the others, is not found (" +
       names +
-      "): install it (a part of the CUDA toolkit), set CUDA_HOME, or name the file in "
-      "SOFTMPC_NVRTC");
+      "): install it (a part of the CUDA toolkit, or Python's package nvidia-cuda-nvrtc), set "
+      "CUDA_HOME, or name the file in SOFTMPC_NVRTC");
 }
 
 // The first errors of a log, on one line.

@@ -65,26 +65,13 @@ void Context::open() {
   try {
     const Current current(*this);
     check(driver_.cuCtxSynchronize(), "opening the device " + facts_.name);  // tells of a fault
-    int least = 0, greatest = 0;  // before what else runs on the device: a plan is waited for
-    check(driver_.cuCtxGetStreamPriorityRange(&least, &greatest), "asking for priorities");
-    check(driver_.cuStreamCreateWithPriority(&stream_, CU_STREAM_NON_BLOCKING, greatest),
-          "creating a stream");
   } catch (...) {
     driver_.cuDevicePrimaryCtxRelease(device_);
     throw;
   }
 }
 
-Context::~Context() {
-  if (!broken_) {
-    try {
-      const Current current(*this);
-      driver_.cuStreamDestroy(stream_);
-    } catch (const Error&) {  // the driver may be gone at exit
-    }
-  }
-  driver_.cuDevicePrimaryCtxRelease(device_);
-}
+Context::~Context() { driver_.cuDevicePrimaryCtxRelease(device_); }
 
 void Context::check(CUresult result, const std::string& doing) const {
   if (result == CUDA_SUCCESS) return;
@@ -105,6 +92,19 @@ Context::Current::Current(const Context& context) : context_(context) {
 Context::Current::~Current() {
   CUcontext left = nullptr;
   if (pushed_) context_.driver_.cuCtxPopCurrent(&left);
+}
+
+Stream::Stream(SharedContext context) : context_(std::move(context)) {
+  const Context::Current current(*context_);
+  const Driver& d = context_->driver();
+  int least = 0, greatest = 0;  // before what else runs on the device: a plan is waited for
+  context_->check(d.cuCtxGetStreamPriorityRange(&least, &greatest), "asking for priorities");
+  context_->check(d.cuStreamCreateWithPriority(&stream_, CU_STREAM_NON_BLOCKING, greatest),
+                  "creating a stream");
+}
+
+Stream::~Stream() {
+  clean_up(*context_, [this](const Driver& d) { d.cuStreamDestroy(stream_); });
 }
 
 }  // namespace softmpc::cuda

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// The driver's state of one device: context, stream, and whether a fault has ended it. Shared by
-// everything that lives on the device.
+// The driver's state of one device: the context and whether a fault has ended it, shared by
+// everything that lives on the device; and streams, one for each cuda::Device.
 #pragma once
 
 #include <atomic>
+#include <memory>
 #include <string>
 
 #include "runtime/device.h"
 #include "runtime/driver.h"
+#include "softmpc/error.h"
 
 namespace softmpc::cuda {
 
@@ -22,7 +24,6 @@ class Context {
 
   const Driver& driver() const { return driver_; }
   const DeviceFacts& facts() const { return facts_; }
-  CUstream stream() const { return stream_; }
   /// True after a fault: nothing of this context can be used or freed any more.
   bool broken() const { return broken_; }
 
@@ -48,9 +49,38 @@ class Context {
   const Driver& driver_;
   CUdevice device_;
   CUcontext context_ = nullptr;
-  CUstream stream_ = nullptr;
   DeviceFacts facts_;
   mutable std::atomic<bool> broken_{false};
+};
+
+/// Calls `use` with the context current, in destructors: a lost device has nothing to free.
+template <class Use>
+void clean_up(const Context& context, const Use& use) noexcept {
+  if (context.broken()) return;
+  try {
+    const Context::Current current(context);
+    use(context.driver());
+  } catch (const Error&) {  // the driver may be gone at exit
+  }
+}
+
+using SharedContext = std::shared_ptr<const Context>;
+
+/// An order of work. Those of two threads do not wait for each other, and what one records holds
+/// nothing of the other's.
+class Stream {
+ public:
+  explicit Stream(SharedContext context);
+  ~Stream();
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+
+  const SharedContext& context() const { return context_; }
+  CUstream get() const { return stream_; }
+
+ private:
+  SharedContext context_;
+  CUstream stream_ = nullptr;
 };
 
 }  // namespace softmpc::cuda

@@ -2,6 +2,9 @@
 // An entry: magic, sizes, checksum of the cubin, key, cubin.
 #include "runtime/cubin_cache.h"
 
+#include <pwd.h>
+#include <unistd.h>
+
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -20,6 +23,15 @@ struct Head {
   std::uint64_t checksum = 0;
 };
 
+/// From the list of users; empty if it has none.
+std::string home_of_user() {
+  passwd user = {}, *found = nullptr;
+  char text[4096];
+  if (::getpwuid_r(::getuid(), &user, text, sizeof text, &found) != 0 || found == nullptr)
+    return "";
+  return user.pw_dir == nullptr ? "" : user.pw_dir;
+}
+
 std::string default_folder() {
   const auto variable = [](const char* name) {
     const char* value = std::getenv(name);
@@ -27,8 +39,12 @@ std::string default_folder() {
   };
   if (const std::string folder = variable("SOFTMPC_CACHE_DIR"); !folder.empty()) return folder;
   if (const std::string base = variable("XDG_CACHE_HOME"); !base.empty()) return base + "/softmpc";
-  if (const std::string home = variable("HOME"); !home.empty()) return home + "/.cache/softmpc";
-  return "";
+  // a service's, which often has no HOME; several are parted by colons
+  if (const std::string service = variable("CACHE_DIRECTORY"); !service.empty())
+    return service.substr(0, service.find(':'));
+  const std::string home = variable("HOME");
+  const std::string folder = home.empty() ? home_of_user() : home;
+  return folder.empty() ? "" : folder + "/.cache/softmpc";
 }
 
 }  // namespace
@@ -74,8 +90,8 @@ std::optional<std::string> CubinCache::find(std::string_view key) const {
   return std::string(cubin);
 }
 
-void CubinCache::store(std::string_view key, std::string_view cubin) const {
-  if (folder_.empty()) return;
+std::string CubinCache::store(std::string_view key, std::string_view cubin) const {
+  if (folder_.empty()) return "no folder for a cache is known: set SOFTMPC_CACHE_DIR";
   Head head;
   head.key_size = key.size();
   head.cubin_size = cubin.size();
@@ -86,8 +102,10 @@ void CubinCache::store(std::string_view key, std::string_view cubin) const {
   std::filesystem::create_directories(folder_, ignored);
   try {
     write_file_atomically(path(key), std::string_view(entry));
-  } catch (const Error&) {  // the kernel is here all the same
+  } catch (const Error& error) {  // the kernel is here all the same
+    return error.what();
   }
+  return {};
 }
 
 }  // namespace softmpc::cuda

@@ -14,13 +14,15 @@ std::string fingerprint(std::string_view text);
 
 class CubinCache {
  public:
-  /// In $SOFTMPC_CACHE_DIR, $XDG_CACHE_HOME/softmpc or ~/.cache/softmpc; without any of these, off.
+  /// In $SOFTMPC_CACHE_DIR, $XDG_CACHE_HOME/softmpc, systemd's $CACHE_DIRECTORY, or .cache/softmpc
+  /// below $HOME or the user's home folder; without any of these, off.
   CubinCache();
   explicit CubinCache(std::string folder) : folder_(std::move(folder)) {}
 
   /// The cubin that was stored under `key`, unless the entry is damaged.
   std::optional<std::string> find(std::string_view key) const;
-  void store(std::string_view key, std::string_view cubin) const;
+  /// Empty, or in one sentence why the cubin is not kept.
+  std::string store(std::string_view key, std::string_view cubin) const;
   std::string path(std::string_view key) const;
   const std::string& folder() const { return folder_; }
 

@@ -43,11 +43,15 @@ struct KernelSource {
   int blocks_per_processor = 1;  ///< at least so many are to fit: bounds registers
 };
 
+/// Where a kernel's binary came from.
+enum class Origin { library, cache, compiler };
+
 /// What the compiler made of a kernel.
 struct KernelFacts {
   int registers = 0, spilled_bytes = 0, static_shared = 0;
-  bool from_cache = false;
-  double seconds = 0;  ///< compiling and loading
+  Origin origin = Origin::library;
+  std::string not_kept;  ///< why the cache did not take what was compiled; empty if it did
+  double seconds = 0;    ///< compiling and loading
 };
 
 class Kernel {
@@ -114,7 +118,7 @@ class Device {
 
 /// Why there is no CUDA here, in one sentence that says what would help; empty if there is.
 std::string unavailable();
-/// The first device. Throws Error with the sentence of unavailable().
+/// The first device, with a stream of its own. Throws Error with the sentence of unavailable().
 std::shared_ptr<Device> open_device();
 
 }  // namespace softmpc::cuda

@@ -13,26 +13,13 @@
 namespace softmpc::cuda {
 namespace {
 
-using SharedContext = std::shared_ptr<const Context>;
-
 CUdeviceptr address(const void* pointer) { return reinterpret_cast<CUdeviceptr>(pointer); }
 
 std::string bytes_text(std::size_t bytes) { return std::to_string(bytes) + " bytes"; }
 
-// Calls `use` with the context current, in destructors: a lost device has nothing to free.
-template <class Use>
-void clean_up(const Context& context, const Use& use) noexcept {
-  if (context.broken()) return;
-  try {
-    const Context::Current current(context);
-    use(context.driver());
-  } catch (const Error&) {  // the driver may be gone at exit
-  }
-}
-
 class DeviceMemory final : public Memory {
  public:
-  DeviceMemory(SharedContext context, std::size_t bytes) : context_(std::move(context)) {
+  DeviceMemory(const Stream& stream, std::size_t bytes) : context_(stream.context()) {
     if (bytes == 0) return;
     const Context::Current current(*context_);
     const Driver& d = context_->driver();
@@ -47,7 +34,7 @@ class DeviceMemory final : public Memory {
     context_->check(result, "allocating " + bytes_text(bytes) + " of device memory");
     data_ = reinterpret_cast<void*>(pointer);
     size_ = bytes;
-    context_->check(d.cuMemsetD8Async(pointer, 0, bytes, context_->stream()),
+    context_->check(d.cuMemsetD8Async(pointer, 0, bytes, stream.get()),
                     "zeroing " + bytes_text(bytes) + " of device memory");
   }
   ~DeviceMemory() override {
@@ -100,7 +87,8 @@ class DriverKernel final : public Kernel {
     facts_ = {.registers = made.registers,
               .spilled_bytes = made.frame_bytes,
               .static_shared = made.static_shared,
-              .from_cache = binary.origin != Origin::compiler};
+              .origin = binary.origin,
+              .not_kept = binary.not_kept};
     allow_large_clusters(source.cluster);
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
     facts_.seconds = seconds.count();
@@ -112,8 +100,9 @@ class DriverKernel final : public Kernel {
 
   KernelFacts facts() const override { return facts_; }
 
-  void launch(const Context& context, const LaunchShape& shape, const void* job,
+  void launch(const Stream& stream, const LaunchShape& shape, const void* job,
               std::size_t job_bytes) const {
+    const Context& context = *stream.context();
     check_launch(context, shape, job_bytes);
     allow_shared(shape.shared_bytes);
     CUlaunchAttribute cluster = {};
@@ -126,7 +115,7 @@ class DriverKernel final : public Kernel {
     config.blockDimX = static_cast<unsigned>(shape.threads);
     config.blockDimY = config.blockDimZ = 1;
     config.sharedMemBytes = static_cast<unsigned>(shape.shared_bytes);
-    config.hStream = context.stream();
+    config.hStream = stream.get();
     config.attrs = &cluster;
     config.numAttrs = shape.cluster > 1 ? 1 : 0;
     void* parameters[] = {const_cast<void*>(job)};
@@ -210,23 +199,24 @@ class DriverKernel final : public Kernel {
 class DriverGraph final : public Graph {
  public:
   // Takes the graph.
-  DriverGraph(SharedContext context, CUgraph graph) : context_(std::move(context)) {
+  DriverGraph(const Stream& stream, CUgraph graph) : context_(stream.context()) {
     const Driver& d = context_->driver();
     const CUresult result = d.cuGraphInstantiate(&executable_, graph, 0);
     d.cuGraphDestroy(graph);
     context_->check(result, "preparing recorded work");
     // what the first replay would have to do
-    context_->check(d.cuGraphUpload(executable_, context_->stream()), "uploading recorded work");
+    context_->check(d.cuGraphUpload(executable_, stream.get()), "uploading recorded work");
   }
   ~DriverGraph() override {
     if (executable_ != nullptr)
       clean_up(*context_, [this](const Driver& d) { d.cuGraphExecDestroy(executable_); });
   }
 
-  void replay(const Context& context) const {
+  void replay(const Stream& stream) const {
+    const Context& context = *stream.context();
     if (&context != context_.get())
       throw Error("replaying: recorded on another device, or before a fault");
-    const CUresult result = context.driver().cuGraphLaunch(executable_, context.stream());
+    const CUresult result = context.driver().cuGraphLaunch(executable_, stream.get());
     if (result != CUDA_SUCCESS) context.check(result, "replaying recorded work");
   }
 
@@ -237,8 +227,8 @@ class DriverGraph final : public Graph {
 
 class Event {
  public:
-  explicit Event(const Context& context) : context_(context) {
-    context.check(context.driver().cuEventCreate(&event_, CU_EVENT_DEFAULT), "creating an event");
+  explicit Event(const Stream& stream) : stream_(stream), context_(*stream.context()) {
+    context_.check(context_.driver().cuEventCreate(&event_, CU_EVENT_DEFAULT), "creating an event");
   }
   ~Event() {
     if (!context_.broken()) context_.driver().cuEventDestroy(event_);
@@ -247,8 +237,7 @@ class Event {
   Event& operator=(const Event&) = delete;
 
   void record() const {
-    context_.check(context_.driver().cuEventRecord(event_, context_.stream()),
-                   "recording an event");
+    context_.check(context_.driver().cuEventRecord(event_, stream_.get()), "recording an event");
   }
   void wait() const {
     context_.check(context_.driver().cuEventSynchronize(event_), "waiting for the device");
@@ -261,19 +250,19 @@ class Event {
   }
 
  private:
+  const Stream& stream_;
   const Context& context_;
   CUevent event_ = nullptr;
 };
 
 class DriverDevice final : public Device {
  public:
-  explicit DriverDevice(SharedContext context) : context_(std::move(context)) {}
+  explicit DriverDevice(SharedContext context) : stream_(context), context_(std::move(context)) {}
 
-  bool broken() const { return context_->broken(); }
   const DeviceFacts& facts() const override { return context_->facts(); }
 
   std::unique_ptr<Memory> allocate(std::size_t bytes) override {
-    return std::make_unique<DeviceMemory>(context_, bytes);
+    return std::make_unique<DeviceMemory>(stream_, bytes);
   }
   std::unique_ptr<Memory> allocate_host(std::size_t bytes) override {
     return std::make_unique<HostMemory>(context_, bytes);
@@ -285,51 +274,51 @@ class DriverDevice final : public Device {
   void upload(void* to, const void* from_host, std::size_t bytes) override {
     if (bytes == 0) return;
     const Context::Current current(*context_);
-    finish_copy(driver().cuMemcpyHtoDAsync(address(to), from_host, bytes, context_->stream()),
-                bytes, " to the device");
+    finish_copy(driver().cuMemcpyHtoDAsync(address(to), from_host, bytes, stream_.get()), bytes,
+                " to the device");
   }
   void download(void* to_host, const void* from, std::size_t bytes) override {
     if (bytes == 0) return;
     const Context::Current current(*context_);
-    finish_copy(driver().cuMemcpyDtoHAsync(to_host, address(from), bytes, context_->stream()),
-                bytes, " from the device");
+    finish_copy(driver().cuMemcpyDtoHAsync(to_host, address(from), bytes, stream_.get()), bytes,
+                " from the device");
   }
   void launch(const Kernel& kernel, const LaunchShape& shape, const void* job,
               std::size_t job_bytes) override {
     const Context::Current current(*context_);
-    static_cast<const DriverKernel&>(kernel).launch(*context_, shape, job, job_bytes);
+    static_cast<const DriverKernel&>(kernel).launch(stream_, shape, job, job_bytes);
   }
 
   std::unique_ptr<Graph> record(const std::function<void()>& work) override {
     const Context::Current current(*context_);
     context_->check(
-        driver().cuStreamBeginCapture(context_->stream(), CU_STREAM_CAPTURE_MODE_THREAD_LOCAL),
+        driver().cuStreamBeginCapture(stream_.get(), CU_STREAM_CAPTURE_MODE_THREAD_LOCAL),
         "starting to record");
     CUgraph graph = nullptr;
     try {
       work();
     } catch (...) {
       // the stream must not stay in recording
-      driver().cuStreamEndCapture(context_->stream(), &graph);
+      driver().cuStreamEndCapture(stream_.get(), &graph);
       if (graph != nullptr) driver().cuGraphDestroy(graph);
       throw;
     }
-    context_->check(driver().cuStreamEndCapture(context_->stream(), &graph), "recording");
-    return std::make_unique<DriverGraph>(context_, graph);
+    context_->check(driver().cuStreamEndCapture(stream_.get(), &graph), "recording");
+    return std::make_unique<DriverGraph>(stream_, graph);
   }
   void replay(const Graph& graph) override {
     const Context::Current current(*context_);
-    static_cast<const DriverGraph&>(graph).replay(*context_);
+    static_cast<const DriverGraph&>(graph).replay(stream_);
   }
 
   void synchronise() override {
     const Context::Current current(*context_);
-    const CUresult result = driver().cuStreamSynchronize(context_->stream());
+    const CUresult result = driver().cuStreamSynchronize(stream_.get());
     if (result != CUDA_SUCCESS) context_->check(result, "waiting for the device");
   }
   double time(const std::function<void()>& work) override {
     const Context::Current current(*context_);
-    const Event start(*context_), end(*context_);
+    const Event start(stream_), end(stream_);
     start.record();
     work();
     end.record();
@@ -343,6 +332,7 @@ class DriverDevice final : public Device {
     if (result != CUDA_SUCCESS) context_->check(result, "copying " + bytes_text(bytes) + where);
   }
 
+  Stream stream_;
   SharedContext context_;
 };
 
@@ -350,13 +340,14 @@ class DriverDevice final : public Device {
 
 std::shared_ptr<Device> open_device() {
   static std::mutex mutex;
-  static std::weak_ptr<DriverDevice> shared;
+  static std::weak_ptr<const Context> shared;
   const std::lock_guard lock(mutex);
-  std::shared_ptr<DriverDevice> device = shared.lock();
-  if (device && !device->broken()) return device;
-  device = std::make_shared<DriverDevice>(std::make_shared<Context>());
-  shared = device;
-  return device;
+  SharedContext context = shared.lock();
+  if (!context || context->broken()) {
+    context = std::make_shared<const Context>();
+    shared = context;
+  }
+  return std::make_shared<DriverDevice>(std::move(context));
 }
 
 }  // namespace softmpc::cuda

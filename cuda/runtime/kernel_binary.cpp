@@ -35,7 +35,7 @@ KernelBinary kernel_binary(const KernelSource& source, int capability, int drive
   key += '\n' + text;
   if (std::optional<std::string> cubin = cache.find(key)) return {std::move(*cubin), Origin::cache};
   KernelBinary made{compiler.compile(text, source.call, options), Origin::compiler};
-  cache.store(key, made.cubin);
+  made.not_kept = cache.store(key, made.cubin);
   return made;
 }
 

@@ -11,11 +11,10 @@
 
 namespace softmpc::cuda {
 
-enum class Origin { library, cache, compiler };
-
 struct KernelBinary {
   std::string cubin;
   Origin origin = Origin::compiler;
+  std::string not_kept = {};  ///< of KernelFacts
 };
 
 /// For a device of this capability and a driver of CUDA version `driver` (13000). `from_library`

@@ -17,7 +17,9 @@ class Device;  // private to cuda/
 
 /// Why no CUDA device can be used here, in one sentence; empty if one can.
 std::string unavailable();
-/// The first device; throws Error with the sentence of unavailable(). Planners share it.
+/// The first device, with a stream of its own: what is made with it works in order and belongs to
+/// one thread, and does not wait for what is made with another. Throws Error with the sentence of
+/// unavailable().
 std::shared_ptr<Device> open_device();
 
 /// How rollouts are computed.
@@ -39,7 +41,7 @@ struct DeviceOptions {
   bool split_critic = true;
   /// The same for the members' first and last layers, a tenth of their work.
   bool split_edges = true;
-  std::shared_ptr<Device> device = nullptr;  ///< null: the first
+  std::shared_ptr<Device> device = nullptr;  ///< null: open_device()
 };
 
 /// What ran, for diagnostics and benchmarks.
@@ -50,8 +52,12 @@ struct DeviceDiagnostics {
   int registers = 0;           ///< a thread of the rollout kernel
   int shared_bytes = 0;        ///< a block of it
   int blocks = 0;              ///< of the last solve
-  double compile_seconds = 0;  ///< 0 where the kernels came from the cache
-  double load_seconds = 0;
+  int carried = 0;             ///< kernels that the library brought
+  int cached = 0;              ///< those found in the cache on disk
+  int compiled = 0;            ///< those that NVRTC compiled now
+  double compile_seconds = 0;  ///< compiling and loading the latter
+  double load_seconds = 0;     ///< loading the others
+  std::string not_kept;        ///< why the cache does not hold what was compiled; empty if it does
 };
 
 /// Of a planner on a device; throws Error for one of the CPU. With proposals, of the solve that

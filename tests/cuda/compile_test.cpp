@@ -3,6 +3,7 @@
 // complete, every instruction's PTX is right, and the reader agrees with ptxas.
 #include "compiling.h"
 
+#include <algorithm>
 #include <cctype>
 #include <regex>
 #include <set>
@@ -74,6 +75,37 @@ TEST(Compiler, CompilesAFullCovariance) {
     other.source.job = "ChargeJob";
     expect_budget(other);
   }
+}
+
+// Paths and tiles at the widths that presets have, 512 beside them, and bfloat16: those of the
+// fixed kernels that are not 256 wide or 16-bit by float16.
+TEST(Compiler, CompilesAllWidthsOfAllTiles) {
+  SOFTMPC_COMPILER_OR_SKIP(compiler);
+  const auto fixed = [](const std::string& name) {
+    return *std::ranges::find(fixed_kernels(), name, &FixedKernel::name);
+  };
+  const auto expect_budget = [&](FixedKernel kernel, int slots, int width, const char* number) {
+    std::string& call = kernel.source.call;
+    const auto put = [&](const std::string& old, const std::string& now) {
+      call.replace(call.find(old), old.size(), now);
+    };
+    if (slots != 16) put(" 16,", " " + std::to_string(slots) + ",");
+    put("Number::f16", number);
+    KernelConstants& c = kernel.source.constants;
+    c.dynamics_width = c.critic_width = c.policy_width = width;
+    kernel.max_registers = 255;
+    SCOPED_TRACE(call + " " + std::to_string(width));
+    const int capability = kernel.capabilities.back();
+    EXPECT_EQ(budget_error(kernel, compile_text(compiler, kernel_text(kernel.source), capability)),
+              "");
+  };
+  const FixedKernel tile = fixed("tile_16"), cluster = fixed("cluster_16"), wgmma = fixed("wgmma");
+  for (const int slots : {16, 32, 64}) expect_budget(tile, slots, 128, "Number::f16");
+  for (const int slots : {16, 32}) expect_budget(tile, slots, 512, "Number::f16");
+  expect_budget(tile, 32, 256, "Number::f16");
+  expect_budget(tile, 16, 128, "Number::bf16");
+  for (const int width : {256, 512}) expect_budget(cluster, 32, width, "Number::f16");
+  expect_budget(wgmma, 16, 128, "Number::bf16");
 }
 
 // not among the fixed ones: as many registers as 256 threads can have, and no local memory either

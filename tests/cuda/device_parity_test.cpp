@@ -176,6 +176,7 @@ INSTANTIATE_TEST_SUITE_P(
         PathCase{"tile_bf16", Path::tile, Precision::bfloat16, kBfloat16, 80, 0, 3, 64, 10},
         // one processor is filled sooner: tiles of 32 and 64
         PathCase{"tile64", Path::tile, Precision::float16, kFloat16, 80, 1, 3, 64, 20},
+        PathCase{"tile_128", Path::tile, Precision::float16, kFloat16, 80, 1, 65, 128, 6},
         PathCase{"tile_wide", Path::tile, Precision::float16, kFloat16, 80, 1, 200, 256, 4},
         PathCase{"cluster16", Path::cluster, Precision::float16, kFloat16, 90, 0, 200, 256, 10},
         PathCase{"cluster32", Path::cluster, Precision::float16, kFloat16, 90, 8, 200, 256, 6},

@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tests cuda/kernel_binary.cpp and cubin_cache.cpp: where a kernel's cubin comes from.
+// Tests cuda/runtime/kernel_binary.cpp, cubin_cache.cpp and nvrtc_places.cpp: where a kernel's
+// cubin comes from, and where its compiler does.
 #include "runtime/kernel_binary.h"
 
 #include <gtest/gtest.h>
+#include <pwd.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -11,6 +17,7 @@
 #include "compiling.h"
 #include "io/atomic_file.h"
 #include "runtime/fixed_kernels.h"
+#include "runtime/nvrtc_places.h"
 #include "temp_folder.h"
 
 namespace softmpc::cuda {
@@ -87,6 +94,79 @@ TEST(CubinCache, LiesWhereTheUserSays) {
   EXPECT_EQ(CubinCache().folder(), "/b/softmpc");
   const Variable no_base("XDG_CACHE_HOME", ""), home("HOME", "/c");
   EXPECT_EQ(CubinCache().folder(), "/c/.cache/softmpc");
+  const Variable service("CACHE_DIRECTORY", "/d/one:/d/two");  // of a unit, which has no HOME
+  EXPECT_EQ(CubinCache().folder(), "/d/one");
+}
+
+TEST(CubinCache, NeedsNoHome) {
+  const Variable none("SOFTMPC_CACHE_DIR", ""), base("XDG_CACHE_HOME", ""), home("HOME", ""),
+      service("CACHE_DIRECTORY", "");
+  const passwd* user = getpwuid(getuid());
+  if (user == nullptr) GTEST_SKIP() << "this user is in no list";
+  EXPECT_EQ(CubinCache().folder(), std::string(user->pw_dir) + "/.cache/softmpc");
+}
+
+TEST(CubinCache, PassesOverWhatAnotherVersionWrote) {
+  const test::TempFolder temp;
+  const CubinCache cache(temp.path());
+  cache.store("key", "binary");
+  std::string other = read_file(cache.path("key"));
+  ASSERT_EQ(other[7], '1');
+  other[7] = '2';
+  write_file_atomically(cache.path("key"), std::string_view(other));
+  EXPECT_FALSE(cache.find("key"));
+  EXPECT_EQ(cache.store("key", "binary"), "");
+  EXPECT_EQ(cache.find("key"), "binary");
+}
+
+// Files may grow no further, as on a full disk.
+TEST(CubinCache, SaysWhyAFullDiskKeepsNothing) {
+  const test::TempFolder temp;
+  const CubinCache cache(temp.path());
+  rlimit before = {};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  const rlimit small = {.rlim_cur = 1000, .rlim_max = before.rlim_max};
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+  const std::string why = cache.store("key", std::string(5000, 'x'));
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_NE(why.find("cannot write"), std::string::npos) << why;
+  EXPECT_TRUE(temp.names().empty()) << "nothing half-written remains";
+  EXPECT_FALSE(cache.find("key"));
+  EXPECT_EQ(CubinCache("").store("key", "x"),
+            "no folder for a cache is known: set SOFTMPC_CACHE_DIR");
+}
+
+/// An empty file where a library could lie, its folders made.
+std::string make_file(const test::TempFolder& temp, const std::string& name) {
+  const std::filesystem::path file = temp.file(name);
+  std::filesystem::create_directories(file.parent_path());
+  std::ofstream(file).put('\n');
+  return file.string();
+}
+
+TEST(NvrtcPlaces, AreThoseOfToolkitsAndPythonPackages) {
+  const test::TempFolder temp;
+  const Variable home("HOME", temp.file("home")), cuda_home("CUDA_HOME", temp.file("own")),
+      path("CUDA_PATH", ""), environment("VIRTUAL_ENV", temp.file("venv")),
+      conda("CONDA_PREFIX", temp.file("conda"));
+  std::vector<std::string> wanted = {"libnvrtc.so.13"};  // the loader's own search comes first
+  for (const char* name :
+       {"own/lib64/libnvrtc.so.13", "usr/local/cuda/lib64/libnvrtc.so.13",
+        "usr/local/cuda-13.1/lib64/libnvrtc.so.13", "usr/local/cuda-13.0/lib64/libnvrtc.so.13",
+        "venv/lib/python3.12/site-packages/nvidia/cu13/lib/libnvrtc.so.13",
+        "conda/lib/libnvrtc.so.13",
+        "usr/lib/python3/dist-packages/nvidia/cuda_nvrtc/lib/libnvrtc.so.13",
+        "home/.local/lib/python3.9/site-packages/nvidia/cu13/lib/libnvrtc.so.13"})
+    wanted.push_back(make_file(temp, name));
+  make_file(temp, "usr/local/cuda-12.4/lib64/libnvrtc.so.12");
+  std::vector<std::string> found = nvrtc_places(13, temp.path());
+  // beside the libraries of this process there may be a real one, too
+  std::erase_if(found, [&](const std::string& file) {
+    return file.find('/') != std::string::npos && !file.starts_with(temp.path());
+  });
+  EXPECT_EQ(found, wanted);
 }
 
 TEST(CubinCache, FingerprintsAreFnv1a) {

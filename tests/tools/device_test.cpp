@@ -91,8 +91,33 @@ TEST(DeviceBench, SaysWhatRan) {
                           "device_evals_per_second", "device_gflops", "create_seconds"})
     EXPECT_GT(c.at(key).get<double>(), 0) << key;
   for (const char* key :
-       {"why", "registers", "shared_bytes", "blocks", "compile_seconds", "load_seconds"})
+       {"why", "registers", "shared_bytes", "blocks", "kernels", "compile_seconds", "load_seconds"})
     EXPECT_TRUE(c.contains(key)) << key;
+}
+
+// What is timed is what the CPU computes, on every path.
+TEST(DeviceBench, ComparesWhatItTimes) {
+  const auto agreement = [](const std::vector<std::string>& more) {
+    std::vector<std::string> line = {"bench", "plan",      "--device", "cuda",    "--horizon",
+                                     "3",     "--members", "3",        "--plans", "1"};
+    line.insert(line.end(), more.begin(), more.end());
+    return run_json(line)["cases"][0];
+  };
+  for (const char* path : {"tile", "wgmma"}) {
+    const Json c =
+        agreement({"--path", path, "--problems", "5", "--rollouts", "40", "--width", "64"});
+    EXPECT_EQ(c.at("path"), path);
+    const Json& a = c.at("agreement");
+    EXPECT_EQ(a.at("problems"), 5);
+    EXPECT_EQ(a.at("rollouts"), 40);
+    EXPECT_GT(a.at("largest").get<double>(), 0) << "16-bit products round";
+    EXPECT_LT(a.at("largest").get<double>(), 0.2) << path;
+    EXPECT_LE(a.at("median"), a.at("p99"));
+    EXPECT_LE(a.at("p99"), a.at("largest"));
+  }
+  const Json exact =
+      agreement({"--precision", "float32", "--problems", "2", "--rollouts", "24", "--width", "24"});
+  EXPECT_LT(exact.at("agreement").at("largest").get<double>(), 1e-3);
 }
 
 TEST(DeviceBench, TakesThePrecisionsAndTheQuadraticReward) {

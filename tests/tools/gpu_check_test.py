@@ -300,6 +300,14 @@ class First(GpuCheck):
         self.assertEqual(len(lines), 15)
         self.assertEqual(["--seconds 0.01" in line for line in lines], 5 * [True] + 10 * [False])
 
+    def test_what_is_timed_but_wrong_fails(self):
+        done = self.call("bench_short", prebuilt=self.stubs(), stub={"apart": 3.2})
+        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+        stage = self.stages()["bench_short"]
+        self.assertEqual(stage["status"], "failed")
+        self.assertIn("a float16 auto: S is 3.2 temperatures from the CPU's, at most 1 is right", stage["reason"])
+        self.assertEqual(stage["results"]["a float16 auto"]["cases"][0]["agreement"]["largest"], 3.2)
+
     def test_a_peer_that_compiles_too_long_loses_no_other(self):
         done = self.call("peers_a", prebuilt=self.stubs(), gpu=True, PATH=self.fake_python(),
                          stub={"fail": ["--kinds compiled graph"]})

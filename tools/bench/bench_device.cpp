@@ -2,6 +2,8 @@
 #include "bench/bench_device.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstdint>
 
 #include "program/statistics.h"
 #include "softmpc/hd/order.h"
@@ -11,6 +13,12 @@ namespace {
 
 constexpr int kBlocks = 20, kReplays = 100;
 constexpr double kMostSingles = 1000;
+constexpr int kStepsBeside = 1 << 19;  // model steps of the CPU's part of agreement()
+
+/// Number i of `count` that are spread over 0 to `all` - 1, both ends among them; count > 1.
+int spread(int i, int count, int all) {
+  return static_cast<int>(static_cast<std::int64_t>(i) * (all - 1) / (count - 1));
+}
 
 double quantile(const std::vector<double>& sorted, double q) {
   const auto at = [&](int i) { return sorted[static_cast<std::size_t>(i)]; };
@@ -21,11 +29,13 @@ double quantile(const std::vector<double>& sorted, double q) {
 
 DeviceProblem::DeviceProblem(const PlanCase& c, Precision precision, cuda::Path path,
                              const std::shared_ptr<cuda::Device>& device)
-    : case_(c), reward_(bench_reward(c.nx, c.nu)), observation_(bench_observations(c, kSets)) {
-  const BenchNets nets = random_nets(c);
+    : case_(c),
+      nets_(random_nets(c)),
+      reward_(bench_reward(c.nx, c.nu)),
+      observation_(bench_observations(c, kSets)) {
   const double start = now();
-  const MlpDynamics dynamics(nets.members, c.nx, c.nu);
-  const MlpValue value(nets.critic, c.nx, c.nu);
+  const MlpDynamics dynamics(nets_.members, c.nx, c.nu);
+  const MlpValue value(nets_.critic, c.nx, c.nu);
   cuda::DeviceOptions on;
   on.path = path;
   on.device = device;
@@ -61,6 +71,67 @@ Timed DeviceProblem::timed() {
 void DeviceProblem::add_device_results(Json& result, double seconds) {
   add_device_time(result, timed(), *planner_, seconds);
   add_diagnostics(result, *planner_, create_seconds_);
+  result["agreement"] = agreement();
+}
+
+/// All problems are solved on the device, some of them, spread over all blocks, on the CPU: as many
+/// as take it a second or so. Draws are those of problem and rollout, so that a CPU with fewer of
+/// either finds the same S.
+Json DeviceProblem::agreement() {
+  const auto problems = static_cast<std::size_t>(case_.problems);
+  const auto nx = static_cast<std::size_t>(case_.nx);
+  std::vector<float> plan(problems * planner_->plan_size());
+  PlanBatch all;
+  all.problems = case_.problems;
+  all.observation = std::span(observation_).first(problems * nx);
+  all.plan = plan;
+  all.action = action_;
+  all.value = soft_value_;
+  PlanTrace on_device;
+  planner_->solve(bench_key(0), all, &on_device);
+
+  PlanCase few = case_;
+  few.rollouts = std::min(few.rollouts, std::max(1, kStepsBeside / few.horizon));
+  few.problems = std::clamp(kStepsBeside / (few.rollouts * few.horizon), 1, few.problems);
+  std::vector<std::uint32_t> ids;
+  std::vector<float> states;
+  for (int i = 0; i < few.problems; ++i) {
+    const int id = few.problems == 1 ? 0 : spread(i, few.problems, case_.problems);
+    ids.push_back(static_cast<std::uint32_t>(id));
+    const auto state = all.observation.subspan(static_cast<std::size_t>(id) * nx, nx);
+    states.insert(states.end(), state.begin(), state.end());
+  }
+  const MlpDynamics dynamics(nets_.members, few.nx, few.nu);
+  const MlpValue value(nets_.critic, few.nx, few.nu);
+  const auto reference = make_planner(bench_config(few, Precision::float32), bench_shape(few),
+                                      {&dynamics, reward_.model.get(), &value});
+  std::vector<float> few_plans(ids.size() * reference->plan_size());
+  std::vector<float> few_actions(ids.size() * static_cast<std::size_t>(few.nu));
+  std::vector<double> few_values(ids.size());
+  PlanBatch chosen;
+  chosen.problems = few.problems;
+  chosen.observation = states;
+  chosen.problem_id = ids;
+  chosen.plan = few_plans;
+  chosen.action = few_actions;
+  chosen.value = few_values;
+  PlanTrace on_cpu;
+  reference->solve(bench_key(0), chosen, &on_cpu);
+
+  const double temperature = bench_config(case_, Precision::float32).temperature;
+  const auto rollouts = static_cast<std::size_t>(few.rollouts);
+  std::vector<double> apart;
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    const std::size_t row = ids[i] * static_cast<std::size_t>(case_.rollouts);
+    for (std::size_t k = 0; k < rollouts; ++k) {
+      const double s = on_cpu.cost[i * rollouts + k];
+      apart.push_back(std::abs(on_device.cost[row + k] - s) / temperature);
+    }
+  }
+  std::sort(apart.begin(), apart.end());
+  return {{"with", "cpu, float32"},       {"problems", few.problems},
+          {"rollouts", few.rollouts},     {"median", quantile(apart, 0.5)},
+          {"p99", quantile(apart, 0.99)}, {"largest", apart.back()}};
 }
 
 void add_device_time(Json& result, const Timed& timed, Planner& planner, double seconds) {
@@ -104,6 +175,8 @@ void add_diagnostics(Json& result, const Planner& planner, double create_seconds
   result["registers"] = d.registers;
   result["shared_bytes"] = d.shared_bytes;
   result["blocks"] = d.blocks;
+  result["kernels"] = {{"carried", d.carried}, {"cached", d.cached}, {"compiled", d.compiled}};
+  if (!d.not_kept.empty()) result["kernels"]["not_kept"] = d.not_kept;
   result["compile_seconds"] = d.compile_seconds;
   result["load_seconds"] = d.load_seconds;
   result["create_seconds"] = create_seconds;

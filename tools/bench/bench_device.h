@@ -16,7 +16,7 @@ namespace softmpc::tools {
 /// over blocks of replays back to back, 100 a block or fewer where they would take longer than a
 /// twentieth of `seconds`; rates are those of all blocks together.
 void add_device_time(Json& result, const Timed& timed, Planner& planner, double seconds);
-/// Adds which kernel ran, why, and what it took to get it.
+/// Adds which kernel ran, why, where kernels came from, and what it took to get them.
 void add_diagnostics(Json& result, const Planner& planner, double create_seconds);
 
 /// A device's planner with nets, inputs and results of one case. Inputs are several sets in turn,
@@ -32,13 +32,17 @@ class DeviceProblem {
   std::string device_name() const { return cuda::diagnostics(*planner_).device; }
   void check() const { check_status(case_, status_); }
 
-  /// The free functions below, for this problem.
+  /// The free functions above, for this problem, and "agreement": S of rollouts beside those of the
+  /// CPU in float32 with the same draws, differences in units of the temperature.
   void add_device_results(Json& result, double seconds);
 
  private:
   static constexpr int kSets = 8;
 
+  Json agreement();
+
   PlanCase case_;
+  BenchNets nets_;
   BenchReward reward_;
   double create_seconds_ = 0;
   std::unique_ptr<Planner> planner_;

@@ -39,7 +39,10 @@ constexpr const char* kDeviceFooter = R"(
 on eight sets of inputs in turn. 'device_latency_us' is the device's own time, by its events, of one
 recorded solve alone, copies included; 'device_us' that of one among others, back to back: median and
 quartiles over blocks of replays, whose total time gives 'device_evals_per_second' and so on. No
-share: nothing that would bound these products on the device is measured.)";
+share: nothing that would bound these products on the device is measured. What is timed is checked:
+'agreement' has the differences of the rollouts' S from those of the CPU in float32, with the same
+draws, in units of the temperature ('rollouts' of each of 'problems', spread over all of them).
+'kernels' counts those that the library carried, those found in the cache, and those compiled now.)";
 
 /// The case that the sizes on the command line make of `base`.
 PlanCase resized(const PlanBenchOptions& o, PlanCase base) {
@@ -119,7 +122,7 @@ std::string as_text(const Json& result) {
 std::string device_text(const Json& result) {
   std::vector<std::vector<std::string>> rows = {
       {"case", "B", "K", "H", "p50", "p90", "p99", "p99.9", "max", "plans", "device p50",
-       "device p99", "in a row", "evals/s", "GFLOP/s", "path"}};
+       "device p99", "in a row", "evals/s", "GFLOP/s", "path", "apart"}};
   for (const Json& c : result["cases"]) {
     std::vector<std::string> row = first_cells(c);
     row.push_back(time_text(c["device_latency_us"]["p50"].get<double>()));
@@ -128,11 +131,13 @@ std::string device_text(const Json& result) {
     row.push_back(text("%.3g", c["device_evals_per_second"].get<double>()));
     row.push_back(text("%.1f", c["device_gflops"].get<double>()));
     row.push_back(c["path"]);
+    row.push_back(text("%.2g", c["agreement"]["largest"].get<double>()));
     rows.push_back(row);
   }
   return table(rows) + text(
                            "\n%s, %s; p50 and so on: latency of one plan as the host sees it; "
-                           "device: by its own clock, alone and in a row; rates: in a row\n",
+                           "device: by its own clock, alone and in a row; rates: in a row; apart: "
+                           "largest difference of S from the CPU's, in temperatures\n",
                            result["device_name"].get<std::string>().c_str(),
                            result["precision"].get<std::string>().c_str());
 }

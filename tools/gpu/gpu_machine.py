@@ -75,7 +75,7 @@ def nvrtc_places(major):
                 yield variable, f"{os.environ[variable]}/{below}/{name}", True
     yield "the toolkit", f"/usr/local/cuda/lib64/{name}", True
     for folder in sorted(Path("/usr/local").glob("cuda-*"), reverse=True):
-        yield "a toolkit", f"{folder}/lib64/{name}", False
+        yield "a toolkit", f"{folder}/lib64/{name}", True
     for packages in python_packages():
         for below in (f"cu{major}", "cuda_nvrtc"):
             yield "a Python package", f"{packages}/nvidia/{below}/lib/{name}", False

@@ -10,6 +10,9 @@ from gpu_machine import torch_libraries, torch_python
 CASES = "abcde"
 ENVS = (1, 4, 16, 64)
 RUN_SECONDS, TRAIN_SECONDS = 60, 120  # the most that one run may take: a kernel that hangs ends alone
+# Largest difference of a rollout's S from the CPU's, in temperatures, that rounding may make: at least three times
+# what the emulator shows over 32 steps
+MOST_APART = {"float32": 0.05, "float16": 1, "bfloat16": 8}
 COMPILED = ("compiled graph", "reduce-overhead")  # kinds of bench/peers/gpu_compare that PyTorch compiles first
 
 
@@ -54,6 +57,10 @@ def measure_plans(stage, runs):
             late.append(name)
         elif done.returncode == 0:
             results[name] = json.loads(done.stdout)
+            apart = results[name]["cases"][0]["agreement"]["largest"]
+            if not apart <= MOST_APART[precision]:
+                failed.append(f"{name}: S is {apart:.3g} temperatures from the CPU's, "
+                              f"at most {MOST_APART[precision]} is right")
         elif done.returncode == 2 and path != "auto":  # a path that these sizes or this device cannot take
             results[name] = {"refused": last_line(done)}
         else:

@@ -7,7 +7,7 @@ namespace softmpc::cuda {
 
 #define SOFTMPC_EMULATE_TILE(slots) \
   SOFTMPC_EMULATE(                  \
-      RolloutJob, MmaWidths,        \
+      RolloutJob, TileWidths,       \
       rollout_tile<Sizes, Rules, slots, Number::f16, Operands::edges, Operands::split>)
 SOFTMPC_EMULATE_TILE(16);
 SOFTMPC_EMULATE_TILE(32);

@@ -13,6 +13,7 @@ template <int width>
 using Equal = emulator::Widths<width, width, width>;
 using PlainWidths = emulator::WidthList<Equal<8>, Equal<16>, Equal<24>, Equal<32>, Equal<40>>;
 using MmaWidths = emulator::WidthList<Equal<64>, Equal<256>>;
+using TileWidths = emulator::WidthList<Equal<64>, Equal<128>, Equal<256>>;
 using WgmmaWidths = emulator::WidthList<Equal<64>, Equal<128>, Equal<256>>;
 using ClusterWidths = emulator::WidthList<Equal<256>>;
 

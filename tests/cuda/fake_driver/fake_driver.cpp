@@ -7,9 +7,11 @@
 //   image                 cubins are refused
 #include <cuda.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <mutex>
 #include <set>
 #include <string_view>
 #include <vector>
@@ -25,15 +27,23 @@ struct Work {
   std::vector<std::function<void()>> steps;
 };
 
-int contexts = 0;  // pushed
-int retained = 0;  // holders of the primary context
-bool faulted = false;
-Work* recording = nullptr;
+struct FakeStream {
+  Work* recording = nullptr;
+};
+FakeStream* of(CUstream stream) { return reinterpret_cast<FakeStream*>(stream); }
+
+thread_local int contexts = 0;  // pushed
+std::mutex mutex;               // of all below
+int retained = 0;               // holders of the primary context
+std::atomic<bool> faulted = false;
 std::set<void*> memory;  // what the context holds
 std::set<Work*> executables;
+std::set<FakeStream*> streams;
 
 void end_context() {
   faulted = false;
+  for (FakeStream* stream : streams) delete stream;
+  streams.clear();
   for (void* pointer : memory) std::free(pointer);
   for (Work* work : executables) delete work;
   memory.clear();
@@ -42,6 +52,7 @@ void end_context() {
 
 // What is not, or no longer, of this context is refused.
 CUresult free_memory(void* pointer) {
+  const std::lock_guard lock(mutex);
   if (memory.erase(pointer) == 0) return CUDA_ERROR_INVALID_VALUE;
   std::free(pointer);
   return CUDA_SUCCESS;
@@ -49,10 +60,15 @@ CUresult free_memory(void* pointer) {
 
 CUresult result() { return faulted ? CUDA_ERROR_ILLEGAL_ADDRESS : CUDA_SUCCESS; }
 
-CUresult perform(std::function<void()> step) {
+void* keep(std::size_t bytes) {
+  const std::lock_guard lock(mutex);
+  return *memory.insert(std::malloc(bytes)).first;
+}
+
+CUresult perform(CUstream stream, std::function<void()> step) {
   if (contexts == 0) return CUDA_ERROR_INVALID_CONTEXT;
   if (faulted) return result();
-  if (recording != nullptr)
+  if (Work* recording = of(stream)->recording)
     recording->steps.push_back(std::move(step));
   else
     step();
@@ -116,14 +132,17 @@ FAKE(cuDeviceTotalMem, std::size_t* bytes, CUdevice) {
 }
 FAKE(cuDevicePrimaryCtxRetain, CUcontext* context, CUdevice) {
   some(*context);
+  const std::lock_guard lock(mutex);
   ++retained;
   return CUDA_SUCCESS;
 }
 FAKE(cuDevicePrimaryCtxRelease, CUdevice) {
+  const std::lock_guard lock(mutex);
   if (--retained == 0) end_context();
   return CUDA_SUCCESS;
 }
 FAKE(cuDevicePrimaryCtxReset, CUdevice) {
+  const std::lock_guard lock(mutex);
   end_context();
   return CUDA_SUCCESS;
 }
@@ -143,27 +162,33 @@ FAKE(cuCtxGetStreamPriorityRange, int* least, int* greatest) {
   return result();
 }
 FAKE(cuStreamCreateWithPriority, CUstream* stream, unsigned, int) {
-  some(*stream);
+  const std::lock_guard lock(mutex);
+  *stream = reinterpret_cast<CUstream>(*streams.insert(new FakeStream).first);
   return result();
 }
-FAKE(cuStreamDestroy, CUstream) { return CUDA_SUCCESS; }
-FAKE(cuStreamSynchronize, CUstream) {
-  faulted |= mode("fault");
-  return result();
-}
-FAKE(cuStreamBeginCapture, CUstream, CUstreamCaptureMode) {
-  recording = new Work;
+FAKE(cuStreamDestroy, CUstream stream) {
+  const std::lock_guard lock(mutex);
+  if (streams.erase(of(stream)) == 0) return CUDA_ERROR_INVALID_HANDLE;
+  delete of(stream);
   return CUDA_SUCCESS;
 }
-FAKE(cuStreamEndCapture, CUstream, CUgraph* graph) {
-  *graph = reinterpret_cast<CUgraph>(recording);
-  recording = nullptr;
+FAKE(cuStreamSynchronize, CUstream) {
+  if (mode("fault")) faulted = true;
+  return result();
+}
+FAKE(cuStreamBeginCapture, CUstream stream, CUstreamCaptureMode) {
+  of(stream)->recording = new Work;
+  return CUDA_SUCCESS;
+}
+FAKE(cuStreamEndCapture, CUstream stream, CUgraph* graph) {
+  *graph = reinterpret_cast<CUgraph>(of(stream)->recording);
+  of(stream)->recording = nullptr;
   return CUDA_SUCCESS;
 }
 FAKE(cuMemAlloc, CUdeviceptr* pointer, std::size_t bytes) {
   if (mode("full")) return CUDA_ERROR_OUT_OF_MEMORY;
   if (faulted) return result();
-  void* place = *memory.insert(std::malloc(bytes)).first;
+  void* place = keep(bytes);
   std::memset(place, 0xff, bytes);
   *pointer = reinterpret_cast<CUdeviceptr>(place);
   return CUDA_SUCCESS;
@@ -171,7 +196,7 @@ FAKE(cuMemAlloc, CUdeviceptr* pointer, std::size_t bytes) {
 FAKE(cuMemFree, CUdeviceptr pointer) { return free_memory(reinterpret_cast<void*>(pointer)); }
 FAKE(cuMemHostAlloc, void** pointer, std::size_t bytes, unsigned) {
   if (faulted) return result();
-  *pointer = *memory.insert(std::malloc(bytes)).first;
+  *pointer = keep(bytes);
   return CUDA_SUCCESS;
 }
 FAKE(cuMemFreeHost, void* pointer) { return free_memory(pointer); }
@@ -180,14 +205,14 @@ FAKE(cuMemGetInfo, std::size_t* free, std::size_t* total) {
   *total = 2000;
   return CUDA_SUCCESS;
 }
-FAKE(cuMemsetD8Async, CUdeviceptr to, unsigned char value, std::size_t bytes, CUstream) {
-  return perform([=] { std::memset(reinterpret_cast<void*>(to), value, bytes); });
+FAKE(cuMemsetD8Async, CUdeviceptr to, unsigned char value, std::size_t bytes, CUstream stream) {
+  return perform(stream, [=] { std::memset(reinterpret_cast<void*>(to), value, bytes); });
 }
-FAKE(cuMemcpyHtoDAsync, CUdeviceptr to, const void* from, std::size_t bytes, CUstream) {
-  return perform([=] { std::memcpy(reinterpret_cast<void*>(to), from, bytes); });
+FAKE(cuMemcpyHtoDAsync, CUdeviceptr to, const void* from, std::size_t bytes, CUstream stream) {
+  return perform(stream, [=] { std::memcpy(reinterpret_cast<void*>(to), from, bytes); });
 }
-FAKE(cuMemcpyDtoHAsync, void* to, CUdeviceptr from, std::size_t bytes, CUstream) {
-  return perform([=] { std::memcpy(to, reinterpret_cast<void*>(from), bytes); });
+FAKE(cuMemcpyDtoHAsync, void* to, CUdeviceptr from, std::size_t bytes, CUstream stream) {
+  return perform(stream, [=] { std::memcpy(to, reinterpret_cast<void*>(from), bytes); });
 }
 FAKE(cuModuleLoadData, CUmodule* module, const void*) {
   some(*module);
@@ -199,18 +224,19 @@ FAKE(cuModuleGetFunction, CUfunction* function, CUmodule, const char*) {
   return result();
 }
 FAKE(cuFuncSetAttribute, CUfunction, CUfunction_attribute, int) { return result(); }
-FAKE(cuLaunchKernelEx, const CUlaunchConfig*, CUfunction, void**, void**) {
-  return perform([] {});
+FAKE(cuLaunchKernelEx, const CUlaunchConfig* config, CUfunction, void**, void**) {
+  return perform(config->hStream, [] {});
 }
 FAKE(cuGraphInstantiate, CUgraphExec* executable, CUgraph graph, unsigned long long) {
   if (faulted) return result();
+  const std::lock_guard lock(mutex);
   Work* work = *executables.insert(new Work(*reinterpret_cast<Work*>(graph))).first;
   *executable = reinterpret_cast<CUgraphExec>(work);
   return CUDA_SUCCESS;
 }
 FAKE(cuGraphUpload, CUgraphExec, CUstream) { return result(); }
-FAKE(cuGraphLaunch, CUgraphExec executable, CUstream) {
-  return perform([=] {
+FAKE(cuGraphLaunch, CUgraphExec executable, CUstream stream) {
+  return perform(stream, [=] {
     for (const auto& step : reinterpret_cast<Work*>(executable)->steps) step();
   });
 }
@@ -219,6 +245,7 @@ FAKE(cuGraphDestroy, CUgraph graph) {
   return CUDA_SUCCESS;
 }
 FAKE(cuGraphExecDestroy, CUgraphExec executable) {
+  const std::lock_guard lock(mutex);
   Work* work = reinterpret_cast<Work*>(executable);
   if (executables.erase(work) == 0) return CUDA_ERROR_INVALID_VALUE;
   delete work;
