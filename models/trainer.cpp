@@ -23,9 +23,12 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// Settings without those that may change between parts of a run.
+/// Settings without those that may change between parts of a run. Another device, and with it the
+/// precision of its plans, goes on from the same numbers: what differs is rounding.
 Config fixed_settings(Config c) {
   const TrainerConfig defaults;
+  c.trainer.device = defaults.device;
+  c.planner.precision = PlannerConfig().precision;
   c.trainer.steps = defaults.steps;
   c.trainer.threads = defaults.threads;
   c.trainer.checkpoint_interval = defaults.checkpoint_interval;

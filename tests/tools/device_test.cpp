@@ -216,12 +216,12 @@ TEST(DevicePlan, AgreesWithTheCpu) {
   EXPECT_EQ(cpu.at("precision"), "float32");
 }
 
-/// Trains a few steps and gives the bundle.
+/// Trains so many steps and gives the bundle.
 Bundle trained(const std::string& out, const std::string& device,
-               const std::vector<std::string>& more) {
+               const std::vector<std::string>& more, const std::string& steps = "10") {
   std::vector<std::string> arguments = {
       "train", "InvertedPendulum", "--preset", "paper-gaussian", "--steps",
-      "10",    "--device",         device,     "--out",          out};
+      steps,   "--device",         device,     "--out",          out};
   for (const char* setting :
        {"planner.rollouts=24", "planner.horizon=3", "planner.temperature=0.5", "targets.rollouts=6",
         "model.width=16", "critic.width=16", "model.members=3", "model.batch_size=8",
@@ -233,15 +233,9 @@ Bundle trained(const std::string& out, const std::string& device,
   return load_bundle(out + "/model.safetensors");
 }
 
-TEST(DeviceTrain, TrainsOnTheProgramsDeviceAsOnTheCpu) {
-  const Folder folder;
-  const std::string out = folder.file("cuda");
-  const std::vector<std::string> exact = {"--set", "planner.precision=float32"};
-  const Bundle device = trained(out, "cuda", exact), cpu = trained(folder.file("cpu"), "cpu", {});
-  EXPECT_EQ(Json::parse(read_file(out + "/config.json")).at("trainer").at("device"), "cuda");
-  EXPECT_TRUE(std::filesystem::exists(out + "/checkpoint"));
+void expect_same_nets(const Bundle& some, const Bundle& other) {
   for (const auto& [found, expected] :
-       {std::pair{&device.members, &cpu.members}, std::pair{&device.critics, &cpu.critics}}) {
+       {std::pair{&some.members, &other.members}, std::pair{&some.critics, &other.critics}}) {
     ASSERT_EQ(found->parameters.size(), expected->parameters.size());
     double difference = 0, size = 0;
     for (std::size_t i = 0; i < found->parameters.size(); ++i) {
@@ -250,6 +244,43 @@ TEST(DeviceTrain, TrainsOnTheProgramsDeviceAsOnTheCpu) {
     }
     EXPECT_LT(std::sqrt(difference / size), 1e-4);
   }
+}
+
+TEST(DeviceTrain, TrainsOnTheProgramsDeviceAsOnTheCpu) {
+  const Folder folder;
+  const std::string out = folder.file("cuda");
+  const std::vector<std::string> exact = {"--set", "planner.precision=float32"};
+  const Bundle device = trained(out, "cuda", exact), cpu = trained(folder.file("cpu"), "cpu", {});
+  EXPECT_EQ(Json::parse(read_file(out + "/config.json")).at("trainer").at("device"), "cuda");
+  EXPECT_TRUE(std::filesystem::exists(out + "/checkpoint"));
+  expect_same_nets(device, cpu);
+}
+
+// A run whose device is lost goes on from its checkpoint on another, and back.
+TEST(DeviceTrain, GoesOnOnAnotherDevice) {
+  const Folder folder;
+  const std::vector<std::string> exact = {"--set", "planner.precision=float32"};
+  const Bundle whole = trained(folder.file("whole"), "cpu", {}, "20");
+  const std::string out = folder.file("run");
+  const auto plans = [&out] {
+    const Json config = Json::parse(read_file(out + "/config.json"));
+    return std::pair(config.at("trainer").at("device").get<std::string>(),
+                     config.at("planner").at("precision").get<std::string>());
+  };
+  using Plans = std::pair<std::string, std::string>;
+  trained(out, "cuda", exact, "8");
+  trained(out, "cpu", {"--resume"}, "14");
+  EXPECT_EQ(plans(), Plans("cpu", "float32"));
+  const Bundle moved = trained(out, "cuda", {"--resume", exact[0], exact[1]}, "20");
+  EXPECT_EQ(plans(), Plans("cuda", "float32"));
+  expect_same_nets(moved, whole);
+  // the precision is the new device's own unless one is set, and is kept where the device is
+  trained(out, "cpu", {"--resume"}, "21");
+  trained(out, "cuda", {"--resume"}, "22");
+  EXPECT_EQ(plans(), Plans("cuda", "float16"));
+  expect_error(run({"train", "InvertedPendulum", "--preset", "paper-gaussian", "--out", out,
+                    "--resume", "--set", "planner.precision=float32"}),
+               2, {"'planner.precision' is \"float32\"", "float16"});
 }
 
 TEST(DeviceTrain, PlansWithSixteenBitsUnlessAskedForMore) {

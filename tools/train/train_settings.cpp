@@ -67,11 +67,14 @@ Json flat(const Config& config) {
   return result;
 }
 
-/// Throws UsageError for the first setting that a resumed run must keep and does not.
+/// Throws UsageError for the first setting that a resumed run must keep and does not. Another
+/// device may plan with another precision: a run goes on where the machine it began on is gone.
 void refuse_changes(const Config& recorded, const Config& asked, const std::string& out) {
   const Json before = flat(recorded), after = flat(asked);
+  const bool moved = asked.trainer.device != recorded.trainer.device;
   for (const auto& [key, value] : before.items()) {
     if (after.at(key) == value || std::count(std::begin(kFree), std::end(kFree), key) > 0) continue;
+    if (moved && (key == "trainer.device" || key == "planner.precision")) continue;
     if (key == "trainer.steps" && asked.trainer.steps > recorded.trainer.steps) continue;
     throw UsageError("'" + key + "' is " + after.at(key).dump() + ", but the run in " + out +
                      " has " + value.dump() +
@@ -94,6 +97,9 @@ bool sets(const TrainOptions& options, std::string_view key) {
   });
 }
 
+/// What training plans with there unless another is set.
+Precision precision_on(Device device) { return chosen_precision("", device, Precision::float32); }
+
 /// All but what is measured.
 Config settings_of(const TrainOptions& options) {
   Config config;
@@ -101,7 +107,7 @@ Config settings_of(const TrainOptions& options) {
   apply_settings(config, preset_text(preset, options.task), "preset " + preset);
   apply_command_line(options, config);
   if (config.trainer.device == Device::cuda && !sets(options, "planner.precision"))
-    config.planner.precision = kDevicePrecision;
+    config.planner.precision = precision_on(Device::cuda);
   validate(config);
   return config;
 }
@@ -118,6 +124,9 @@ TrainRequest resolve_resumed(const TrainOptions& options, const std::string& out
   }
   Config config = recorded.config;
   apply_command_line(options, config);
+  if (config.trainer.device != recorded.config.trainer.device &&
+      !sets(options, "planner.precision"))
+    config.planner.precision = precision_on(config.trainer.device);
   if (config.planner.precision == Precision::automatic)
     config.planner.precision = recorded.config.planner.precision;
   refuse_changes(recorded.config, config, out);
