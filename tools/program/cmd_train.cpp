@@ -24,8 +24,9 @@ constexpr const char* kFooter =
 checkpoint/ and model.safetensors, the controller for eval, plan and the C++ library.
 
 Settings: defaults, then the preset, then --set in order, then the flags. With --resume they come
-from the run's config.json; of them --steps may grow, and --threads and
-trainer.checkpoint_interval may change.
+from the run's config.json; of them --steps may grow, and --threads, trainer.checkpoint_interval and
+trainer.on_warning may change. So may --device, where the one that a run began on is lost: it goes on
+from the same numbers, within the other device's rounding and with its precision.
 
 Ctrl-C stops cleanly, within a step or an evaluation too: a checkpoint is written, the command that
 goes on is printed, and the exit code is 130 (143 after SIGTERM, 129 after a closed terminal). A
