@@ -2,7 +2,7 @@
 // Which errors end a context, and the context itself.
 #include "runtime/context.h"
 
-#include "softmpc/error.h"
+#include "softmpc/cuda.h"
 
 namespace softmpc::cuda {
 namespace {
@@ -77,13 +77,13 @@ void Context::check(CUresult result, const std::string& doing) const {
   if (result == CUDA_SUCCESS) return;
   if (!is_fault(result)) throw Error(doing + ": " + describe(result));
   broken_ = true;
-  throw Error(doing + ": " + describe(result) +
-              ": all on the device is lost, create what used it again");
+  throw DeviceLost(doing + ": " + describe(result) +
+                   ": all on the device is lost, create what used it again");
 }
 
 Context::Current::Current(const Context& context) : context_(context) {
   if (context.broken_) {
-    throw Error("the device was lost by an earlier fault: open it again");
+    throw DeviceLost("the device was lost by an earlier fault: open it again");
   }
   context.check(context.driver_.cuCtxPushCurrent(context.context_), "entering the context");
   pushed_ = true;

@@ -9,11 +9,19 @@
 #include <memory>
 #include <string>
 
+#include "softmpc/error.h"
 #include "softmpc/planner.h"
 
 namespace softmpc::cuda {
 
 class Device;  // private to cuda/
+
+/// A fault has ended the device for this process: planners on it throw this from then on. Make them
+/// again, on the device (open_device() gives a fresh one) or on the CPU.
+class DeviceLost : public Error {
+ public:
+  using Error::Error;
+};
 
 /// Why no CUDA device can be used here, in one sentence; empty if one can.
 std::string unavailable();

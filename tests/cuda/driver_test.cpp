@@ -162,7 +162,7 @@ TEST(Driver, SurvivesAFault) {
   auto graph = device->record([] {});
   {
     const Mode fault("fault");
-    EXPECT_EQ(error_of<Error>([&] { device->synchronise(); }),
+    EXPECT_EQ(error_of<DeviceLost>([&] { device->synchronise(); }),
               "waiting for the device: CUDA_ERROR_ILLEGAL_ADDRESS (in a test): all on the device "
               "is lost, create what used it again");
   }
@@ -171,7 +171,7 @@ TEST(Driver, SurvivesAFault) {
   EXPECT_THROW(device->allocate(8), Error);
   // a new one while all of the old is still there
   const std::shared_ptr<Device> fresh = open_device();
-  EXPECT_EQ(error_of<Error>([&] { beside->synchronise(); }),
+  EXPECT_EQ(error_of<DeviceLost>([&] { beside->synchronise(); }),
             "the device was lost by an earlier fault: open it again");
   auto again = fresh->allocate(16);
   fresh->synchronise();

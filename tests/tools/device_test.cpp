@@ -216,9 +216,9 @@ TEST(DevicePlan, AgreesWithTheCpu) {
   EXPECT_EQ(cpu.at("precision"), "float32");
 }
 
-/// Trains so many steps and gives the bundle.
-Bundle trained(const std::string& out, const std::string& device,
-               const std::vector<std::string>& more, const std::string& steps = "10") {
+/// The command of a small run.
+std::vector<std::string> training(const std::string& out, const std::string& device,
+                                  const std::vector<std::string>& more, const std::string& steps) {
   std::vector<std::string> arguments = {
       "train", "InvertedPendulum", "--preset", "paper-gaussian", "--steps",
       steps,   "--device",         device,     "--out",          out};
@@ -228,7 +228,13 @@ Bundle trained(const std::string& out, const std::string& device,
         "critic.batch_size=8", "environment.time_limit=6"})
     arguments.insert(arguments.end(), {"--set", setting});
   arguments.insert(arguments.end(), more.begin(), more.end());
-  const Result result = run(arguments);
+  return arguments;
+}
+
+/// Trains so many steps and gives the bundle.
+Bundle trained(const std::string& out, const std::string& device,
+               const std::vector<std::string>& more, const std::string& steps = "10") {
+  const Result result = run(training(out, device, more, steps));
   EXPECT_EQ(result.code, 0) << result.err;
   return load_bundle(out + "/model.safetensors");
 }
@@ -281,6 +287,28 @@ TEST(DeviceTrain, GoesOnOnAnotherDevice) {
   expect_error(run({"train", "InvertedPendulum", "--preset", "paper-gaussian", "--out", out,
                     "--resume", "--set", "planner.precision=float32"}),
                2, {"'planner.precision' is \"float32\"", "float16"});
+}
+
+TEST(DeviceTrain, ALostDeviceCostsTheStepsSinceTheLastCheckpoint) {
+  const Folder folder;
+  const std::string out = folder.file("run");
+  const std::vector<std::string> exact = {"--set", "planner.precision=float32", "--set",
+                                          "trainer.checkpoint_interval=4"};
+  setenv("SOFTMPC_TEST_LOST_AT", "60", 1);
+  const Result lost = run(training(out, "cuda", exact, "40"));
+  unsetenv("SOFTMPC_TEST_LOST_AT");
+  expect_error(lost, 1, {"lost", "--out " + out + " --resume", "--device cpu"});
+  ASSERT_TRUE(std::filesystem::exists(out + "/checkpoint")) << "it was lost too soon for this test";
+  const Bundle moved = trained(out, "cpu", {"--resume"}, "40");
+  EXPECT_EQ(Json::parse(moved.provenance).at("step"), 40);
+  expect_same_nets(moved, trained(folder.file("whole"), "cpu", {}, "40"));
+  // the log has each episode of six steps once: none is missing, none twice
+  std::vector<int> ends;
+  for (const std::string& line : lines_of(read_file(out + "/metrics.jsonl"))) {
+    const Json j = Json::parse(line);
+    if (j.at("kind") == "episode") ends.push_back(j.at("step").get<int>());
+  }
+  EXPECT_EQ(ends, (std::vector<int>{6, 12, 18, 24, 30, 36}));
 }
 
 TEST(DeviceTrain, PlansWithSixteenBitsUnlessAskedForMore) {

@@ -8,6 +8,7 @@
 #include "program/console.h"
 #include "program/statistics.h"
 #include "program/stop_signal.h"
+#include "softmpc/cuda.h"
 #include "softmpc/error.h"
 #include "train/metrics_tail.h"
 #include "train/train_progress.h"
@@ -107,6 +108,17 @@ std::string as_text(const Json& result) {
   return summary + "controller: " + out + "/model.safetensors\nnext: softmpc eval " + out + '\n';
 }
 
+/// A lost device costs the steps since the last checkpoint, which any device goes on from.
+TrainOutcome train_on_device(const TrainOptions& options, const TrainRequest& request,
+                             TrainProgress& progress) {
+  try {
+    return train(request, progress, stop_requested());
+  } catch (const cuda::DeviceLost& lost) {
+    throw Error(std::string(lost.what()) + "; go on from the last checkpoint with: " +
+                resume_command(options) + " (or, without this device, with --device cpu added)");
+  }
+}
+
 int train_one(const TrainOptions& options) {
   const TrainRequest request = resolve(options);
   catch_stop_signals(1);
@@ -121,7 +133,7 @@ int train_one(const TrainOptions& options) {
         request.task.c_str(), request.preset.c_str(), to_string(request.config.planner.precision),
         static_cast<unsigned long long>(request.config.trainer.seed), request.out.c_str()));
   }
-  const TrainOutcome outcome = train(request, progress, stop_requested());
+  const TrainOutcome outcome = train_on_device(options, request, progress);
   progress.finish();
   if (!outcome.lost.empty()) print_warning(outcome.lost);
   MetricsTail metrics(request.out + "/metrics.jsonl");
