@@ -15,14 +15,50 @@ constexpr int kBlocks = 20, kReplays = 100;
 constexpr double kMostSingles = 1000;
 constexpr int kStepsBeside = 1 << 19;  // model steps of the CPU's part of agreement()
 
-/// Number i of `count` that are spread over 0 to `all` - 1, both ends among them; count > 1.
-int spread(int i, int count, int all) {
-  return static_cast<int>(static_cast<std::int64_t>(i) * (all - 1) / (count - 1));
-}
-
 double quantile(const std::vector<double>& sorted, double q) {
   const auto at = [&](int i) { return sorted[static_cast<std::size_t>(i)]; };
   return hd::quantile(at, static_cast<int>(sorted.size()), q);
+}
+
+/// The part of a case that a CPU does in a second or so. Draws are those of problem and rollout, so
+/// that it finds the same S with fewer of either.
+PlanCase beside(PlanCase c) {
+  c.rollouts = std::min(c.rollouts, std::max(1, kStepsBeside / c.horizon));
+  c.problems = std::clamp(kStepsBeside / (c.rollouts * c.horizon), 1, c.problems);
+  return c;
+}
+
+/// `count` of the numbers 0 to `all` - 1, evenly spread, both ends among them from two on.
+std::vector<std::uint32_t> spread(int count, int all) {
+  std::vector<std::uint32_t> chosen(static_cast<std::size_t>(count), 0);
+  for (std::size_t i = 1; i < chosen.size(); ++i)
+    chosen[i] =
+        static_cast<std::uint32_t>(i * static_cast<std::size_t>(all - 1) / (chosen.size() - 1));
+  return chosen;
+}
+
+/// S of all rollouts [ids, K] of one solve from plans of zeros; `states` [.., nx] are those of all
+/// problems.
+std::vector<float> costs_of(Planner& planner, std::span<const float> states,
+                            std::span<const std::uint32_t> ids) {
+  const auto nx = static_cast<std::size_t>(planner.shape().nx);
+  std::vector<float> own, plan(ids.size() * planner.plan_size()),
+      action(ids.size() * static_cast<std::size_t>(planner.shape().nu));
+  for (const std::uint32_t id : ids) {
+    const auto state = states.subspan(id * nx, nx);
+    own.insert(own.end(), state.begin(), state.end());
+  }
+  std::vector<double> value(ids.size());
+  PlanBatch batch;
+  batch.problems = static_cast<int>(ids.size());
+  batch.problem_id = ids;
+  batch.observation = own;
+  batch.plan = plan;
+  batch.action = action;
+  batch.value = value;
+  PlanTrace trace;
+  planner.solve(bench_key(0), batch, &trace);
+  return std::move(trace.cost);
 }
 
 }  // namespace
@@ -74,60 +110,25 @@ void DeviceProblem::add_device_results(Json& result, double seconds) {
   result["agreement"] = agreement();
 }
 
-/// All problems are solved on the device, some of them, spread over all blocks, on the CPU: as many
-/// as take it a second or so. Draws are those of problem and rollout, so that a CPU with fewer of
-/// either finds the same S.
 Json DeviceProblem::agreement() {
-  const auto problems = static_cast<std::size_t>(case_.problems);
-  const auto nx = static_cast<std::size_t>(case_.nx);
-  std::vector<float> plan(problems * planner_->plan_size());
-  PlanBatch all;
-  all.problems = case_.problems;
-  all.observation = std::span(observation_).first(problems * nx);
-  all.plan = plan;
-  all.action = action_;
-  all.value = soft_value_;
-  PlanTrace on_device;
-  planner_->solve(bench_key(0), all, &on_device);
-
-  PlanCase few = case_;
-  few.rollouts = std::min(few.rollouts, std::max(1, kStepsBeside / few.horizon));
-  few.problems = std::clamp(kStepsBeside / (few.rollouts * few.horizon), 1, few.problems);
-  std::vector<std::uint32_t> ids;
-  std::vector<float> states;
-  for (int i = 0; i < few.problems; ++i) {
-    const int id = few.problems == 1 ? 0 : spread(i, few.problems, case_.problems);
-    ids.push_back(static_cast<std::uint32_t>(id));
-    const auto state = all.observation.subspan(static_cast<std::size_t>(id) * nx, nx);
-    states.insert(states.end(), state.begin(), state.end());
-  }
+  const PlanCase few = beside(case_);
+  const std::vector<std::uint32_t> all = spread(case_.problems, case_.problems),
+                                   chosen = spread(few.problems, case_.problems);
+  const std::vector<float> on_device = costs_of(*planner_, observation_, all);
   const MlpDynamics dynamics(nets_.members, few.nx, few.nu);
   const MlpValue value(nets_.critic, few.nx, few.nu);
   const auto reference = make_planner(bench_config(few, Precision::float32), bench_shape(few),
                                       {&dynamics, reward_.model.get(), &value});
-  std::vector<float> few_plans(ids.size() * reference->plan_size());
-  std::vector<float> few_actions(ids.size() * static_cast<std::size_t>(few.nu));
-  std::vector<double> few_values(ids.size());
-  PlanBatch chosen;
-  chosen.problems = few.problems;
-  chosen.observation = states;
-  chosen.problem_id = ids;
-  chosen.plan = few_plans;
-  chosen.action = few_actions;
-  chosen.value = few_values;
-  PlanTrace on_cpu;
-  reference->solve(bench_key(0), chosen, &on_cpu);
-
-  const double temperature = bench_config(case_, Precision::float32).temperature;
-  const auto rollouts = static_cast<std::size_t>(few.rollouts);
+  const std::vector<float> on_cpu = costs_of(*reference, observation_, chosen);
+  const double temperature = reference->config().temperature;
+  const auto fewer = static_cast<std::size_t>(few.rollouts);
+  const auto rollouts = static_cast<std::size_t>(case_.rollouts);
   std::vector<double> apart;
-  for (std::size_t i = 0; i < ids.size(); ++i) {
-    const std::size_t row = ids[i] * static_cast<std::size_t>(case_.rollouts);
-    for (std::size_t k = 0; k < rollouts; ++k) {
-      const double s = on_cpu.cost[i * rollouts + k];
-      apart.push_back(std::abs(on_device.cost[row + k] - s) / temperature);
-    }
-  }
+  for (std::size_t i = 0; i < chosen.size(); ++i)
+    for (std::size_t k = 0; k < fewer; ++k)
+      apart.push_back(
+          std::abs(double{on_device[chosen[i] * rollouts + k]} - on_cpu[i * fewer + k]) /
+          temperature);
   std::sort(apart.begin(), apart.end());
   return {{"with", "cpu, float32"},       {"problems", few.problems},
           {"rollouts", few.rollouts},     {"median", quantile(apart, 0.5)},
