@@ -454,6 +454,7 @@ PlannerConfig target_planner(const Config& config) {
 
 PlannerConfig final_planner(const Config& config) {
   PlannerConfig p = config.planner;
+  if (config.trainer.final_iterations > 0) p.iterations = config.trainer.final_iterations;
   const double noise = config.trainer.final_noise;
   p.temperature *= noise;
   for (double& v : p.variance) v *= noise;

@@ -226,6 +226,8 @@ void visit_trainer(C& c, const Visit& visit) {
         "times the planner's variance and temperature in evaluations and in the bundle: training "
         "explores by the noise of its plans, a finished controller need not, at the same price of "
         "departing from the prior");
+  visit("final_iterations", c.final_iterations, Whole<int>{0, 128},
+        "plan updates per solve in evaluations and in the bundle; 0: planner.iterations");
   visit("learning_starts", c.learning_starts, Whole<int>{1, 1000000000},
         "stored transitions before the first update");
   visit("replay_capacity", c.replay_capacity, Whole<std::int64_t>{1, 1'000'000'000},

@@ -114,6 +114,7 @@ struct TrainerConfig {
   Acting acting = Acting::planner;
   std::int64_t random_steps = 0;           ///< steps at the start with uniform actions
   double final_noise = 1;                  ///< of final_planner(), in parts of the training's
+  int final_iterations = 0;                ///< of final_planner(); 0: planner.iterations
   int learning_starts = 2;                 ///< transitions in the replay before the first update
   std::int64_t replay_capacity = 1000000;  ///< transitions
   std::int64_t log_interval = 1000;        ///< steps between "train" lines
@@ -149,7 +150,8 @@ struct Config {
 /// The planner of the critic's targets: the online one but for what `targets` says.
 PlannerConfig target_planner(const Config& config);
 /// The planner of evaluations and of the bundle: the online one with trainer.final_noise times its
-/// Sigma and lambda, and so the same price of departing from the prior.
+/// Sigma and lambda, and so the same price of departing from the prior, and with
+/// trainer.final_iterations.
 PlannerConfig final_planner(const Config& config);
 /// Whether plans are made with a policy.
 bool plans_with_policy(const PlannerConfig& config);

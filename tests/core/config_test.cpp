@@ -94,10 +94,10 @@ TEST(Config, TheListHasEveryField) {
       CriticConfig{};
   [[maybe_unused]] const auto [q1, q2, q3, q4, q5, q6, q7] = PolicyConfig{};
   [[maybe_unused]] const auto [r1, r2, r3, r4, r5, r6, r7, r8, r9, r10, r11, r12, r13, r14, r15,
-                               r16, r17] = TrainerConfig{};
+                               r16, r17, r18] = TrainerConfig{};
   [[maybe_unused]] const auto [e1, e2, e3, e4] = EnvironmentConfig{};
   const std::map<std::string, int> fields = {{"planner", 15},   {"targets", 7}, {"model", 13},
-                                             {"critic", 13},    {"policy", 7},  {"trainer", 17},
+                                             {"critic", 13},    {"policy", 7},  {"trainer", 18},
                                              {"environment", 4}};
   EXPECT_EQ(count, fields);  // the bindings above do not compile with another number
 }
@@ -452,6 +452,12 @@ TEST(Config, FinalPlannerHasLessNoiseAtTheSamePrice) {
   EXPECT_EQ(final_planner(c), expected);
   c.planner.covariance = {};
   EXPECT_NO_THROW(validate(c));
+  c.trainer.final_iterations = 3;
+  EXPECT_EQ(final_planner(c).iterations, 3);
+  EXPECT_EQ(target_planner(c).iterations, 1);
+  c.trainer.final_iterations = 0;
+  c.planner.iterations = 2;
+  EXPECT_EQ(final_planner(c).iterations, 2);
   c.planner.variance = {1e-9};
   try {
     validate(c);

@@ -356,18 +356,25 @@ TEST(Trainer, AWarningRenewsWhatItNames) {
   EXPECT_EQ(trainer.state_hash(), resumed.state_hash());
 }
 
-TEST(Trainer, AFinishedControllerHasLessNoiseAndTheSameTraining) {
+TEST(Trainer, AFinishedControllerPlansOtherwiseAfterTheSameTraining) {
   const Task& task = find_task("InvertedPendulum");
   Config c = small({"trainer.eval_interval=60", "trainer.eval_episodes=2"});
-  Recorder loud, quiet;
+  Recorder before;
   Trainer as_trained(c, task);
-  as_trained.run(loud, "");
-  c.trainer.final_noise = 0.04;
-  Trainer final(c, task);
-  final.run(quiet, "");
-  EXPECT_EQ(as_trained.state_hash(), final.state_hash());
-  EXPECT_EQ(final.bundle().planner, final_planner(c));
-  EXPECT_NE(loud.lines, quiet.lines) << "evaluations are played by the planner of the bundle";
+  as_trained.run(before, "");
+  const auto expect_otherwise = [&](const Config& changed) {
+    Recorder after;
+    Trainer final(changed, task);
+    final.run(after, "");
+    EXPECT_EQ(as_trained.state_hash(), final.state_hash());
+    EXPECT_EQ(final.bundle().planner, final_planner(changed));
+    EXPECT_NE(before.lines, after.lines) << "evaluations are played by the planner of the bundle";
+  };
+  Config quiet = c, longer = c;
+  quiet.trainer.final_noise = 0.04;
+  expect_otherwise(quiet);
+  longer.trainer.final_iterations = 3;
+  expect_otherwise(longer);
 }
 
 /// lq without bounds.
