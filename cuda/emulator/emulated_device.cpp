@@ -188,6 +188,13 @@ std::shared_ptr<Kernel> EmulatedDevice::load(const KernelSource& source) {
   return loaded;
 }
 
+int EmulatedDevice::blocks_at_a_time(const Kernel&, const LaunchShape& shape) {
+  if (shape.cluster > 1) return facts_.processors / shape.cluster * shape.cluster;
+  // as far as shared memory goes, of which each block costs 1 KiB more
+  const int bytes = shape.shared_bytes + 1024;
+  return facts_.processors * std::max(1, (facts_.shared_per_block + 1024) / bytes);
+}
+
 void EmulatedDevice::perform(Operation operation) {
   if (recording_ != nullptr)
     recording_->push_back(std::move(operation));

@@ -45,50 +45,94 @@ class PlainEngine {
       from_[slot * stride_ + c] = (in(slot, c) - net.input_mean[c]) * net.input_scale[c];
     }
     sync_block();
-    for (int l = 0; l <= shape.layers; ++l) {
-      for (int n = thread(); n < shape.outputs(l); n += kThreads) {
-        for (int first = 0; first < slots;) {
-          const int network = index(first);
-          int end = first + 1;
-          while (end < slots && (Index::kSame || index(end) == network)) ++end;
-          column<Index::kSame>(net, shape, l, n, network, first, end, out);
-          first = end;
-        }
-      }
+    for (int l = 0; l < shape.layers; ++l) {
+      columns<Index::kSame>(net, shape, l, index, out);
       sync_block();
-      if (shape.norm_units > 0 && l < shape.layers) normalise(net, shape, l, index);
+      if (shape.norm_units > 0) normalise(net, shape, l, index);
       float* swap = from_;
       from_ = to_;
       to_ = swap;
     }
+    const int last = shape.layers, columns_of_last = shape.outputs(last);
+    if (columns_of_last * slots <= kThreads) {
+      // few outputs: a thread an output and slot, so that all warps go through the inputs
+      const int n = thread() % columns_of_last, s = thread() / columns_of_last;
+      if (s < slots) column<1, true>(net, shape, last, n, index(s), s, 0, slots, out);
+    } else {
+      columns<Index::kSame>(net, shape, last, index, out);
+    }
+    sync_block();
+    float* swap = from_;
+    from_ = to_;
+    to_ = swap;
   }
 
  private:
-  /// Output n of layer l for slots [first, end), which share a network.
-  template <bool all, class Out>
+  /// All outputs of layer l, a thread an output and all slots.
+  template <bool same, class Index, class Out>
+  SOFTMPC_DEVICE void columns(const DeviceNet& net, const PlainShape& shape, int l,
+                              const Index& index, const Out& out) {
+    for (int n = thread(); n < shape.outputs(l); n += kThreads) {
+      for (int first = 0; first < slots;) {
+        const int network = index(first);
+        int end = first + 1;
+        while (end < slots && (same || index(end) == network)) ++end;
+        column<slots, same>(net, shape, l, n, network, 0, first, end, out);
+        first = end;
+      }
+    }
+  }
+
+  struct alignas(16) Values4 {
+    float v[4];
+  };
+
+  /// Output n of layer l for those slots of [base, base + count) that are in [first, end); they
+  /// share a network. `all`: none is outside.
+  template <int count, bool all, class Out>
   SOFTMPC_DEVICE void column(const DeviceNet& net, const PlainShape& shape, int l, int n,
-                             int network, int first, int end, const Out& out) {
+                             int network, int base, int first, int end, const Out& out) {
     const float* parameters = reinterpret_cast<const float*>(net.weights) +
                               static_cast<std::size_t>(network) * shape.weights();
     const float* weights = parameters + shape.first_weight(l) + n;
+    const float* values = from_ + base * stride_;
     const int inputs = shape.inputs(l), outputs = shape.outputs(l);
-    float sum[slots] = {};
-    for (int k = 0; k < inputs; ++k) {
+    const auto counts = [&](int s) { return all || (base + s >= first && base + s < end); };
+    float sum[count] = {};
+    // weights come from L2: as many are on their way as there are registers for
+    constexpr int kAhead = 8;
+    int k = 0;
+    for (; k + kAhead <= inputs; k += kAhead) {
+      float w[kAhead];
+      SOFTMPC_UNROLL
+      for (int i = 0; i < kAhead; ++i) w[i] = weights[static_cast<std::size_t>(k + i) * outputs];
+      SOFTMPC_UNROLL
+      for (int i = 0; i < kAhead; i += 4) {
+        SOFTMPC_UNROLL
+        for (int s = 0; s < count; ++s) {
+          const Values4 x = *reinterpret_cast<const Values4*>(values + s * stride_ + k + i);
+          if (!counts(s)) continue;
+          SOFTMPC_UNROLL
+          for (int j = 0; j < 4; ++j) sum[s] = hd::fma(w[i + j], x.v[j], sum[s]);
+        }
+      }
+    }
+    for (; k < inputs; ++k) {
       const float w = weights[static_cast<std::size_t>(k) * outputs];
       SOFTMPC_UNROLL
-      for (int s = 0; s < slots; ++s)
-        if (all || (s >= first && s < end)) sum[s] = hd::fma(w, from_[s * stride_ + k], sum[s]);
+      for (int s = 0; s < count; ++s)
+        if (counts(s)) sum[s] = hd::fma(w, values[s * stride_ + k], sum[s]);
     }
     const float bias =
         net.bias[static_cast<std::size_t>(network) * shape.biases() + shape.first_bias(l) + n];
     SOFTMPC_UNROLL
-    for (int s = 0; s < slots; ++s) {
-      if (!all && (s < first || s >= end)) continue;
+    for (int s = 0; s < count; ++s) {
+      if (!counts(s)) continue;
       const float z = sum[s] + bias;
       if (l < shape.layers)
-        to_[s * stride_ + n] = shape.norm_units > 0 ? z : hd::silu(z);
+        to_[(base + s) * stride_ + n] = shape.norm_units > 0 ? z : hd::silu(z);
       else if (n < shape.out)
-        out(s, n, net.output_mean[n] + net.output_std[n] * z);
+        out(base + s, n, net.output_mean[n] + net.output_std[n] * z);
     }
   }
 

@@ -13,9 +13,11 @@
 namespace softmpc::cuda {
 namespace {
 
-// Where one path becomes faster than another: predicted, to be replaced by measurements.
-constexpr std::int64_t kMostForCluster = 1024;
-constexpr int kFewestForWgmma = 96;  // rollouts a processor; blocks take 128
+// Where one path becomes faster than another is counted in waves, sets of blocks that run at a
+// time: a second wave takes as long as the first. What a wave takes is predicted from machine code
+// (a step, in thousands of clocks: tile of 16 7.2, two tiles of 32 10.5, a block of wgmma 16.5), to
+// be replaced by measurements.
+constexpr int kMostAWaveOfTiles = 64;  // rollouts a processor: two tiles of 32
 
 const char* name_of(Number number) {
   return number == Number::f16 ? "Number::f16" : "Number::bf16";
@@ -54,9 +56,20 @@ std::size_t plain_bytes(const KernelConstants& c, int slots) {
                    std::to_string(device.shared_per_block));
 }
 
-/// Fewest rollouts that fill every processor with tiles of `slots`.
+/// The most rollouts of which every processor has `slots`.
 std::int64_t fills(const DeviceFacts& device, int slots) {
   return static_cast<std::int64_t>(device.processors) * slots;
+}
+
+bool normalises(const KernelConstants& c) {
+  return c.dynamics_norm + c.critic_norm + c.policy_norm > 0;
+}
+
+/// Whether two blocks find room in a processor: in its shared memory, which costs each 1 KiB more,
+/// and in its registers, which LayerNorm asks more of.
+bool share_a_processor(const KernelConstants& c, std::size_t bytes, const DeviceFacts& device) {
+  return !normalises(c) &&
+         2 * (bytes + 1024) <= static_cast<std::size_t>(device.shared_per_block) + 1024;
 }
 
 std::size_t cluster_bytes(const KernelConstants& c, int slots, const NetOperands& o) {
@@ -67,9 +80,6 @@ std::size_t cluster_bytes(const KernelConstants& c, int slots, const NetOperands
       .bytes;
 }
 
-bool normalises(const KernelConstants& c) {
-  return c.dynamics_norm + c.critic_norm + c.policy_norm > 0;
-}
 constexpr const char* kNoLayerNorm =
     "a net has LayerNorm, which only the paths tile and plain compute";
 
@@ -92,10 +102,15 @@ std::string no_cluster(const KernelConstants& c, const NetOperands& o, const Dev
   return {};
 }
 
+/// Clusters that run at a time, at most: where processors are missing in a group, fewer do.
+std::int64_t clusters_at_a_time(const DeviceFacts& device) {
+  return device.processors / kClusterBlocks;
+}
+
 RolloutChoice cluster(const KernelConstants& c, const NetOperands& o, std::int64_t rollouts,
                       const DeviceFacts& device) {
   const auto limit = static_cast<std::size_t>(device.shared_per_block);
-  const std::int64_t clusters = device.processors / kClusterBlocks;  // at a time
+  const std::int64_t clusters = clusters_at_a_time(device);
   int slots = rollouts > clusters * 16 ? 32 : 16;
   if (cluster_bytes(c, slots, o) > limit) slots = 16;
   RolloutChoice choice;
@@ -113,11 +128,14 @@ RolloutChoice cluster(const KernelConstants& c, const NetOperands& o, std::int64
 
 RolloutChoice tile(const KernelConstants& c, const NetOperands& o, std::int64_t rollouts,
                    const DeviceFacts& device) {
-  // small tiles while processors are idle: weights then come to each at its own pace
-  int slots = rollouts >= fills(device, 64) ? 64 : (rollouts >= fills(device, 32) ? 32 : 16);
+  // small tiles while they are one wave: weights then come to each at its own pace
+  int slots = 16;
+  if (rollouts > fills(device, 16)) slots = 32;
+  if (rollouts > fills(device, kMostAWaveOfTiles)) slots = 64;
   const auto limit = static_cast<std::size_t>(device.shared_per_block);
   // sums of 64 rollouts of a layer of 512 leave no registers for its weights
-  if (widest(c.dynamics_width, c.critic_width, c.policy_width) > 256) slots = std::min(slots, 32);
+  const bool wide = widest(c.dynamics_width, c.critic_width, c.policy_width) > 256;
+  if (wide) slots = std::min(slots, 32);
   while (slots > 16 && tile_bytes(c, slots, o) > limit) slots /= 2;
   const std::size_t bytes = tile_bytes(c, slots, o);
   if (bytes > limit) no_room("tile", bytes, device);
@@ -130,6 +148,9 @@ RolloutChoice tile(const KernelConstants& c, const NetOperands& o, std::int64_t 
   if (normalises(c)) choice.why += ", the 16-bit path with LayerNorm";
   choice.source.call = "rollout_tile<Sizes, Rules, " + std::to_string(slots) + ", " + arguments(o);
   choice.source.header = "rollout_tile.cuh";
+  // one computes while the other waits
+  if (slots == 32 && !wide && share_a_processor(c, bytes, device))
+    choice.source.blocks_per_processor = 2;
   choice.shape.shared_bytes = static_cast<int>(bytes);
   return choice;
 }
@@ -146,6 +167,7 @@ RolloutChoice plain(const KernelConstants& c, const DeviceFacts& device) {
   choice.why = "float32 operands, tiles of " + std::to_string(slots) + " rollouts";
   choice.source.call = "rollout_plain<Sizes, Rules, " + std::to_string(slots) + ">";
   choice.source.header = "rollout_tile.cuh";
+  if (share_a_processor(c, bytes, device)) choice.source.blocks_per_processor = 2;
   choice.shape.shared_bytes = static_cast<int>(bytes);
   return choice;
 }
@@ -299,10 +321,10 @@ RolloutChoice choose_rollout(const KernelConstants& constants, const NetOperands
   if (wants_plain)
     choice = plain(constants, device);
   else if (wanted == Path::cluster ||
-           (any && rollouts <= kMostForCluster && cluster_refused.empty()))
+           (any && rollouts <= 32 * clusters_at_a_time(device) && cluster_refused.empty()))
     choice = cluster(constants, o, rollouts, device);
   else if (wanted == Path::wgmma ||
-           (any && rollouts >= fills(device, kFewestForWgmma) && wgmma_refused.empty()))
+           (any && rollouts > fills(device, kMostAWaveOfTiles) && wgmma_refused.empty()))
     choice = wgmma(constants, o, rollouts, device);
   else
     choice = tile(constants, o, rollouts, device);

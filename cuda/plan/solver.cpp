@@ -165,6 +165,8 @@ struct Solver::Impl {
   int last_problems = 0;
 
   void choose(Path path);
+  void load_rollout(Path path, const SolverRules& rules);
+  LaunchShape rollout_shape(int problems) const;
   /// A kernel of update.cuh.
   std::shared_ptr<Kernel> load_update(const char* call, const char* job) const {
     return device.load({.call = call, .header = "update.cuh", .job = job, .constants = constants});
@@ -181,23 +183,36 @@ Solver::Solver(Device& device, const PlannerConfig& config, const ProblemShape& 
     : impl_(std::make_unique<Impl>(device, config, shape, nets)) {
   check_shape(config, shape);
   Impl& s = *impl_;
-  SolverRules rules = rules_of(nets.reward, nets.analytic_dynamics, nets.analytic_value);
+  const SolverRules rules = rules_of(nets.reward, nets.analytic_dynamics, nets.analytic_value);
   if (!device.facts().runs_host_rules) check_rules(config, nets, rules);
   s.constants = kernel_constants(config, shape, nets, traced);
-  s.choose(options.path);
-  s.choice.source.host_rules = nets.reward;
-  s.choice.source.host_dynamics = nets.analytic_dynamics;
-  s.choice.source.host_value = nets.analytic_value;
+  s.load_rollout(options.path, rules);
+  // Where the device runs fewer clusters at a time than it has processors for, they take a second
+  // wave, and tiles do not.
+  if (options.path == Path::automatic && s.choice.path == Path::cluster &&
+      s.rollout_shape(shape.max_problems).blocks >
+          device.blocks_at_a_time(*s.rollout, s.choice.shape)) {
+    s.load_rollout(Path::tile, rules);
+    s.choice.why += ", as " + device.facts().name + " does not run enough clusters at a time";
+  }
   s.reward_rules = std::make_unique<RuleMemory>(device, rules.reward);
   s.dynamics_rules = std::make_unique<RuleMemory>(device, rules.dynamics);
   s.value_rules = std::make_unique<RuleMemory>(device, rules.value);
-  s.choice.source.rules = std::move(rules.reward);
-  s.choice.source.dynamics = std::move(rules.dynamics);
-  s.choice.source.value = std::move(rules.value);
-  s.rollout = device.load(s.choice.source);
   s.update = s.load_update("update_plans<Sizes>", "RolloutJob");
   if (config.particles > 1) s.average = s.load_update("average_particles<Sizes>", "ParticleJob");
   s.allocate();
+}
+
+void Solver::Impl::load_rollout(Path path, const SolverRules& rules) {
+  choose(path);
+  KernelSource& source = choice.source;
+  source.host_rules = nets.reward;
+  source.host_dynamics = nets.analytic_dynamics;
+  source.host_value = nets.analytic_value;
+  source.rules = rules.reward;
+  source.dynamics = rules.dynamics;
+  source.value = rules.value;
+  rollout = device.load(source);
 }
 
 void Solver::Impl::choose(Path path) {
@@ -336,7 +351,7 @@ void Solver::launch_iteration(const SolveArrays& arrays, int problems, int criti
   job.refined = plan_after(arrays, iteration);
   job.action = arrays.action;
   job.result = arrays.result;
-  s.device.launch(*s.rollout, rollout_shape(problems), job);
+  s.device.launch(*s.rollout, s.rollout_shape(problems), job);
   s.average_costs(problems);
   s.device.launch(
       *s.update,
@@ -346,12 +361,11 @@ void Solver::launch_iteration(const SolveArrays& arrays, int problems, int criti
       job);
 }
 
-LaunchShape Solver::rollout_shape(int problems) const {
-  const RolloutChoice& choice = impl_->choice;
-  const std::int64_t rollouts = static_cast<std::int64_t>(problems) * impl_->config.rollouts;
-  LaunchShape shape = choice.shape;
-  shape.blocks = static_cast<int>((rollouts + choice.slots - 1) / choice.slots) * shape.cluster;
-  return shape;
+LaunchShape Solver::Impl::rollout_shape(int problems) const {
+  const std::int64_t rollouts = static_cast<std::int64_t>(problems) * config.rollouts;
+  LaunchShape launch = choice.shape;
+  launch.blocks = static_cast<int>((rollouts + choice.slots - 1) / choice.slots) * launch.cluster;
+  return launch;
 }
 
 const float* Solver::cost() const { return impl_->cost->as<float>(); }
@@ -366,7 +380,7 @@ DeviceDiagnostics Solver::diagnostics() const {
   const KernelFacts rollout = s.rollout->facts();
   d.registers = rollout.registers;
   d.shared_bytes = s.choice.shape.shared_bytes;
-  d.blocks = s.last_problems > 0 ? rollout_shape(s.last_problems).blocks : 0;
+  d.blocks = s.last_problems > 0 ? s.rollout_shape(s.last_problems).blocks : 0;
   for (const auto& kernel : {s.rollout, s.update, s.average, s.residual, s.charge}) {
     if (!kernel) continue;
     const KernelFacts facts = kernel->facts();

@@ -72,8 +72,6 @@ class Solver {
   DeviceDiagnostics diagnostics() const;
 
  private:
-  LaunchShape rollout_shape(int problems) const;
-
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

@@ -100,12 +100,43 @@ class DriverKernel final : public Kernel {
 
   KernelFacts facts() const override { return facts_; }
 
+  int blocks_at_a_time(const Context& context, LaunchShape shape) const {
+    shape.blocks = shape.cluster;
+    check_launch(context, shape, job_bytes_);
+    allow_shared(shape.shared_bytes);
+    const std::string doing = "asking how many blocks of " + name_ + " run at a time";
+    int count = 0;
+    if (shape.cluster > 1) {
+      CUlaunchAttribute cluster = {};
+      const CUlaunchConfig config = launch_config(shape, cluster);
+      context.check(context.driver().cuOccupancyMaxActiveClusters(&count, function_, &config),
+                    doing);
+      return count * shape.cluster;
+    }
+    context.check(
+        context.driver().cuOccupancyMaxActiveBlocksPerMultiprocessor(
+            &count, function_, shape.threads, static_cast<std::size_t>(shape.shared_bytes)),
+        doing);
+    return count * context.facts().processors;
+  }
+
   void launch(const Stream& stream, const LaunchShape& shape, const void* job,
               std::size_t job_bytes) const {
     const Context& context = *stream.context();
     check_launch(context, shape, job_bytes);
     allow_shared(shape.shared_bytes);
     CUlaunchAttribute cluster = {};
+    CUlaunchConfig config = launch_config(shape, cluster);
+    config.hStream = stream.get();
+    void* parameters[] = {const_cast<void*>(job)};
+    const CUresult result =
+        context.driver().cuLaunchKernelEx(&config, function_, parameters, nullptr);
+    if (result != CUDA_SUCCESS) context.check(result, "launching " + name_ + shape_text(shape));
+  }
+
+ private:
+  // `cluster` belongs to what is returned.
+  static CUlaunchConfig launch_config(const LaunchShape& shape, CUlaunchAttribute& cluster) {
     cluster.id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION;
     cluster.value.clusterDim.x = static_cast<unsigned>(shape.cluster);
     cluster.value.clusterDim.y = cluster.value.clusterDim.z = 1;
@@ -115,16 +146,11 @@ class DriverKernel final : public Kernel {
     config.blockDimX = static_cast<unsigned>(shape.threads);
     config.blockDimY = config.blockDimZ = 1;
     config.sharedMemBytes = static_cast<unsigned>(shape.shared_bytes);
-    config.hStream = stream.get();
     config.attrs = &cluster;
     config.numAttrs = shape.cluster > 1 ? 1 : 0;
-    void* parameters[] = {const_cast<void*>(job)};
-    const CUresult result =
-        context.driver().cuLaunchKernelEx(&config, function_, parameters, nullptr);
-    if (result != CUDA_SUCCESS) context.check(result, "launching " + name_ + shape_text(shape));
+    return config;
   }
 
- private:
   // False if the driver does not take such a cubin.
   bool load(const std::string& cubin) {
     const Context::Current current(*context_);
@@ -269,6 +295,10 @@ class DriverDevice final : public Device {
   }
   std::shared_ptr<Kernel> load(const KernelSource& source) override {
     return std::make_shared<DriverKernel>(context_, source);
+  }
+  int blocks_at_a_time(const Kernel& kernel, const LaunchShape& shape) override {
+    const Context::Current current(*context_);
+    return static_cast<const DriverKernel&>(kernel).blocks_at_a_time(*context_, shape);
   }
 
   void upload(void* to, const void* from_host, std::size_t bytes) override {

@@ -55,6 +55,11 @@ KernelSource with_threads(KernelSource source, int threads) {
   return source;
 }
 
+KernelSource two_a_processor(KernelSource source) {
+  source.blocks_per_processor = 2;
+  return source;
+}
+
 /// One that serves every task, called by its name alone.
 FixedKernel of_no_sizes(const char* name, const char* header, const char* job, int registers,
                         int to_integer = 0) {
@@ -118,7 +123,8 @@ const std::vector<FixedKernel>& fixed_kernels() {
        168,  // its two warpgroups that compute raise it to 240
        0},
       {"plain",
-       kernel("rollout_plain<Sizes, Rules, 16>", "rollout_tile.cuh", "RolloutJob", kHopper),
+       two_a_processor(
+           kernel("rollout_plain<Sizes, Rules, 16>", "rollout_tile.cuh", "RolloutJob", kHopper)),
        {80, 90},
        128,
        0},

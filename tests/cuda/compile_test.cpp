@@ -93,7 +93,10 @@ TEST(Compiler, CompilesAllWidthsOfAllTiles) {
     put("Number::f16", number);
     KernelConstants& c = kernel.source.constants;
     c.dynamics_width = c.critic_width = c.policy_width = width;
-    kernel.max_registers = 255;
+    const bool shares =
+        slots == 32 && width <= 256 && kernel.name == "tile_16";  // as dispatch does
+    kernel.source.blocks_per_processor = shares ? 2 : 1;
+    kernel.max_registers = shares ? 128 : 255;
     SCOPED_TRACE(call + " " + std::to_string(width));
     const int capability = kernel.capabilities.back();
     EXPECT_EQ(budget_error(kernel, compile_text(compiler, kernel_text(kernel.source), capability)),
@@ -102,7 +105,11 @@ TEST(Compiler, CompilesAllWidthsOfAllTiles) {
   const FixedKernel tile = fixed("tile_16"), cluster = fixed("cluster_16"), wgmma = fixed("wgmma");
   for (const int slots : {16, 32, 64}) expect_budget(tile, slots, 128, "Number::f16");
   for (const int slots : {16, 32}) expect_budget(tile, slots, 512, "Number::f16");
-  expect_budget(tile, 32, 256, "Number::f16");
+  for (const int width : {64, 256}) expect_budget(tile, 32, width, "Number::f16");
+  expect_budget(tile, 32, 256, "Number::bf16");
+  FixedKernel full = tile;
+  full.source.constants.correlated = 1;
+  expect_budget(full, 32, 256, "Number::f16");
   expect_budget(tile, 16, 128, "Number::bf16");
   for (const int width : {256, 512}) expect_budget(cluster, 32, width, "Number::f16");
   expect_budget(wgmma, 16, 128, "Number::bf16");
@@ -117,6 +124,7 @@ TEST(Compiler, CompilesLayerNormOnTheTwoPathsThatHaveIt) {
     kernel.max_registers = 255;
     KernelConstants& constants = kernel.source.constants;
     constants.critic_norm = 250;
+    kernel.source.blocks_per_processor = 1;  // as dispatch does
     for (int members : {0, 256}) {
       constants.dynamics_norm = members;
       SCOPED_TRACE(kernel.name + (members ? ", members too" : ""));

@@ -185,36 +185,53 @@ TEST(Driver, SurvivesAFault) {
   fresh->synchronise();
 }
 
+/// What a planner of the fixed kernels' sizes is made of.
+struct FixedPlanner {
+  FixedPlanner() {
+    config.rollouts = c.rollouts;
+    config.horizon = c.horizon;
+    config.handle_terminations = true;
+    config.precision = Precision::float16;
+    shape.nx = c.nx;
+    shape.nu = c.nu;
+    shape.action_low.assign(static_cast<std::size_t>(c.nu), -1.0f);
+    shape.action_high.assign(static_cast<std::size_t>(c.nu), 1.0f);
+  }
+  const KernelConstants& c = fixed_kernels().back().source.constants;
+  NetWeights members = NetWeights::zeros(
+      c.members, NetSpec::mlp({c.nx + c.nu, c.dynamics_width, c.dynamics_width, c.nx + 2}));
+  NetWeights critic =
+      NetWeights::zeros(1, NetSpec::mlp({c.nx + c.nu, c.critic_width, c.critic_width, 1}));
+  PlannerConfig config;
+  ProblemShape shape;
+  DeviceModels models = {
+      .members = &members, .outputs = {.reward = true, .termination = true}, .critics = &critic};
+};
+
 TEST(Driver, PlansWithFixedKernelsWithoutACompiler) {
   if (precompiled_kernels().empty()) GTEST_SKIP() << "built without nvcc";
   const Mode nothing_wrong("");
   setenv("SOFTMPC_NVRTC", "/does/not/exist.so", 1);
-  const KernelConstants& c = fixed_kernels().back().source.constants;
-  const int inputs = c.nx + c.nu;
-  const NetWeights members = NetWeights::zeros(
-      c.members, NetSpec::mlp({inputs, c.dynamics_width, c.dynamics_width, c.nx + 2}));
-  const NetWeights critic =
-      NetWeights::zeros(1, NetSpec::mlp({inputs, c.critic_width, c.critic_width, 1}));
-  PlannerConfig config;
-  config.rollouts = c.rollouts;
-  config.horizon = c.horizon;
-  config.handle_terminations = true;
-  config.precision = Precision::float16;
-  ProblemShape shape;
-  shape.nx = c.nx;
-  shape.nu = c.nu;
-  shape.action_low.assign(static_cast<std::size_t>(c.nu), -1.0f);
-  shape.action_high.assign(static_cast<std::size_t>(c.nu), 1.0f);
-  const DeviceModels models = {
-      .members = &members, .outputs = {.reward = true, .termination = true}, .critics = &critic};
+  const FixedPlanner fixed;
   for (Path path : {Path::cluster, Path::tile}) {
     const std::string error = error_of<Error>([&] {
-      const DevicePlanner planner(config, shape, models, {.path = path});
+      const DevicePlanner planner(fixed.config, fixed.shape, fixed.models, {.path = path});
       EXPECT_EQ(planner.diagnostics().compile_seconds, 0);
     });
     EXPECT_EQ(error, "(no exception)");
   }
   unsetenv("SOFTMPC_NVRTC");
+}
+
+// 200 rollouts are 13 clusters: all at a time on a whole H100, not where groups lack processors.
+TEST(Driver, TakesTilesWhereClustersWouldWait) {
+  if (precompiled_kernels().empty()) GTEST_SKIP() << "built without nvcc";
+  const FixedPlanner fixed;
+  for (const auto& [mode, path] : {std::pair{"", Path::cluster}, std::pair{"groups", Path::tile}}) {
+    const Mode driver(mode);
+    const DevicePlanner planner(fixed.config, fixed.shape, fixed.models, {});
+    EXPECT_EQ(planner.diagnostics().path, path) << planner.diagnostics().why;
+  }
 }
 
 TEST(Driver, NamesACubinThatItRefuses) {

@@ -145,7 +145,7 @@ Work solve_work(const PlanCase& c) {
   const PlannerConfig config = bench_config(c, Precision::float32);
   return plan_work({static_cast<double>(c.problems), static_cast<double>(c.rollouts),
                     static_cast<double>(c.horizon), static_cast<double>(config.iterations), c.nx},
-                   {net_spec(c, c.nx), net_spec(c, 1), {}});
+                   {net_spec(c, c.nx), net_spec(c, 1), {}, {}});
 }
 
 BenchReward bench_reward(int nx, int nu) {

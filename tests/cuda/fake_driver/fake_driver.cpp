@@ -5,6 +5,7 @@
 //   full                  no memory is left
 //   fault                 waiting finds a fault, which lasts until the context is reset
 //   image                 cubins are refused
+//   groups                processors are missing in some groups: fewer clusters run at a time
 #include <cuda.h>
 
 #include <atomic>
@@ -224,6 +225,16 @@ FAKE(cuModuleGetFunction, CUfunction* function, CUmodule, const char*) {
   return result();
 }
 FAKE(cuFuncSetAttribute, CUfunction, CUfunction_attribute, int) { return result(); }
+FAKE(cuOccupancyMaxActiveBlocksPerMultiprocessor, int* count, CUfunction, int, std::size_t) {
+  *count = 1;
+  return result();
+}
+FAKE(cuOccupancyMaxActiveClusters, int* count, CUfunction, const CUlaunchConfig* config) {
+  if (config->numAttrs != 1 || config->attrs->value.clusterDim.x < 2)
+    return CUDA_ERROR_INVALID_VALUE;
+  *count = mode("groups") ? 8 : 16;
+  return result();
+}
 FAKE(cuLaunchKernelEx, const CUlaunchConfig* config, CUfunction, void**, void**) {
   return perform(config->hStream, [] {});
 }
