@@ -38,10 +38,12 @@ class PlanUpdate {
   }
 
   SOFTMPC_DEVICE void run() {
+    const int team_warps = update_team(Sizes::rollouts), teams = kWarps / team_warps;
+    const int pair = part_ * teams + warp() / team_warps;
+    if (alone() && pair >= pairs()) return;
     count();
     if (segments() == 1 || part_ == 0) weigh();
-    const int team_warps = update_team(Sizes::rollouts), teams = kWarps / team_warps;
-    refine(part_ * teams + warp() / team_warps, team_warps);
+    refine(pair, team_warps);
     if (segments() > 1) {
       leave_head();
       if (!is_last()) return;
@@ -54,6 +56,18 @@ class PlanUpdate {
   SOFTMPC_DEVICE static int segments() { return update_segments(Sizes::rollouts); }
   SOFTMPC_DEVICE static int pairs() { return update_pairs(Sizes::horizon, Sizes::nu); }
 
+  /// Whether a warp goes through all rollouts for itself: of so few that no other need be waited
+  /// for.
+  SOFTMPC_DEVICE static bool alone() { return update_team(Sizes::rollouts) == 1; }
+  SOFTMPC_DEVICE static int first() { return alone() ? lane() : thread(); }
+  SOFTMPC_DEVICE static int stride() { return alone() ? 32 : kThreads; }
+  SOFTMPC_DEVICE static void sync() {
+    if (alone())
+      sync_warp();
+    else
+      sync_block();
+  }
+
   /// Whether rollout k has a weight.
   SOFTMPC_DEVICE bool counts(int k) const {
     const float s = cost_[k];
@@ -63,36 +77,34 @@ class PlanUpdate {
   /// Of the segment: how many rollouts are finite and in the box, and the least S of those that
   /// count.
   SOFTMPC_DEVICE void count() {
-    float least = kInfinity, least_in_box = kInfinity;
-    int finite = 0, in_box = 0, bad = 0;
-    for (int k = begin_ + thread(); k < end_; k += kThreads) {
+    Tally tally;
+    for (int k = begin_ + first(); k < end_; k += stride()) {
       const float s = cost_[k];
       if (s - s != 0.0f) continue;
       const bool inside = !Sizes::uniform_prior || valid_[k];
-      finite += 1;
-      in_box += inside ? 1 : 0;
-      least = s < least ? s : least;
-      if (inside) least_in_box = s < least_in_box ? s : least_in_box;
+      tally.add({1, inside ? 1 : 0, 0, s, inside ? s : kInfinity});
     }
     const float* x = job_.observation + static_cast<std::size_t>(problem_) * Sizes::nx;
-    for (int i = thread(); i < Sizes::nx; i += kThreads) bad += x[i] - x[i] == 0.0f ? 0 : 1;
-    finite_ = static_cast<int>(block_sum(finite));
-    in_box_ = static_cast<int>(block_sum(in_box));
-    bad_ = block_sum(bad) != 0;
-    least_ = block_least(in_box_ > 0 ? least_in_box : least);
+    for (int i = first(); i < Sizes::nx; i += stride())
+      if (x[i] - x[i] != 0.0f) ++tally.bad;
+    tally = total(tally);
+    finite_ = tally.finite;
+    in_box_ = tally.in_box;
+    bad_ = tally.bad != 0;
+    least_ = in_box_ > 0 ? tally.least_in_box : tally.least;
   }
 
   // sum_k w_k and sum_k w_k^2
   SOFTMPC_DEVICE void weigh() {
-    double sum = 0, squares = 0;
-    for (int k = begin_ + thread(); k < end_; k += kThreads) {
+    Weights weights;
+    for (int k = begin_ + first(); k < end_; k += stride()) {
       if (!counts(k)) continue;
       const double w = hd::weight(cost_[k], least_, job_.inverse_temperature);
-      sum += w;
-      squares += w * w;
+      weights.add({w, w * w});
     }
-    sum_ = block_sum(sum);
-    squares_ = block_sum(squares);
+    weights = total(weights);
+    sum_ = weights.sum;
+    squares_ = weights.squares;
   }
 
   SOFTMPC_DEVICE void draw(int t, int b, int k, float (&n)[4]) const {
@@ -154,7 +166,7 @@ class PlanUpdate {
       const double s = warp_sum(partial[j]);
       if (lane() == 0) sums_[warp() * 4 + j] = s;
     }
-    sync_block();
+    sync();
     if (!present || in_team != 0 || lane() >= 4 || 4 * b + lane() >= Sizes::nu) return;
     double s = 0;
     for (int w = 0; w < team_warps; ++w) s += sums_[(warp() + w) * 4 + lane()];
@@ -283,26 +295,48 @@ class PlanUpdate {
     for (int mask = 16; mask > 0; mask /= 2) value += shuffle_xor(value, mask);
     return value;
   }
-  SOFTMPC_DEVICE double block_sum(double value) {
-    value = warp_sum(value);
-    if (lane() == 0) sums_[warp()] = value;
-    sync_block();
-    value = 0;
-    for (int w = 0; w < kWarps; ++w) value += sums_[w];
-    sync_block();
-    return value;
-  }
-  SOFTMPC_DEVICE float block_least(float value) {
-    for (int mask = 16; mask > 0; mask /= 2) {
-      const float other = shuffle_xor(value, mask);
-      value = other < value ? other : value;
+
+  /// What is found of some rollouts and of the state; `bad`: its entries that are not finite.
+  struct Tally {
+    int finite = 0, in_box = 0, bad = 0;
+    float least = kInfinity, least_in_box = kInfinity;
+    SOFTMPC_DEVICE void add(const Tally& o) {
+      finite += o.finite;
+      in_box += o.in_box;
+      bad += o.bad;
+      least = o.least < least ? o.least : least;
+      least_in_box = o.least_in_box < least_in_box ? o.least_in_box : least_in_box;
     }
-    if (lane() == 0) sums_[warp()] = value;
+    SOFTMPC_DEVICE Tally from(int mask) const {
+      return {shuffle_xor(finite, mask), shuffle_xor(in_box, mask), shuffle_xor(bad, mask),
+              shuffle_xor(least, mask), shuffle_xor(least_in_box, mask)};
+    }
+  };
+  struct Weights {
+    double sum = 0, squares = 0;
+    SOFTMPC_DEVICE void add(const Weights& o) {
+      sum += o.sum;
+      squares += o.squares;
+    }
+    SOFTMPC_DEVICE Weights from(int mask) const {
+      return {shuffle_xor(sum, mask), shuffle_xor(squares, mask)};
+    }
+  };
+
+  /// Of all threads that share the rollouts, for each of them.
+  template <class Part>
+  SOFTMPC_DEVICE Part total(Part part) {
+    SOFTMPC_UNROLL
+    for (int mask = 16; mask > 0; mask /= 2) part.add(part.from(mask));
+    if (alone()) return part;
+    static_assert(kWarps * sizeof(Part) <= kUpdateSharedBytes);
+    Part* parts = reinterpret_cast<Part*>(sums_);
+    if (lane() == 0) parts[warp()] = part;
     sync_block();
-    double least = sums_[0];
-    for (int w = 1; w < kWarps; ++w) least = sums_[w] < least ? sums_[w] : least;
+    part = parts[0];
+    for (int w = 1; w < kWarps; ++w) part.add(parts[w]);
     sync_block();
-    return static_cast<float>(least);
+    return part;
   }
 
   const RolloutJob& job_;
