@@ -38,22 +38,22 @@ SOFTMPC_HD int asking_slots(const Sizes& s) {
 /// item, so that neighbouring threads read neighbouring words.
 struct AnalyticMemory {
   int items, states;   // of one component
+  char* engine;        // of a critic that is the terminal value; first, as it reads 16 bytes at once
   float* state;        // [nx, (chunk + 1) * slots] before each step, and after the last
   float* action;       // [nu, items]
   float* term;         // [items] of the prior sum; then of J
   float* value;        // [slots] Q(x_H, a_H)
-  char* engine;        // of a critic that is the terminal value
   std::uint8_t* flag;  // [items] v_t lies in the box; then: the step ended the episode
   template <class Sizes>
   SOFTMPC_HD AnalyticMemory(const Sizes& s, char* shared) {
     items = s.chunk * s.slots;
     states = items + s.slots;
-    state = reinterpret_cast<float*>(shared);
+    engine = shared;
+    state = reinterpret_cast<float*>(engine + engine_bytes(s));
     action = state + s.nx * states;
     term = action + s.nu * items;
     value = term + items;
-    engine = reinterpret_cast<char*>(value + s.slots);
-    flag = reinterpret_cast<std::uint8_t*>(engine + engine_bytes(s));
+    flag = reinterpret_cast<std::uint8_t*>(value + s.slots);
   }
   template <class Sizes>
   SOFTMPC_HD static int engine_bytes(const Sizes& s) {
