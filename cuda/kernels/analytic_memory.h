@@ -37,12 +37,12 @@ SOFTMPC_HD int asking_slots(const Sizes& s) {
 /// An item is a rollout at a step of the chunk: step * slots + slot. Arrays are by component, then
 /// item, so that neighbouring threads read neighbouring words.
 struct AnalyticMemory {
-  int items, states;   // of one component
-  char* engine;        // of a critic that is the terminal value; first, as it reads 16 bytes at once
-  float* state;        // [nx, (chunk + 1) * slots] before each step, and after the last
-  float* action;       // [nu, items]
-  float* term;         // [items] of the prior sum; then of J
-  float* value;        // [slots] Q(x_H, a_H)
+  int items, states;  // of one component
+  char* engine;       // of a critic that is the terminal value; first, as it reads 16 bytes at once
+  float* state;       // [nx, (chunk + 1) * slots] before each step, and after the last
+  float* action;      // [nu, items]
+  float* term;        // [items] of the prior sum; then of J
+  float* value;       // [slots] Q(x_H, a_H)
   std::uint8_t* flag;  // [items] v_t lies in the box; then: the step ended the episode
   template <class Sizes>
   SOFTMPC_HD AnalyticMemory(const Sizes& s, char* shared) {
