@@ -188,11 +188,8 @@ std::shared_ptr<Kernel> EmulatedDevice::load(const KernelSource& source) {
   return loaded;
 }
 
-int EmulatedDevice::blocks_at_a_time(const Kernel&, const LaunchShape& shape) {
-  if (shape.cluster > 1) return facts_.processors / shape.cluster * shape.cluster;
-  // as far as shared memory goes, of which each block costs 1 KiB more
-  const int bytes = shape.shared_bytes + 1024;
-  return facts_.processors * std::max(1, (facts_.shared_per_block + 1024) / bytes);
+int EmulatedDevice::clusters_at_a_time(const Kernel&, const LaunchShape& shape) {
+  return facts_.processors / shape.cluster;
 }
 
 void EmulatedDevice::perform(Operation operation) {

@@ -169,7 +169,7 @@ class EmulatedDevice : public Device {
   std::unique_ptr<Memory> allocate(std::size_t bytes) override;
   std::unique_ptr<Memory> allocate_host(std::size_t bytes) override;
   std::shared_ptr<Kernel> load(const KernelSource& source) override;
-  int blocks_at_a_time(const Kernel& kernel, const LaunchShape& shape) override;
+  int clusters_at_a_time(const Kernel& kernel, const LaunchShape& shape) override;
   void upload(void* to, const void* from_host, std::size_t bytes) override;
   void download(void* to_host, const void* from, std::size_t bytes) override;
   using Device::launch;

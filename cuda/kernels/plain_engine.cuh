@@ -62,9 +62,6 @@ class PlainEngine {
       columns<Index::kSame>(net, shape, last, index, out);
     }
     sync_block();
-    float* swap = from_;
-    from_ = to_;
-    to_ = swap;
   }
 
  private:

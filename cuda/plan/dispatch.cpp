@@ -103,14 +103,12 @@ std::string no_cluster(const KernelConstants& c, const NetOperands& o, const Dev
 }
 
 /// Clusters that run at a time, at most: where processors are missing in a group, fewer do.
-std::int64_t clusters_at_a_time(const DeviceFacts& device) {
-  return device.processors / kClusterBlocks;
-}
+std::int64_t most_clusters(const DeviceFacts& device) { return device.processors / kClusterBlocks; }
 
 RolloutChoice cluster(const KernelConstants& c, const NetOperands& o, std::int64_t rollouts,
                       const DeviceFacts& device) {
   const auto limit = static_cast<std::size_t>(device.shared_per_block);
-  const std::int64_t clusters = clusters_at_a_time(device);
+  const std::int64_t clusters = most_clusters(device);
   int slots = rollouts > clusters * 16 ? 32 : 16;
   if (cluster_bytes(c, slots, o) > limit) slots = 16;
   RolloutChoice choice;
@@ -321,7 +319,7 @@ RolloutChoice choose_rollout(const KernelConstants& constants, const NetOperands
   if (wants_plain)
     choice = plain(constants, device);
   else if (wanted == Path::cluster ||
-           (any && rollouts <= 32 * clusters_at_a_time(device) && cluster_refused.empty()))
+           (any && rollouts <= 32 * most_clusters(device) && cluster_refused.empty()))
     choice = cluster(constants, o, rollouts, device);
   else if (wanted == Path::wgmma ||
            (any && rollouts > fills(device, kMostAWaveOfTiles) && wgmma_refused.empty()))

@@ -191,7 +191,7 @@ Solver::Solver(Device& device, const PlannerConfig& config, const ProblemShape& 
   // wave, and tiles do not.
   if (options.path == Path::automatic && s.choice.path == Path::cluster &&
       s.rollout_shape(shape.max_problems).blocks >
-          device.blocks_at_a_time(*s.rollout, s.choice.shape)) {
+          s.choice.shape.cluster * device.clusters_at_a_time(*s.rollout, s.choice.shape)) {
     s.load_rollout(Path::tile, rules);
     s.choice.why += ", as " + device.facts().name + " does not run enough clusters at a time";
   }

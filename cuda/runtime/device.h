@@ -96,8 +96,8 @@ class Device {
   /// Zeroed host memory that copies read and write without staging.
   virtual std::unique_ptr<Memory> allocate_host(std::size_t bytes) = 0;
   virtual std::shared_ptr<Kernel> load(const KernelSource& source) = 0;
-  /// Blocks of such a launch that run at a time, whole clusters; shape.blocks is not read.
-  virtual int blocks_at_a_time(const Kernel& kernel, const LaunchShape& shape) = 0;
+  /// How many clusters of such a launch run at a time; shape.blocks is not read.
+  virtual int clusters_at_a_time(const Kernel& kernel, const LaunchShape& shape) = 0;
 
   // In order on the device's one stream, without waiting.
   virtual void upload(void* to, const void* from_host, std::size_t bytes) = 0;

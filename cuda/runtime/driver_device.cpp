@@ -100,24 +100,16 @@ class DriverKernel final : public Kernel {
 
   KernelFacts facts() const override { return facts_; }
 
-  int blocks_at_a_time(const Context& context, LaunchShape shape) const {
+  int clusters_at_a_time(const Context& context, LaunchShape shape) const {
     shape.blocks = shape.cluster;
     check_launch(context, shape, job_bytes_);
     allow_shared(shape.shared_bytes);
-    const std::string doing = "asking how many blocks of " + name_ + " run at a time";
+    CUlaunchAttribute cluster = {};
+    const CUlaunchConfig config = launch_config(shape, cluster);
     int count = 0;
-    if (shape.cluster > 1) {
-      CUlaunchAttribute cluster = {};
-      const CUlaunchConfig config = launch_config(shape, cluster);
-      context.check(context.driver().cuOccupancyMaxActiveClusters(&count, function_, &config),
-                    doing);
-      return count * shape.cluster;
-    }
-    context.check(
-        context.driver().cuOccupancyMaxActiveBlocksPerMultiprocessor(
-            &count, function_, shape.threads, static_cast<std::size_t>(shape.shared_bytes)),
-        doing);
-    return count * context.facts().processors;
+    context.check(context.driver().cuOccupancyMaxActiveClusters(&count, function_, &config),
+                  "asking how many clusters of " + name_ + " run at a time");
+    return count;
   }
 
   void launch(const Stream& stream, const LaunchShape& shape, const void* job,
@@ -296,9 +288,9 @@ class DriverDevice final : public Device {
   std::shared_ptr<Kernel> load(const KernelSource& source) override {
     return std::make_shared<DriverKernel>(context_, source);
   }
-  int blocks_at_a_time(const Kernel& kernel, const LaunchShape& shape) override {
+  int clusters_at_a_time(const Kernel& kernel, const LaunchShape& shape) override {
     const Context::Current current(*context_);
-    return static_cast<const DriverKernel&>(kernel).blocks_at_a_time(*context_, shape);
+    return static_cast<const DriverKernel&>(kernel).clusters_at_a_time(*context_, shape);
   }
 
   void upload(void* to, const void* from_host, std::size_t bytes) override {

@@ -225,10 +225,6 @@ FAKE(cuModuleGetFunction, CUfunction* function, CUmodule, const char*) {
   return result();
 }
 FAKE(cuFuncSetAttribute, CUfunction, CUfunction_attribute, int) { return result(); }
-FAKE(cuOccupancyMaxActiveBlocksPerMultiprocessor, int* count, CUfunction, int, std::size_t) {
-  *count = 1;
-  return result();
-}
 FAKE(cuOccupancyMaxActiveClusters, int* count, CUfunction, const CUlaunchConfig* config) {
   if (config->numAttrs != 1 || config->attrs->value.clusterDim.x < 2)
     return CUDA_ERROR_INVALID_VALUE;
