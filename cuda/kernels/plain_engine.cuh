@@ -62,6 +62,10 @@ class PlainEngine {
       columns<Index::kSame>(net, shape, last, index, out);
     }
     sync_block();
+    // nobody reads what is swapped here, but without it ptxas keeps a pointer in local memory
+    float* swap = from_;
+    from_ = to_;
+    to_ = swap;
   }
 
  private:
