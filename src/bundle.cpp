@@ -5,12 +5,10 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <cstdio>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "io/crc32c.h"
 #include "io/safetensors.h"
 #include "planner_inputs.h"
 #include "softmpc/error.h"
@@ -84,35 +82,6 @@ void check_bundle(const Bundle& b) {
   require(b.policy || !plans_with_policy(b.planner),
           "policy: is missing, and planner." + policy_use(b.planner) + " needs it");
   require(b.policy || b.acting != Acting::policy, "policy: is missing, and acting needs it");
-}
-
-// ---- checksum ----
-
-/// Over every metadata entry but the checksum (name, 0, value, 0), then every tensor (name, 0,
-/// dtype, 0, sizes joined by commas, 0, data), each in the byte order of the names.
-std::string checksum(const TensorFile& file) {
-  std::uint32_t crc = 0;
-  const auto add = [&crc](const std::string& text) {
-    crc = crc32c(std::string_view(text.c_str(), text.size() + 1), crc);
-  };
-  for (const auto& [name, value] : file.metadata) {
-    if (name == "checksum") continue;
-    add(name);
-    add(value);
-  }
-  for (const auto& [name, tensor] : file.tensors) {
-    std::string sizes;
-    for (const std::int64_t size : tensor.shape) {
-      sizes += (sizes.empty() ? "" : ",") + std::to_string(size);
-    }
-    add(name);
-    add(to_string(tensor.type));
-    add(sizes);
-    crc = crc32c(tensor.bytes, crc);
-  }
-  char text[32];
-  std::snprintf(text, sizeof(text), "crc32c:%08x", crc);
-  return text;
 }
 
 // ---- writing ----
@@ -192,7 +161,7 @@ void put_metadata(TensorFile& file, const Bundle& b) {
   meta["environment"] = settings["environment"].dump();
   meta["acting"] = settings["trainer"]["acting"].get<std::string>();
   meta["provenance"] = b.provenance.empty() ? "{}" : b.provenance;
-  meta["checksum"] = checksum(file);
+  meta["checksum"] = content_checksum(file);
 }
 
 // ---- reading ----
@@ -311,7 +280,7 @@ void check_version(const TensorFile& file) {
 void check_checksum(const TensorFile& file) {
   const auto stored = file.metadata.find("checksum");
   require(stored != file.metadata.end(), "metadata checksum: is missing");
-  const std::string computed = checksum(file);
+  const std::string computed = content_checksum(file);
   require(stored->second == computed,
           "is corrupt: its content has the checksum " + computed + " and not the stored one");
 }

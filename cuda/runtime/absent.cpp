@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The device of a build without CUDA.
 #include "runtime/device.h"
+#include "softmpc/cuda.h"
 #include "softmpc/error.h"
 
 namespace softmpc::cuda {
@@ -11,5 +12,12 @@ std::string unavailable() {
 }
 
 std::shared_ptr<Device> open_device() { throw Error(unavailable()); }
+
+CompiledKernels compile_kernels(const std::string&, std::span<const int>,
+                                const std::function<void(const DeviceOptions&)>&) {
+  throw Error(unavailable());
+}
+
+void use_kernels(const std::string&) { throw Error(unavailable()); }
 
 }  // namespace softmpc::cuda

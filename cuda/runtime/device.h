@@ -44,7 +44,7 @@ struct KernelSource {
 };
 
 /// Where a kernel's binary came from.
-enum class Origin { library, cache, compiler };
+enum class Origin { library, file, cache, compiler };
 
 /// What the compiler made of a kernel.
 struct KernelFacts {

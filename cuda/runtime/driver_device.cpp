@@ -72,7 +72,8 @@ class DriverKernel final : public Kernel {
     const DeviceFacts& device = context_->facts();
     const int version = context_->driver().version;
     KernelBinary binary = kernel_binary(source, device.capability, version, cache_);
-    if (!load(binary.cubin) && binary.origin == Origin::library) {
+    const bool ahead = binary.origin == Origin::library || binary.origin == Origin::file;
+    if (!load(binary.cubin) && ahead) {
       // made by a compiler that is newer than the driver
       binary = kernel_binary(source, device.capability, version, cache_, false);
       load(binary.cubin);

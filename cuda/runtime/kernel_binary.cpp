@@ -3,17 +3,16 @@
 #include "runtime/kernel_binary.h"
 
 #include "runtime/compiler.h"
+#include "runtime/kernel_file.h"
 #include "runtime/kernel_text.h"
 #include "runtime/precompiled.h"
 
 namespace softmpc::cuda {
 
 std::string_view precompiled_cubin(std::string_view text, int capability) {
-  // sm_90a runs on capability 9.0 alone, sm_80 on all of 8.x
-  const int wanted = capability / 10 == 8 ? 80 : capability;
   const std::string print = fingerprint(text);
   for (const PrecompiledKernel& kernel : precompiled_kernels()) {
-    if (kernel.capability == wanted && kernel.text_size == text.size() &&
+    if (runs_on(kernel.capability, capability) && kernel.text_size == text.size() &&
         kernel.fingerprint == print) {
       return kernel.cubin;
     }
@@ -22,9 +21,11 @@ std::string_view precompiled_cubin(std::string_view text, int capability) {
 }
 
 KernelBinary kernel_binary(const KernelSource& source, int capability, int driver,
-                           const CubinCache& cache, bool from_library) {
+                           const CubinCache& cache, bool from_ahead) {
   const std::string text = kernel_text(source);
-  if (from_library) {
+  if (from_ahead) {
+    if (std::string cubin = cubin_of_files(text, capability); !cubin.empty())
+      return {std::move(cubin), Origin::file};
     const std::string_view cubin = precompiled_cubin(text, capability);
     if (!cubin.empty()) return {std::string(cubin), Origin::library};
   }

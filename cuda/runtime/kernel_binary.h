@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// From a kernel's source to its cubin: compiled with the library, found in the cache, or compiled
-// now.
+// From a kernel's source to its cubin: compiled ahead (in a file, or with the library), found in
+// the cache, or compiled now.
 #pragma once
 
 #include <string>
@@ -17,11 +17,11 @@ struct KernelBinary {
   std::string not_kept = {};  ///< of KernelFacts
 };
 
-/// For a device of this capability and a driver of CUDA version `driver` (13000). `from_library`
-/// false passes over what the library carries. Throws Error if the kernel does not compile, or
+/// For a device of this capability and a driver of CUDA version `driver` (13000). `from_ahead`
+/// false passes over what was compiled ahead. Throws Error if the kernel does not compile, or
 /// has to be compiled and there is no compiler.
 KernelBinary kernel_binary(const KernelSource& source, int capability, int driver,
-                           const CubinCache& cache, bool from_library = true);
+                           const CubinCache& cache, bool from_ahead = true);
 
 /// A cubin that the library carries for this text; empty if none.
 std::string_view precompiled_cubin(std::string_view text, int capability);

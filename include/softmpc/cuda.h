@@ -6,7 +6,10 @@
 // means float16, with analytic dynamics float32.
 #pragma once
 
+#include <cstddef>
+#include <functional>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "softmpc/error.h"
@@ -60,13 +63,29 @@ struct DeviceDiagnostics {
   int registers = 0;           ///< a thread of the rollout kernel
   int shared_bytes = 0;        ///< a block of it
   int blocks = 0;              ///< of the last solve
-  int carried = 0;             ///< kernels that the library brought
+  int carried = 0;             ///< kernels that the library brought, or a file of use_kernels()
   int cached = 0;              ///< those found in the cache on disk
   int compiled = 0;            ///< those that NVRTC compiled now
   double compile_seconds = 0;  ///< compiling and loading the latter
   double load_seconds = 0;     ///< loading the others
   std::string not_kept;        ///< why the cache does not hold what was compiled; empty if it does
 };
+
+struct CompiledKernels {
+  int kernels = 0;
+  std::size_t bytes = 0;
+};
+
+/// Compiles what planners load, for machines without a compiler; needs NVRTC and no device. `make`
+/// is to create, on the options it is given, the planner or Controller that such a machine will
+/// create; it is called for devices of every size. `capabilities`: 87 for sm_87. Writes `path`
+/// whole or not at all. Throws UsageError for a capability that is not known, Error where NVRTC is
+/// missing or too old, and what `make` throws.
+CompiledKernels compile_kernels(const std::string& path, std::span<const int> capabilities,
+                                const std::function<void(const DeviceOptions&)>& make);
+/// Planners that are made from now on take their kernels from this file where it has them; the
+/// environment's SOFTMPC_KERNELS names one more. For any thread. Throws Error naming `path`.
+void use_kernels(const std::string& path);
 
 /// Of a planner on a device; throws Error for one of the CPU. With proposals, of the solve that
 /// serves both halves.

@@ -3,12 +3,14 @@
 #include "io/safetensors.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
 
 #include "io/atomic_file.h"
+#include "io/crc32c.h"
 
 namespace softmpc {
 namespace {
@@ -240,6 +242,32 @@ TensorFile decode_safetensors(std::string_view bytes) {
   }
   check_layout(std::move(places), data.size());
   return file;
+}
+
+std::string content_checksum(const TensorFile& file) {
+  std::uint32_t crc = 0;
+  const auto add = [&crc](const std::string& text) {
+    crc = crc32c(std::string_view(text.c_str(), text.size() + 1), crc);
+  };
+  for (const auto& [name, value] : file.metadata) {
+    if (name == "checksum") continue;
+    add(name);
+    add(value);
+  }
+  for (const auto& [name, tensor] : file.tensors) {
+    std::string sizes;
+    for (const std::int64_t size : tensor.shape) {
+      if (!sizes.empty()) sizes += ',';
+      sizes += std::to_string(size);
+    }
+    add(name);
+    add(to_string(tensor.type));
+    add(sizes);
+    crc = crc32c(tensor.bytes, crc);
+  }
+  char text[32];
+  std::snprintf(text, sizeof(text), "crc32c:%08x", crc);
+  return text;
 }
 
 TensorFile read_safetensors(const std::string& path) {

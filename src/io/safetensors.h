@@ -80,6 +80,11 @@ std::string encode_safetensors(const TensorFile& file);
 /// Throws Error saying what is wrong; the text does not name the file.
 TensorFile decode_safetensors(std::string_view bytes);
 
+/// "crc32c:" and 8 hexadecimal digits: over every metadata entry but "checksum" (name, 0, value,
+/// 0), then every tensor (name, 0, dtype, 0, sizes joined by commas, 0, data), each in the byte
+/// order of the names.
+std::string content_checksum(const TensorFile& file);
+
 /// Reads and decodes; every Error names `path`.
 TensorFile read_safetensors(const std::string& path);
 /// Encodes and writes atomically.

@@ -10,7 +10,6 @@
 
 #include <algorithm>
 #include <csignal>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -19,6 +18,7 @@
 #include "runtime/fixed_kernels.h"
 #include "runtime/nvrtc_places.h"
 #include "temp_folder.h"
+#include "variable.h"
 
 namespace softmpc::cuda {
 namespace {
@@ -33,25 +33,6 @@ KernelSource other_kernel() {
   source.threads = 128;
   return source;
 }
-
-/// An environment variable, for a while.
-class Variable {
- public:
-  Variable(const char* name, const std::string& value) : name_(name) {
-    if (const char* old = std::getenv(name)) old_ = old;
-    setenv(name, value.c_str(), 1);
-  }
-  ~Variable() {
-    if (old_.empty())
-      unsetenv(name_);
-    else
-      setenv(name_, old_.c_str(), 1);
-  }
-
- private:
-  const char* name_;
-  std::string old_;
-};
 
 TEST(CubinCache, FindsWhatItStored) {
   const test::TempFolder temp;

@@ -216,6 +216,50 @@ TEST(DevicePlan, AgreesWithTheCpu) {
   EXPECT_EQ(cpu.at("precision"), "float32");
 }
 
+TEST(DeviceKernels, LieBesideTheBundle) {
+  const Folder folder;
+  const std::string bundle = folder.file("model.safetensors");
+  const std::string kernels = folder.file("model.kernels");
+  save_bundle(pendulum(), bundle);
+  const Result made = run({"kernels", bundle, "--arch", "sm_87,sm_90", "--json"});
+  if (made.err.find("NVRTC") != std::string::npos ||
+      made.err.find("has no CUDA") != std::string::npos)
+    GTEST_SKIP() << made.err;
+  ASSERT_EQ(made.code, 0) << made.err;
+  const Json said = Json::parse(made.out);
+  EXPECT_EQ(said.at("file"), kernels);
+  EXPECT_GE(said.at("kernels").get<int>(), 6);
+  EXPECT_GT(said.at("bytes").get<int>(), 0);
+  const std::vector<std::string> plan = {"plan", bundle, "--state", "-", "--device", "cuda"};
+  run_json(plan, "[[0, 0, 0, 0]]");
+  // one that cannot be read is named, not passed over
+  write_file(kernels, "no kernels");
+  ProgramOptions input;
+  input.input = "[[0, 0, 0, 0]]";
+  expect_error(run(plan, input), 1, {kernels});
+  EXPECT_EQ(run({"eval", bundle, "--episodes", "1"}).code, 0) << "the CPU does not ask for them";
+}
+
+TEST(DeviceKernels, AreOfAKnownArchitecture) {
+  const Folder folder;
+  const std::string bundle = folder.file("model.safetensors");
+  Bundle acting = pendulum();
+  save_bundle(acting, bundle);
+  const auto kernels = [&](const std::string& architectures) {
+    return run({"kernels", bundle, "--arch", architectures});
+  };
+  expect_error(kernels("90"), 2, {"--arch", "'90'", "as sm_87"});
+  expect_error(kernels("sm_87,"), 2, {"--arch", "''"});
+  expect_error(kernels(""), 2, {"--arch", "empty"});
+  expect_error(run({"kernels", bundle}), 2, {"--arch"});
+  expect_error(run({"kernels", bundle, "--arch", "sm_90", "--precision", "int8"}), 2,
+               {"--precision", "'int8'"});
+  acting.members = {};
+  save_bundle(acting, bundle);
+  expect_error(kernels("sm_90"), 1, {bundle, "environment", "no kernels"});
+  EXPECT_FALSE(std::filesystem::exists(folder.file("model.kernels")));
+}
+
 /// The command of a small run.
 std::vector<std::string> training(const std::string& out, const std::string& device,
                                   const std::vector<std::string>& more, const std::string& steps) {

@@ -29,6 +29,7 @@ int run_eval(const EvalOptions& options) {
   resolve_device(options.device);  // before a file is read
   Bundle bundle = load_bundle(path);
   const Device device = acting_device(options.device, bundle);
+  use_kernels_beside(path, device);
   bundle.planner.precision = chosen_precision(options.precision, device, bundle.planner.precision);
   play_options.controller = [&device](const Bundle& b, const RewardModel* reward,
                                       ControllerOptions wanted) {

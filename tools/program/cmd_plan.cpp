@@ -8,9 +8,9 @@
 #include "program/console.h"
 #include "program/gpu_device.h"
 #include "program/json_reader.h"
+#include "program/task_models.h"
 #include "softmpc/controller.h"
 #include "softmpc/error.h"
-#include "softmpc/task.h"
 
 namespace softmpc::tools {
 namespace {
@@ -58,34 +58,6 @@ std::vector<std::vector<float>> read_states(const std::string& path, const Bundl
   return states;
 }
 
-/// The task's reward and termination, as far as the bundle's own members do not predict them.
-std::unique_ptr<RewardModel> reward_of(const Bundle& bundle, const std::string& path) {
-  const TaskOptions options = task_options(bundle.environment);
-  try {
-    const Task& task = find_task(bundle.task);
-    if (!bundle.outputs.reward && !task.make_reward(options)) {
-      throw Error(path + ": the reward of " + bundle.task + " is neither analytic nor learned");
-    }
-    return make_rollout_reward(task, options);
-  } catch (const UsageError& error) {
-    if (bundle.outputs.reward) return nullptr;
-    throw Error(path + ": " + error.what());
-  }
-}
-
-/// The task's simulator where training looked ahead with it, as `eval` does; else null.
-std::unique_ptr<DynamicsModel> dynamics_of(const Bundle& bundle, const std::string& path) {
-  if (bundle.members.stack > 0) return nullptr;
-  try {
-    auto dynamics = find_task(bundle.task).make_dynamics(task_options(bundle.environment));
-    if (dynamics) return dynamics;
-  } catch (const UsageError& error) {
-    throw Error(path + ": " + error.what());
-  }
-  throw Error(path + ": it plans with the environment, and " + bundle.task +
-              " has no dynamics of its own");
-}
-
 Json as_json(const Plan& plan, std::size_t nu) {
   Json rows = Json::array();
   for (std::size_t t = 0; t + nu <= plan.sequence.size(); t += nu) {
@@ -120,6 +92,7 @@ int run_plan(const PlanOptions& options) {
   resolve_device(options.device);  // before a file is read
   Bundle bundle = load_bundle(bundle_path(options.bundle));
   const Device device = acting_device(options.device, bundle);
+  use_kernels_beside(bundle_path(options.bundle), device);
   bundle.planner.precision = chosen_precision(options.precision, device, bundle.planner.precision);
   const auto states = read_states(options.state, bundle);
   const auto reward = reward_of(bundle, options.bundle);

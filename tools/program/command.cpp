@@ -95,4 +95,14 @@ std::string bundle_path(const std::string& run_or_bundle) {
   return bundle.string();
 }
 
+std::string kernels_beside(const std::string& bundle) {
+  return std::filesystem::path(bundle).replace_extension(".kernels").string();
+}
+
+void use_kernels_beside(const std::string& bundle, Device device) {
+  std::error_code fault;
+  const std::string file = kernels_beside(bundle);
+  if (device == Device::cuda && std::filesystem::exists(file, fault)) cuda::use_kernels(file);
+}
+
 }  // namespace softmpc::tools

@@ -28,6 +28,7 @@ Run add_train(CLI::App& app);
 Run add_eval(CLI::App& app);
 Run add_plan(CLI::App& app);
 Run add_verify(CLI::App& app);
+Run add_kernels(CLI::App& app);
 Run add_bench(CLI::App& app);
 
 /// An option that is kept as text until its subcommand runs, so that one place words the errors.
@@ -62,5 +63,9 @@ cuda::Path read_path(const std::string& text);
 Device resolve_train_device(Device device);
 /// The bundle of a run folder, or the path itself where it is no folder.
 std::string bundle_path(const std::string& run_or_bundle);
+/// Where the kernels of a bundle lie: model.kernels beside model.safetensors.
+std::string kernels_beside(const std::string& bundle);
+/// cuda::use_kernels of that file where there is one, on a CUDA device.
+void use_kernels_beside(const std::string& bundle, Device device);
 
 }  // namespace softmpc::tools

@@ -19,6 +19,7 @@ constexpr Command kCommands[] = {
     {"eval", "play episodes with a trained controller, no exploration noise", add_eval},
     {"plan", "plan from given states with a trained controller", add_plan},
     {"verify", "replay recorded trajectories and plans, and compare", add_verify},
+    {"kernels", "compile a controller's GPU kernels ahead; needs no GPU", add_kernels},
     {"bench", "time plans and training, beside a plain matrix product", add_bench},
 };
 
