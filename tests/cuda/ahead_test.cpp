@@ -34,17 +34,20 @@ struct SmallPlanner {
   }
   PlannerConfig config;
   ProblemShape shape;
-  NetWeights members = NetWeights::zeros(2, NetSpec::mlp({7, 64, 64, 6}));
-  NetWeights critic = NetWeights::zeros(1, NetSpec::mlp({7, 64, 64, 1}));
+  NetWeights members = NetWeights::zeros(2, NetSpec::mlp({7, 256, 256, 6}));
+  NetWeights critic = NetWeights::zeros(1, NetSpec::mlp({7, 256, 256, 1}));
   DeviceModels models = {.members = &members, .outputs = {.reward = true}, .critics = &critic};
 };
 
-std::string without_compiler(const SmallPlanner& planner, const DeviceOptions& on = {}) {
+std::string without_compiler(const SmallPlanner& planner, Path path = Path::automatic) {
   const test::TempFolder empty;
   const Variable no_compiler("SOFTMPC_NVRTC", "/does/not/exist.so"),
       no_cache("SOFTMPC_CACHE_DIR", empty.path());
   return error_of<Error>([&] {
-    const DeviceDiagnostics d = planner.make(on)->diagnostics();
+    const DeviceDiagnostics d = planner.make({})->diagnostics();
+    if (path != Path::automatic) {
+      EXPECT_EQ(d.path, path) << d.why;
+    }
     EXPECT_EQ(d.carried, 3);
     EXPECT_EQ(d.compiled, 0);
     EXPECT_EQ(d.cached, 0);
@@ -63,10 +66,10 @@ TEST(CompileAhead, APlannerOfItsKernelsNeedsNoCompiler) {
   EXPECT_GE(done.kernels, 5);
   EXPECT_GT(done.bytes, 10000u);
   use_kernels(file);
-  EXPECT_EQ(without_compiler(planner), "(no exception)");
+  EXPECT_EQ(without_compiler(planner, Path::cluster), "(no exception)");
   // where clusters would wait, its tiles are there as well
   const Variable groups("FAKE_CUDA", "groups");
-  EXPECT_EQ(without_compiler(planner), "(no exception)");
+  EXPECT_EQ(without_compiler(planner, Path::tile), "(no exception)");
   // another horizon is another planner
   EXPECT_NE(without_compiler(SmallPlanner(4)), "(no exception)");
 }
