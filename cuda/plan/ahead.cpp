@@ -97,9 +97,9 @@ class NotingDevice final : public Device {
   std::map<std::string, std::string>& texts_;  // and what they are called
 };
 
-/// Counts of processors between which dispatch may choose differently: those of devices from a
-/// Jetson's to the largest, and past it.
-constexpr int kMostProcessors = 256;
+// Processors of devices: from the smallest Jetson's to past the largest. Dispatch chooses a kernel
+// over ranges of them of which each holds a multiple of four.
+constexpr int kFewestProcessors = 4, kMostProcessors = 256;
 
 }  // namespace
 
@@ -110,7 +110,7 @@ CompiledKernels compile_kernels(const std::string& path, std::span<const int> ca
   KernelFile file;
   for (const int capability : std::set<int>(capabilities.begin(), capabilities.end())) {
     std::map<std::string, std::string> texts;
-    for (int processors = 4; processors <= kMostProcessors; processors += 4) {
+    for (int processors = kFewestProcessors; processors <= kMostProcessors; processors += 4) {
       DeviceOptions on;
       on.device = std::make_shared<NotingDevice>(facts_of(capability, processors), texts);
       make(on);

@@ -16,9 +16,14 @@ namespace {
 
 constexpr const char* kFormat = "softmpc kernels 1";
 
-/// Name of a text's cubin: not only the fingerprint, which two texts may share.
-std::string name_of(std::string_view text, int capability) {
-  return std::to_string(capability) + "/" + fingerprint(text) + "/" + std::to_string(text.size());
+/// Of a text: not only the fingerprint, which two texts may share.
+std::string key_of(std::string_view text) {
+  return fingerprint(text) + "/" + std::to_string(text.size());
+}
+
+/// Name of the cubin of a text that has this key.
+std::string name_of(const std::string& key, int capability) {
+  return std::to_string(capability) + "/" + key;
 }
 
 /// The files of this process.
@@ -59,13 +64,14 @@ void KernelFile::write(const std::string& path) {
 
 void KernelFile::add(std::string_view text, int capability, std::string_view cubin) {
   const auto* bytes = reinterpret_cast<const std::uint8_t*>(cubin.data());
-  file_.tensors[name_of(text, capability)] = Tensor::of<std::uint8_t>(
+  file_.tensors[name_of(key_of(text), capability)] = Tensor::of<std::uint8_t>(
       {static_cast<std::int64_t>(cubin.size())}, std::span(bytes, cubin.size()));
 }
 
 std::string KernelFile::find(std::string_view text, int capability) const {
+  const std::string key = key_of(text);  // once: a text has 100 KB
   for (int made = capability; runs_on(made, capability); --made) {
-    const auto found = file_.tensors.find(name_of(text, made));
+    const auto found = file_.tensors.find(name_of(key, made));
     if (found == file_.tensors.end()) continue;
     const std::vector<std::byte>& bytes = found->second.bytes;
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};

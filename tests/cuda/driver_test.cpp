@@ -15,6 +15,7 @@
 #include "runtime/precompiled.h"
 #include "softmpc/error.h"
 #include "temp_folder.h"
+#include "variable.h"
 
 namespace softmpc::cuda {
 namespace {
@@ -22,10 +23,8 @@ namespace {
 using test::error_of;
 
 /// What the fake driver does, for a while.
-class Mode {
- public:
-  explicit Mode(const char* mode) { setenv("FAKE_CUDA", mode, 1); }
-  ~Mode() { unsetenv("FAKE_CUDA"); }
+struct Mode : Variable {
+  explicit Mode(const char* mode) : Variable("FAKE_CUDA", mode) {}
 };
 
 struct DrawJob {  // as large as that of the probe
@@ -211,7 +210,7 @@ struct FixedPlanner {
 TEST(Driver, PlansWithFixedKernelsWithoutACompiler) {
   if (precompiled_kernels().empty()) GTEST_SKIP() << "built without nvcc";
   const Mode nothing_wrong("");
-  setenv("SOFTMPC_NVRTC", "/does/not/exist.so", 1);
+  const Variable no_compiler("SOFTMPC_NVRTC", "/does/not/exist.so");
   const FixedPlanner fixed;
   for (Path path : {Path::cluster, Path::tile}) {
     const std::string error = error_of<Error>([&] {
@@ -220,7 +219,6 @@ TEST(Driver, PlansWithFixedKernelsWithoutACompiler) {
     });
     EXPECT_EQ(error, "(no exception)");
   }
-  unsetenv("SOFTMPC_NVRTC");
 }
 
 // 200 rollouts are 13 clusters: all at a time on a whole H100, not where groups lack processors.
@@ -237,10 +235,9 @@ TEST(Driver, TakesTilesWhereClustersWouldWait) {
 TEST(Driver, NamesACubinThatItRefuses) {
   const std::shared_ptr<Device> device = open_device();
   const test::TempFolder cache;
-  setenv("SOFTMPC_CACHE_DIR", cache.path().c_str(), 1);
+  const Variable folder("SOFTMPC_CACHE_DIR", cache.path());
   const Mode image("image");
   const std::string error = error_of<Error>([&] { device->load(probe()); });
-  unsetenv("SOFTMPC_CACHE_DIR");
   if (error.find("NVRTC, which compiles") != std::string::npos) GTEST_SKIP() << error;
   EXPECT_EQ(error,
             "the driver (CUDA 13.0) refuses the cubin of probe_draws: CUDA_ERROR_FAKE (in a test); "

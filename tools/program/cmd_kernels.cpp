@@ -38,18 +38,12 @@ std::vector<int> read_architectures(const std::string& text) {
   return capabilities;
 }
 
-void require_planned_on_a_device(const Bundle& bundle, const std::string& path) {
-  if (bundle.policy && bundle.acting == Acting::policy)
-    throw Error(path + ": acts by its policy, which the CPU evaluates: there are no kernels");
-  if (bundle.members.stack == 0)
-    throw Error(path + ": plans with the environment, which runs on the CPU: there are no kernels");
-}
-
 int run_kernels(const KernelsOptions& options) {
   const std::vector<int> capabilities = read_architectures(options.architectures);
   const std::string path = bundle_path(options.run);
   Bundle bundle = load_bundle(path);
-  require_planned_on_a_device(bundle, path);
+  if (const std::string why = cpu_only(bundle); !why.empty())
+    throw Error(path + ": " + why + ": there are no kernels");
   bundle.planner.precision =
       chosen_precision(options.precision, Device::cuda, bundle.planner.precision);
   const auto reward = reward_of(bundle, path);
@@ -84,12 +78,10 @@ Run add_kernels(CLI::App& app) {
   app.add_flag("--json", options->json, "one JSON document: {\"file\", \"kernels\", \"bytes\"}");
   app.footer(
       "Compiles ahead what a CUDA planner of this bundle loads, for every size of device: a robot\n"
-      "then needs neither a compiler nor time for one. Needs NVRTC here, and no GPU. 'softmpc "
-      "eval'\n"
-      "and 'plan' use model.kernels where it lies beside the bundle; C++ programs call\n"
-      "softmpc::cuda::use_kernels(FILE), or are started with SOFTMPC_KERNELS=FILE. Kernels belong "
-      "to\n"
-      "the softmpc that made them: with another version they are not used.\n\n"
+      "then needs neither a compiler nor time for one. Needs NVRTC here, and no GPU.\n"
+      "'softmpc eval' and 'plan' use model.kernels where it lies beside the bundle; C++ programs\n"
+      "call softmpc::cuda::use_kernels(FILE), or are started with SOFTMPC_KERNELS=FILE. Kernels\n"
+      "belong to the softmpc that made them: with another version they are not used.\n\n"
       "Example: softmpc kernels runs/Hopper-default-seed1 --arch sm_87");
   return [options] { return run_kernels(*options); };
 }

@@ -90,9 +90,10 @@ std::string as_table(const Json& plans) {
 int run_plan(const PlanOptions& options) {
   const std::uint64_t seed = seed_number("--seed", options.seed);
   resolve_device(options.device);  // before a file is read
-  Bundle bundle = load_bundle(bundle_path(options.bundle));
+  const std::string path = bundle_path(options.bundle);
+  Bundle bundle = load_bundle(path);
   const Device device = acting_device(options.device, bundle);
-  use_kernels_beside(bundle_path(options.bundle), device);
+  use_kernels_beside(path, device);
   bundle.planner.precision = chosen_precision(options.precision, device, bundle.planner.precision);
   const auto states = read_states(options.state, bundle);
   const auto reward = reward_of(bundle, options.bundle);

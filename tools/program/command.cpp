@@ -46,12 +46,17 @@ Device resolve_cpu(const std::string& device, const std::string& what) {
   throw Error("--device cuda: " + what);
 }
 
-Device acting_device(const std::string& device, const Bundle& bundle) {
+std::string cpu_only(const Bundle& bundle) {
   if (bundle.policy && bundle.acting == Acting::policy)
-    return resolve_cpu(device, "this bundle acts by its policy, which the CPU evaluates");
+    return "this bundle acts by its policy, which the CPU evaluates";
   if (bundle.members.stack == 0)
-    return resolve_cpu(device, "this bundle plans with the environment, which runs on the CPU");
-  return resolve_device(device);
+    return "this bundle plans with the environment, which runs on the CPU";
+  return "";
+}
+
+Device acting_device(const std::string& device, const Bundle& bundle) {
+  const std::string why = cpu_only(bundle);
+  return why.empty() ? resolve_device(device) : resolve_cpu(device, why);
 }
 
 Precision read_precision(const std::string& text, Device device) {

@@ -48,6 +48,8 @@ inline constexpr const char* kDeviceHelp =
 Device resolve_device(const std::string& device);
 /// The same for what only the CPU does, as `what` says in a sentence: auto is cpu, cuda an Error.
 Device resolve_cpu(const std::string& device, const std::string& what);
+/// Why only the CPU acts with this bundle, in a sentence; empty if a device can.
+std::string cpu_only(const Bundle& bundle);
 /// Where this bundle acts: its policy and a simulator compute on the CPU alone.
 Device acting_device(const std::string& device, const Bundle& bundle);
 /// "float32", "bfloat16", "float16" or "auto"; throws UsageError naming the option for others, and
