@@ -17,6 +17,20 @@ const char* to_string(PlanStatus status) {
       return "not_finite";
     case PlanStatus::bad_state:
       return "bad_state";
+    case PlanStatus::deadline:
+      return "deadline";
+    case PlanStatus::no_time:
+      return "no_time";
+    case PlanStatus::rejected:
+      return "rejected";
+    case PlanStatus::stale_state:
+      return "stale_state";
+    case PlanStatus::unlikely_state:
+      return "unlikely_state";
+    case PlanStatus::user_error:
+      return "user_error";
+    case PlanStatus::device_fault:
+      return "device_fault";
   }
   return "unknown";
 }

@@ -2,6 +2,7 @@
 // MPPI over an ensemble, in batch: B problems, each with its own plan. arXiv 2604.01477.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -44,6 +45,25 @@ struct SolveKey {
 /// Problem id of the plans that start episodes, apart from those of any batch.
 inline constexpr std::uint32_t kEpisodePlan = ~std::uint32_t{0};
 
+/// When a solve has to end, and how little of it is still a plan. Without a deadline and limits a
+/// solve reads no clock.
+struct SolveBudget {
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point deadline = Clock::time_point::max();  ///< rollouts that would end later are not
+                                                          ///< started
+  /// A plan from fewer is status no_time, 1..K; 0: a quarter of K, rounded up.
+  int min_rollouts = 0;
+  /// The part of a solve that ended early, to compute it again: iterations of all rollouts but the
+  /// last, which has these; 0: all.
+  int iterations = 0, rollouts = 0;
+};
+
+/// How much of a solve was done: `iterations` plan updates, the last from the first `rollouts`
+/// rollouts of each problem.
+struct SolveDone {
+  int iterations = 0, rollouts = 0;
+};
+
 /// Inputs and results of a batch of solves. Spans are the caller's memory.
 struct PlanBatch {
   int problems = 0;                           ///< B
@@ -55,6 +75,8 @@ struct PlanBatch {
   std::span<double> effective_samples;  ///< [B] out, may be empty: (sum w)^2 / sum w^2
   std::span<double> valid_share;        ///< [B] out, may be empty: rollouts that count / K
   std::span<PlanStatus> status;         ///< [B] out, may be empty
+  SolveBudget budget;
+  SolveDone* done = nullptr;  ///< out, may be null
 };
 
 /// Fixed noise and members in place of drawn ones, and intermediate results, for verification.

@@ -61,13 +61,29 @@ enum class Proposals { plan, plan_and_policy };
 enum class Device : std::uint8_t { cpu, cuda, automatic };
 enum class MemberDraw { per_step, per_rollout_step, per_rollout };
 
-/// Outcome of one problem of a solve.
+/// Outcome of one problem of a solve, and of a controller's tick. The numbers stay as they are: logs
+/// and the C interface hold them.
 enum class PlanStatus : std::uint8_t {
-  ok,
-  all_invalid,  ///< uniform prior: every rollout left the box, so all of them count
-  not_finite,   ///< no rollout has a finite cost; the plan is returned unchanged, value is NaN
-  bad_state,    ///< the observation holds NaN or infinity; the plan is returned unchanged
+  ok = 0,
+  all_invalid = 1,  ///< uniform prior: every rollout left the box, so all of them count
+  not_finite = 2,   ///< no rollout has a finite cost; the plan is returned unchanged, value is NaN
+  bad_state = 3,    ///< the observation holds NaN or infinity; the plan is returned unchanged
+  deadline = 4,     ///< planned with the rollouts that were done in time
+  no_time = 5,      ///< too few were; the plan is returned unchanged, value is NaN
+  // of a controller (controller.h)
+  rejected = 6,        ///< the validator did not let the plan pass
+  stale_state = 7,     ///< the observation is older than max_state_age
+  unlikely_state = 8,  ///< the observation is far outside what training saw
+  user_error = 9,      ///< a model of the user's threw
+  device_fault = 10,   ///< the device failed
 };
+inline constexpr int kPlanStatuses = 11;
+
+/// Whether the action of such a plan comes from a finished solve.
+constexpr bool usable(PlanStatus status) {
+  return status == PlanStatus::ok || status == PlanStatus::all_invalid ||
+         status == PlanStatus::deadline;
+}
 
 const char* to_string(PlanStatus status);
 /// "cpu", "cuda" or "auto".
