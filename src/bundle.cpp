@@ -60,6 +60,17 @@ Config settings_of(const Bundle& b) {
   return settings;
 }
 
+void check_state_range(const Bundle& b) {
+  if (b.state_low.empty() && b.state_high.empty()) return;
+  const auto nx = static_cast<std::size_t>(b.nx);
+  require(b.state_low.size() == nx && b.state_high.size() == nx,
+          "state_range: has " + std::to_string(b.state_low.size()) + " and " +
+              std::to_string(b.state_high.size()) + " numbers, nx is " + std::to_string(b.nx));
+  for (std::size_t i = 0; i < nx; ++i)
+    require(b.state_low[i] <= b.state_high[i],
+            "state_range: component " + std::to_string(i) + " ends below its start");
+}
+
 void check_bundle(const Bundle& b) {
   require(b.nx > 0 && b.nu > 0 && b.nx <= kWidest && b.nu <= kWidest,
           "sizes: " + sizes_text(b) + " are not positive");
@@ -68,6 +79,7 @@ void check_bundle(const Bundle& b) {
   require(b.action_low.size() == nu && b.action_high.size() == nu,
           "bounds: have " + std::to_string(b.action_low.size()) + " and " +
               std::to_string(b.action_high.size()) + " numbers, nu is " + std::to_string(b.nu));
+  check_state_range(b);
   validate(settings_of(b));
   check_shape(b.planner, {b.nx, b.nu, b.action_low, b.action_high, 1});
 
@@ -152,6 +164,9 @@ void put_metadata(TensorFile& file, const Bundle& b) {
   meta["bounds"] =
       Json{{"low", float_list(b.action_low)}, {"high", float_list(b.action_high)}}.dump();
   meta["dt"] = Json(b.dt).dump();
+  if (!b.state_low.empty())
+    meta["state_range"] =
+        Json{{"low", float_list(b.state_low)}, {"high", float_list(b.state_high)}}.dump();
   meta["outputs"] =
       Json{{"reward", b.outputs.reward}, {"termination", b.outputs.termination}}.dump();
   meta["normalisation"] =
@@ -162,6 +177,15 @@ void put_metadata(TensorFile& file, const Bundle& b) {
   meta["acting"] = settings["trainer"]["acting"].get<std::string>();
   meta["provenance"] = b.provenance.empty() ? "{}" : b.provenance;
   meta["checksum"] = content_checksum(file);
+}
+
+TensorFile to_file(const Bundle& bundle) {
+  TensorFile file;
+  if (bundle.members.stack != 0) put_net(file, "members", bundle.members);
+  put_net(file, "critics", bundle.critics);
+  if (bundle.policy) put_net(file, "policy", *bundle.policy);
+  put_metadata(file, bundle);
+  return file;
 }
 
 // ---- reading ----
@@ -285,15 +309,24 @@ void check_checksum(const TensorFile& file) {
           "is corrupt: its content has the checksum " + computed + " and not the stored one");
 }
 
-/// Bounds; `endless` is what null stands for.
-std::vector<float> bounds_member(const Json& object, const char* key, float endless) {
+std::vector<float> limits_member(const Json& object, const std::string& name, const char* key,
+                                 float endless) {
   std::vector<float> values;
-  for (const Json& x : member<std::vector<Json>>(object, "bounds", key)) {
-    require(x.is_null() || x.is_number(), std::string("metadata bounds: ") + key + " has " +
-                                              x.dump() + ", which is neither a number nor null");
+  for (const Json& x : member<std::vector<Json>>(object, name, key)) {
+    require(x.is_null() || x.is_number(), "metadata " + name + ": " + key + " has " + x.dump() +
+                                              ", which is neither a number nor null");
     values.push_back(x.is_null() ? endless : x.get<float>());
   }
   return values;
+}
+
+/// Metadata `name`, {"low": [...], "high": [...]}; null stands for no limit.
+void read_limits(const TensorFile& file, const std::string& name, std::vector<float>& low,
+                 std::vector<float>& high) {
+  const Json limits = parsed(file, name);
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  low = limits_member(limits, name, "low", -kInfinity);
+  high = limits_member(limits, name, "high", kInfinity);
 }
 
 /// Format 2: settings by what they are for.
@@ -341,10 +374,9 @@ Bundle from_file(TensorFile file) {
   const Json sizes = parsed(file, "sizes");
   b.nx = size_member(sizes, "sizes", "nx");
   b.nu = size_member(sizes, "sizes", "nu");
-  const Json bounds = parsed(file, "bounds");
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  b.action_low = bounds_member(bounds, "low", -kInfinity);
-  b.action_high = bounds_member(bounds, "high", kInfinity);
+  read_limits(file, "bounds", b.action_low, b.action_high);
+  if (file.metadata.count("state_range") != 0)
+    read_limits(file, "state_range", b.state_low, b.state_high);
   const Json dt = parsed(file, "dt");
   require(dt.is_number(), "metadata dt: is not a number");
   b.dt = dt.get<double>();
@@ -367,14 +399,18 @@ Bundle from_file(TensorFile file) {
 
 }  // namespace
 
+std::uint64_t bundle_hash(const Bundle& bundle) {
+  const std::string text = to_file(bundle).metadata["checksum"];
+  std::uint64_t hash = 0;
+  std::from_chars(text.data() + text.find(':') + 1, text.data() + text.size(), hash, 16);
+  return hash;
+}
+
 void save_bundle(const Bundle& bundle, const std::string& path) {
   TensorFile file;
   try {
     check_bundle(bundle);
-    if (bundle.members.stack != 0) put_net(file, "members", bundle.members);
-    put_net(file, "critics", bundle.critics);
-    if (bundle.policy) put_net(file, "policy", *bundle.policy);
-    put_metadata(file, bundle);
+    file = to_file(bundle);
     require(parsed(file, "provenance").is_object(), "provenance: is not a JSON object");
   } catch (const Error& error) {
     throw Error(path + ": cannot be saved: " + error.what());

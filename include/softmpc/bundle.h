@@ -4,8 +4,8 @@
 // Tensors (float32): members.weight1 [E, out, in], members.bias1 [E, out], ... for each layer, and
 // members.{input,output}_{mean,std}; the same for critics and, where there is one, policy.
 // Metadata: format_version, task, acting, dt, and as JSON sizes, bounds (null: no bound), outputs,
-// normalisation, environment, planner, provenance; checksum is "crc32c:" and eight hex digits over
-// the rest (how: src/bundle.cpp).
+// normalisation, environment, planner, provenance, and where it is known state_range; checksum is
+// "crc32c:" and eight hex digits over the rest (how: src/bundle.cpp).
 //
 // Versions. A bundle of a higher format_version is refused in one line, an older one still loads
 // (version 1 held all settings of the run as `config`; they are provenance now). Within a version:
@@ -14,6 +14,7 @@
 // version 2 is written only where it is used, so that other bundles stay readable.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -37,9 +38,14 @@ struct Bundle {
   NetWeights critics;  ///< stack of critics
   std::optional<NetWeights> policy;
   PlannerConfig planner;
+  /// [nx] what training saw of each component, infinite where no net looks at it; empty: not known.
+  std::vector<float> state_low, state_high;
   /// JSON object for people: version, seed, step, settings of the run, ...
   std::string provenance;
 };
+
+/// A checksum of everything in the bundle, the same for the one that was saved and the one loaded.
+std::uint64_t bundle_hash(const Bundle& bundle);
 
 /// Writes atomically (aside, fsync, rename). Throws Error naming path and cause.
 void save_bundle(const Bundle& bundle, const std::string& path);

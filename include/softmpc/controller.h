@@ -1,25 +1,81 @@
 // SPDX-License-Identifier: Apache-2.0
-// The planner in a control loop: one robot, warm start from tick to tick.
+// The planner in a control loop: one robot, warm start from tick to tick. Two ways to ask for a
+// plan: plan(observation), one call a model step, which throws on a wrong size and sends what the
+// planner says; and plan(PlanRequest), which knows the time, keeps a deadline, never throws and
+// always gives a command, with the reason in its status.
 #pragma once
 
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "softmpc/bundle.h"
 #include "softmpc/planner.h"
+#include "softmpc/statistics.h"
 
 namespace softmpc {
 
+/// Times of one monotonic clock that the caller chooses, std::chrono::steady_clock for one; a
+/// robot's clock starts above 0.
+using Nanoseconds = std::chrono::nanoseconds;
+inline constexpr SolveBudget::Clock::time_point no_deadline = SolveBudget::Clock::time_point::max();
+
 /// One planned step. Spans stay valid until the next call.
 struct Plan {
-  std::span<const float> action;    ///< [nu] to execute: clip(n + u_0)
+  std::span<const float> action;    ///< [nu] to execute: clip(n + u_0), or the fallback's
   std::span<const float> sequence;  ///< [H+1, nu] the refined plan u, relative to n
-  double value = 0;                 ///< soft value V(x_0)
+  double value = 0;                 ///< soft value V(x_0); NaN where nothing was planned
   double effective_samples = 0;
   double valid_share = 0;
   PlanStatus status = PlanStatus::ok;
+  // the rest: of plan(PlanRequest)
+  /// [H+1, nx] where `sequence` leads by the members' mean, from the state that was planned from;
+  /// empty unless ControllerOptions::want_predicted, and where nothing was planned.
+  std::span<const float> predicted;
+  bool from_fallback = false;
+  int rollouts_used = 0, iterations_done = 0;  ///< as SolveDone
+  /// How much the members disagree about the first step: standard deviation over the members of
+  /// each component's change, in units of the training's standard deviation of that component, root
+  /// mean square over the components. NaN unless want_predicted, and of a single model.
+  double disagreement = std::numeric_limits<double>::quiet_NaN();
+  Nanoseconds duration{};         ///< wall time of the call
+  std::uint64_t index = 0;        ///< counts plans of this controller, from 0
+  std::uint64_t bundle_hash = 0;  ///< bundle_hash() of the nets that planned; 0: no bundle
+};
+
+/// What is sent where a plan is not usable().
+enum class Fallback : std::uint8_t {
+  shifted_plan,  ///< the plan of before, at the time asked for
+  hold,          ///< the last command again
+  rest,          ///< ControllerOptions::rest
+  callback,      ///< what ControllerOptions::on_fallback says
+};
+
+/// A validator's word on a plan.
+enum class Verdict : std::uint8_t {
+  send,
+  reject,             ///< the fallback is sent; planning goes on from the plan of before
+  reject_and_restart  ///< the same, and the next plan is drawn anew
+};
+
+/// How a plan is read between its steps, where the time that passed is no whole number of them.
+enum class Reading : std::uint8_t {
+  linear,  ///< on the line between two steps
+  hold,    ///< the step that the time lies in
+};
+
+struct PlanRequest {
+  std::span<const float> observation;  ///< [nx]
+  Nanoseconds state_time{};            ///< when it was measured; 0: one model step after the last
+  /// When the plan is needed: rollouts that would end later are not started.
+  SolveBudget::Clock::time_point deadline = no_deadline;
+  Nanoseconds now{};  ///< the present, for max_state_age; 0: what steady_clock says
 };
 
 struct ControllerOptions {
@@ -31,29 +87,96 @@ struct ControllerOptions {
   /// Where plans are computed. A device plans in the bundle's planner.precision (auto: float16).
   Device device = Device::cpu;
   const cuda::DeviceOptions* cuda = nullptr;  ///< cuda.h; null: the defaults
+
+  // what follows is for plan(PlanRequest)
+  int min_rollouts = 0;  ///< fewer in time are no plan; 0: a quarter of planner.rollouts
+  Fallback fallback = Fallback::shifted_plan;
+  int max_fallbacks = 0;          ///< in a row; after that rest is sent. 0: planner.horizon
+  std::vector<float> rest{};      ///< [nu] inside the bounds; empty: n, clipped
+  std::vector<float> max_rate{};  ///< [nu] largest change of the command per second; empty: none
+  Nanoseconds max_state_age{};    ///< an older observation is stale_state; 0: none is
+  Nanoseconds
+      command_delay{};  ///< until a command acts: planned is for then; at most 64 model steps
+  /// An observation that lies further outside the range that training saw (Bundle::state_low,
+  /// state_high), in widths of that range, is unlikely_state; infinity: none is.
+  double state_margin = 1;
+  Reading reading = Reading::linear;
+  bool want_predicted = false;  ///< Plan::predicted and disagreement: members * H model steps more
+  /// Of Fallback::callback: the reason, the observation and where the action [nu] goes. It is
+  /// clipped to the bounds; after an exception, or a number that is not finite, rest is sent.
+  std::function<void(PlanStatus, std::span<const float>, std::span<float>)> on_fallback{};
+  /// Sees observation and plan before the command leaves; an exception is Verdict::reject.
+  std::function<Verdict(std::span<const float>, const Plan&)> validate{};
 };
 
-/// Owns nets, plan and scratch of one receding-horizon controller.
+class Controller;
+
+/// Nets and planner that can take the place of a controller's: loaded, checked, allocated and
+/// tried, on any thread while the controller plans.
+class Prepared {
+ public:
+  /// Throws Error in one sentence where `bundle` does not fit (sizes, bounds, dt, horizon, task),
+  /// or where one of 16 plans from states that training saw is not finite or has a value further
+  /// from theirs than 100 times the spread of the running nets' values.
+  Prepared(const Controller& controller, const Bundle& bundle);
+  Prepared(Prepared&&) noexcept;
+  Prepared& operator=(Prepared&&) noexcept;
+  ~Prepared();
+
+ private:
+  friend class Controller;
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Owns nets, plan and scratch of one receding-horizon controller. One thread at a time; several
+/// controllers are independent of each other.
 class Controller {
  public:
+  struct Impl;  // private to src/
   /// `reward` is borrowed; null if the bundle's members predict the reward. A bundle without
-  /// members needs options.dynamics. Throws as make_planner.
+  /// members needs options.dynamics. Allocates everything and plans once, so that no later call
+  /// allocates and the first is as fast as the others. Throws as make_planner, UsageError on an
+  /// option that is out of its range, and Error where that plan is not finite.
   Controller(const Bundle& bundle, const RewardModel* reward, ControllerOptions options = {});
+  /// Without a bundle: `models` are borrowed, options.dynamics is not read; `dt` is the model step
+  /// in seconds.
+  Controller(const PlannerConfig& config, const ProblemShape& shape, const Models& models,
+             double dt, ControllerOptions options = {});
   Controller(Controller&&) noexcept;
   Controller& operator=(Controller&&) noexcept;
   ~Controller();
 
   /// "cpu", or "cuda (NAME)".
   std::string device() const;
+  const ProblemShape& shape() const noexcept;
+  double dt() const noexcept;  ///< seconds of a model step
 
-  /// Starts an episode: the plan is drawn from N(0, Sigma) around n.
+  /// Starts an episode: the plan is drawn from N(0, Sigma) around n, and no command was sent.
   void reset();
   /// Shifts the plan by one step and refines it, without allocating, from `observation` [nx].
-  /// A NaN in the observation gives status bad_state and clip(shifted plan), never an exception.
+  /// A NaN in the observation gives status bad_state and clip(shifted plan), never an exception;
+  /// a wrong size throws Error, and so does a user's model.
   const Plan& plan(std::span<const float> observation);
+  /// Moves the plan by the time that has passed, refines it and gives a command inside the bounds,
+  /// whatever happens: a wrong size is bad_state. Does not allocate, lock (with one thread, on the
+  /// CPU) or throw.
+  const Plan& plan(const PlanRequest& request) noexcept;
+
+  /// Bytes of everything that decides the next plan, nets and options apart.
+  std::size_t state_size() const noexcept;
+  /// False, and nothing is changed, where the span is not state_size() bytes; load: or holds
+  /// anything but a state that a controller of the same sizes saved.
+  bool save_state(std::span<std::byte> to) const noexcept;
+  bool load_state(std::span<const std::byte> from) noexcept;
+
+  /// Exchanges nets and planner between two plans; plan, time and counters go on. What planned
+  /// before is in the argument afterwards.
+  void swap(Prepared& prepared) noexcept;
+  const Statistics& statistics() const noexcept;
 
  private:
-  struct Impl;
+  friend class Prepared;
   std::unique_ptr<Impl> impl_;
 };
 

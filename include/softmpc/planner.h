@@ -75,7 +75,7 @@ struct PlanBatch {
   std::span<double> effective_samples;  ///< [B] out, may be empty: (sum w)^2 / sum w^2
   std::span<double> valid_share;        ///< [B] out, may be empty: rollouts that count / K
   std::span<PlanStatus> status;         ///< [B] out, may be empty
-  SolveBudget budget;
+  SolveBudget budget{};
   SolveDone* done = nullptr;  ///< out, may be null
 };
 

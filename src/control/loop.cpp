@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/loop.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "softmpc/cuda.h"
+#include "softmpc/error.h"
+#include "softmpc/hd/prior.h"
+
+namespace softmpc {
+namespace {
+
+using Clock = SolveBudget::Clock;
+constexpr int kCommands = 1024;                          // that a delay can hold
+constexpr Nanoseconds kFarthest{std::int64_t{1} << 61};  // 73 years; differences do not overflow
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+int commands_kept(const ControllerOptions& options) {
+  return options.command_delay.count() > 0 ? kCommands : 1;
+}
+
+std::vector<float> rest_action(const ControllerOptions& options, const ProblemShape& shape,
+                               std::span<const float> neutral) {
+  std::vector<float> rest = options.rest;
+  if (rest.empty()) rest.assign(neutral.begin(), neutral.end());
+  for (int i = 0; i < shape.nu; ++i)
+    rest[i] = hd::clip(rest[i], shape.action_low[i], shape.action_high[i]);
+  return rest;
+}
+
+bool all_finite(std::span<const float> values) {
+  return std::ranges::all_of(values, [](float v) { return std::isfinite(v); });
+}
+
+}  // namespace
+
+void ValueRange::add(double value) noexcept {
+  ++count_;
+  const double off = value - mean_.load(std::memory_order_relaxed);
+  const double mean = mean_.load(std::memory_order_relaxed) + off / count_;
+  squares_ += off * (value - mean);
+  mean_.store(mean, std::memory_order_relaxed);
+  if (count_ > 1) deviation_.store(std::sqrt(squares_ / (count_ - 1)), std::memory_order_relaxed);
+}
+
+bool ValueRange::holds(double value, double times) const noexcept {
+  const double deviation = deviation_.load(std::memory_order_relaxed);
+  return deviation < 0 ||
+         std::abs(value - mean_.load(std::memory_order_relaxed)) <= times * deviation;
+}
+
+Controller::Impl::Impl(std::unique_ptr<Engine> nets, ControllerOptions given)
+    : options(std::move(given)),
+      shape(nets->planner->shape()),
+      config(nets->planner->config()),
+      dt(nets->dt),
+      task(nets->task),
+      reward(nets->models.reward),
+      engine_(std::move(nets)),
+      clock_(dt, config.horizon, options.reading),
+      loop_(shape, config.horizon, commands_kept(options)),
+      spare_(loop_),
+      low_(shape.action_low),
+      high_(shape.action_high),
+      neutral_(neutral_action(config, shape)),
+      rest_(rest_action(options, shape, neutral_)),
+      action_(shape.nu),
+      moved_(loop_.sequence.size()),
+      from_(shape.nx),
+      before_(shape.nx),
+      planned_(shape.nu),
+      predicted_(options.want_predicted ? (config.horizon + 1) * from_.size() : 0) {
+  result_.action = action_;
+  result_.sequence = loop_.sequence;
+  result_.bundle_hash = engine_->hash;
+}
+
+void Controller::Impl::draw_plan() {
+  engine_->planner->draw({options.seed, loop_.counts.episode++}, kEpisodePlan, loop_.sequence);
+}
+
+void Controller::Impl::reset() {
+  draw_plan();
+  loop_.time = {};
+  loop_.log.clear();
+  loop_.counts.time = loop_.counts.elapsed = 0;
+  loop_.counts.fallbacks_in_a_row = 0;
+  loop_.counts.restart = 0;
+}
+
+void Controller::Impl::solve(std::span<const float> observation, Clock::time_point deadline) {
+  Plan& r = result_;
+  SolveDone done;
+  PlanBatch batch;
+  batch.problems = 1;
+  batch.observation = observation;
+  batch.plan = loop_.sequence;
+  batch.action = action_;
+  batch.value = {&r.value, 1};
+  batch.effective_samples = {&r.effective_samples, 1};
+  batch.valid_share = {&r.valid_share, 1};
+  batch.status = {&r.status, 1};
+  batch.budget.deadline = deadline;
+  batch.budget.min_rollouts = options.min_rollouts;
+  batch.done = &done;
+  engine_->planner->solve({options.seed, loop_.counts.solve++}, batch);
+  r.rollouts_used = done.rollouts;
+  r.iterations_done = done.iterations;
+}
+
+const Plan& Controller::Impl::plan_untimed(std::span<const float> observation) {
+  const Clock::time_point begin = Clock::now();
+  move_to({});
+  result_.predicted = {};
+  result_.from_fallback = false;
+  result_.disagreement = kNaN;
+  solve(observation, no_deadline);
+  loop_.log.add(loop_.counts.time + delay(), action_);
+  count(begin);
+  return result_;
+}
+
+const Plan& Controller::Impl::plan(const PlanRequest& request) noexcept {
+  const Clock::time_point begin = Clock::now();
+  Plan& r = result_;
+  r.value = r.disagreement = kNaN;
+  r.effective_samples = r.valid_share = 0;
+  r.rollouts_used = r.iterations_done = 0;
+  r.predicted = {};
+  r.from_fallback = false;
+  r.status = guard(request);
+  move_to(std::clamp(request.state_time, -kFarthest, kFarthest));
+  std::ranges::copy(loop_.sequence, moved_.begin());
+  if (r.status == PlanStatus::ok) r.status = try_to_plan(request);
+  if (usable(r.status)) {
+    loop_.counts.fallbacks_in_a_row = 0;
+    values.add(r.value);
+  } else {
+    forget_plan(r.status);
+    fall_back(request.observation);
+  }
+  limit();
+  loop_.log.add(loop_.counts.time + delay(), action_);
+  count(begin);
+  return r;
+}
+
+/// What can be said against an observation before it is planned from.
+PlanStatus Controller::Impl::guard(const PlanRequest& request) const {
+  if (static_cast<int>(request.observation.size()) != shape.nx || !all_finite(request.observation))
+    return PlanStatus::bad_state;
+  if (options.max_state_age.count() > 0 && request.state_time.count() != 0) {
+    const Nanoseconds now =
+        request.now.count() != 0 ? request.now : Nanoseconds(Clock::now().time_since_epoch());
+    if (now - request.state_time > options.max_state_age) return PlanStatus::stale_state;
+  }
+  if (engine_->unlikely(request.observation, options.state_margin))
+    return PlanStatus::unlikely_state;
+  return PlanStatus::ok;
+}
+
+void Controller::Impl::move_to(Nanoseconds time) {
+  const bool timed = time.count() != 0, known = loop_.time.known != 0;
+  const std::int64_t step = clock_.step();
+  Move move = clock_.until(time, loop_.time);
+  loop_.counts.elapsed = timed && known ? time.count() - loop_.counts.time : step;
+  statistics.time_backwards += loop_.counts.elapsed < 0;
+  loop_.counts.time = timed ? time.count() : loop_.counts.time + step;
+  if (move.cold || loop_.counts.restart) {
+    draw_plan();
+    ++statistics.cold_starts;
+    loop_.counts.restart = 0;
+    move = {.whole = 1};  // as after reset()
+  }
+  move_plan(loop_.sequence, shape.nu, move);
+}
+
+/// x of the moment from which a command acts that is sent now: the mean of all members, under the
+/// commands that act until then.
+void Controller::Impl::look_over_delay(std::span<const float> observation) {
+  std::ranges::copy(observation, from_.begin());
+  const std::int64_t step = clock_.step();
+  for (std::int64_t at = 0; at < delay(); at += step) {
+    const std::int64_t part = std::min(step, delay() - at);
+    const std::span<const float> sent = loop_.log.at(loop_.counts.time + at + part / 2);
+    std::ranges::copy(from_, before_.begin());
+    engine_->mean.step(*engine_->models.dynamics, from_, sent.empty() ? rest_ : sent);
+    const auto share = static_cast<float>(static_cast<double>(part) / static_cast<double>(step));
+    if (part < step)
+      for (std::size_t i = 0; i < from_.size(); ++i)
+        from_[i] = before_[i] + share * (from_[i] - before_[i]);
+  }
+}
+
+PlanStatus Controller::Impl::try_to_plan(const PlanRequest& request) noexcept {
+  try {
+    look_over_delay(request.observation);
+    solve(from_, request.deadline);
+    if (!usable(result_.status)) return result_.status;
+    if (options.want_predicted) predict();
+    return judge(request.observation);
+  } catch (const cuda::DeviceLost&) {
+    return PlanStatus::device_fault;
+  } catch (...) {
+    return engine_->planner->device() == "cpu" ? PlanStatus::user_error : PlanStatus::device_fault;
+  }
+}
+
+/// x_0 .. x_H under the refined plan by the members' mean.
+void Controller::Impl::predict() {
+  std::ranges::copy(from_, predicted_.begin());
+  const std::size_t nx = from_.size(), nu = action_.size();
+  for (int t = 0; t < config.horizon; ++t) {
+    for (std::size_t i = 0; i < nu; ++i)
+      planned_[i] = hd::clip(neutral_[i] + loop_.sequence[t * nu + i], low_[i], high_[i]);
+    const std::span<float> next = std::span(predicted_).subspan((t + 1) * nx, nx);
+    std::ranges::copy(std::span(predicted_).subspan(t * nx, nx), next.begin());
+    engine_->mean.step(*engine_->models.dynamics, next, t == 0 ? action_ : planned_);
+    if (t == 0) result_.disagreement = engine_->mean.disagreement(engine_->unit);
+  }
+  result_.predicted = predicted_;
+}
+
+PlanStatus Controller::Impl::judge(std::span<const float> observation) {
+  if (!options.validate) return result_.status;
+  Verdict verdict = Verdict::reject;
+  try {
+    verdict = options.validate(observation, result_);
+  } catch (...) {  // rejected
+  }
+  if (verdict == Verdict::send) return result_.status;
+  loop_.counts.restart = verdict == Verdict::reject_and_restart;
+  return PlanStatus::rejected;
+}
+
+/// What a solve that failed or was rejected has left is no plan: that of before stands.
+void Controller::Impl::forget_plan(PlanStatus status) {
+  std::ranges::copy(moved_, loop_.sequence.begin());
+  if (status == PlanStatus::user_error || status == PlanStatus::device_fault) {
+    result_.value = kNaN;
+    result_.effective_samples = result_.valid_share = 0;
+    result_.predicted = {};
+  }
+}
+
+void Controller::Impl::fall_back(std::span<const float> observation) {
+  result_.from_fallback = true;
+  ++statistics.fallbacks;
+  const int most = options.max_fallbacks > 0 ? options.max_fallbacks : config.horizon;
+  if (++loop_.counts.fallbacks_in_a_row > most) {
+    loop_.counts.fallbacks_in_a_row = most + 1;
+    ++statistics.rests;
+    std::ranges::copy(rest_, action_.begin());
+    return;
+  }
+  switch (options.fallback) {
+    case Fallback::shifted_plan:
+      for (int i = 0; i < shape.nu; ++i) action_[i] = neutral_[i] + loop_.sequence[i];
+      return;
+    case Fallback::hold:
+      std::ranges::copy(loop_.log.last().empty() ? std::span<const float>(rest_) : loop_.log.last(),
+                        action_.begin());
+      return;
+    case Fallback::rest:
+      std::ranges::copy(rest_, action_.begin());
+      return;
+    case Fallback::callback:
+      return call_back(observation);
+  }
+}
+
+void Controller::Impl::call_back(std::span<const float> observation) {
+  try {
+    options.on_fallback(result_.status, observation, action_);
+    if (all_finite(action_)) return;
+  } catch (...) {  // counted below
+  }
+  ++statistics.callback_errors;
+  std::ranges::copy(rest_, action_.begin());
+}
+
+/// The command inside the bounds, and no faster than max_rate from the last.
+void Controller::Impl::limit() {
+  const std::span<const float> last = loop_.log.last();
+  bool slowed = false;
+  for (int i = 0; i < shape.nu; ++i) {
+    action_[i] = hd::clip(action_[i], low_[i], high_[i]);
+    if (options.max_rate.empty() || last.empty()) continue;
+    const double seconds =
+        static_cast<double>(std::max<std::int64_t>(loop_.counts.elapsed, 0)) * 1e-9;
+    const auto most = static_cast<float>(options.max_rate[i] * seconds);
+    const float within = hd::clip(action_[i], last[i] - most, last[i] + most);
+    slowed |= within != action_[i];
+    action_[i] = hd::clip(within, low_[i], high_[i]);
+  }
+  statistics.rate_limited += slowed;
+}
+
+void Controller::Impl::count(Clock::time_point begin) {
+  Plan& r = result_;
+  ++statistics.plans;
+  ++statistics.by_status[static_cast<std::size_t>(r.status)];
+  bool clipped = false;
+  const bool planned = !r.from_fallback && config.control_mode != ControlMode::policy_residual;
+  for (int i = 0; i < shape.nu && planned; ++i) {
+    const float action = neutral_[i] + loop_.sequence[i];
+    clipped |= action < low_[i] || action > high_[i];
+  }
+  statistics.clipped += clipped;
+  r.index = loop_.counts.index++;
+  r.duration = Clock::now() - begin;
+  statistics.latency.add(r.duration);
+}
+
+std::size_t Controller::Impl::state_size() const noexcept { return loop_.bytes(); }
+
+bool Controller::Impl::save_state(std::span<std::byte> to) const noexcept {
+  if (to.size() != loop_.bytes()) return false;
+  loop_.save(to);
+  return true;
+}
+
+bool Controller::Impl::load_state(std::span<const std::byte> from) noexcept {
+  if (!spare_.load(from)) return false;
+  std::swap(loop_, spare_);
+  result_.sequence = loop_.sequence;
+  return true;
+}
+
+void Controller::Impl::swap(std::unique_ptr<Engine>& other) noexcept {
+  std::swap(engine_, other);
+  result_.bundle_hash = engine_->hash;
+  ++statistics.swaps;
+}
+
+}  // namespace softmpc

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// One controller's tick, in order: guards, the plan's move through time, the solve, the validator,
+// the fallback, limits on the command, counters.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "control/engine.h"
+#include "control/loop_state.h"
+#include "control/plan_clock.h"
+#include "softmpc/controller.h"
+
+namespace softmpc {
+
+/// Values that the controller's thread gives and another may read: their mean and spread.
+class ValueRange {
+ public:
+  void add(double value) noexcept;
+  /// False if `value` is further from the mean than `times` the spread; true while fewer than two
+  /// are known.
+  bool holds(double value, double times) const noexcept;
+
+ private:
+  double count_ = 0, squares_ = 0;
+  std::atomic<double> mean_{0}, deviation_{-1};  // negative: not known
+};
+
+struct Controller::Impl {
+  Impl(std::unique_ptr<Engine> nets, ControllerOptions given);
+
+  void reset();
+  const Plan& plan_untimed(std::span<const float> observation);
+  const Plan& plan(const PlanRequest& request) noexcept;
+  void swap(std::unique_ptr<Engine>& other) noexcept;
+
+  std::string device() const { return engine_->planner->device(); }
+  std::size_t state_size() const noexcept;
+  bool save_state(std::span<std::byte> to) const noexcept;
+  bool load_state(std::span<const std::byte> from) noexcept;
+
+  // never changed: a Prepared is made from them on another thread
+  const ControllerOptions options;
+  const ProblemShape shape;  // of every engine that this controller will have
+  const PlannerConfig config;
+  const double dt;
+  const std::string task;  // empty without a bundle
+  const RewardModel* const reward;
+  ValueRange values;
+  Statistics statistics;
+
+ private:
+  void draw_plan();
+  PlanStatus guard(const PlanRequest& request) const;
+  void move_to(Nanoseconds time);
+  void look_over_delay(std::span<const float> observation);
+  void solve(std::span<const float> observation, SolveBudget::Clock::time_point deadline);
+  PlanStatus try_to_plan(const PlanRequest& request) noexcept;
+  void predict();
+  PlanStatus judge(std::span<const float> observation);
+  void fall_back(std::span<const float> observation);
+  void shifted_action();
+  void call_back(std::span<const float> observation);
+  void limit();
+  void forget_plan(PlanStatus status);
+  void count(SolveBudget::Clock::time_point begin);
+  std::int64_t delay() const { return options.command_delay.count(); }
+
+  std::unique_ptr<Engine> engine_;
+  PlanClock clock_;
+  LoopState loop_, spare_;  // the latter is what load_state() reads into
+  Plan result_;
+  std::vector<float> low_, high_, neutral_, rest_, action_;  // [nu]
+  std::vector<float> moved_;                                 // [H+1, nu] the plan before the solve
+  std::vector<float> from_;                                  // [nx] the state that is planned from
+  std::vector<float> before_, planned_;  // [nx], [nu] of a step of the mean model
+  std::vector<float> predicted_;         // [H+1, nx]
+};
+
+struct Prepared::Impl {
+  std::unique_ptr<Engine> engine;
+};
+
+}  // namespace softmpc

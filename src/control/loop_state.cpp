@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// A header, whose checksum covers what follows, and the parts as they lie in memory.
+#include "control/loop_state.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <type_traits>
+
+#include "io/crc32c.h"
+
+namespace softmpc {
+namespace {
+
+constexpr std::uint32_t kMagic = 0x50434d53, kVersion = 1;  // "SMCP"
+
+struct Header {
+  std::uint32_t magic = kMagic, version = kVersion;
+  std::int32_t nx = 0, nu = 0, horizon = 0, commands = 0;
+  std::uint32_t checksum = 0;
+  bool operator==(const Header&) const = default;
+};
+
+template <class T>
+auto one(T& value) {
+  static_assert(std::has_unique_object_representations_v<T>, "padding would be saved");
+  return std::span<T>(&value, 1);
+}
+
+}  // namespace
+
+LoopState::LoopState(const ProblemShape& shape, int horizon, int commands)
+    : log(shape.nu, commands),
+      sequence(static_cast<std::size_t>(horizon + 1) * shape.nu),
+      nx_(shape.nx),
+      nu_(shape.nu),
+      horizon_(horizon) {}
+
+template <class Self, class F>
+void LoopState::for_each_part(Self& self, const F& f) {
+  f(one(self.counts));
+  f(one(self.time));
+  f(one(self.log.ring));
+  f(std::span(self.log.times));
+  f(std::span(self.log.actions));
+  f(std::span(self.sequence));
+}
+
+std::size_t LoopState::bytes() const {
+  std::size_t sum = sizeof(Header);
+  for_each_part(*this, [&](auto part) { sum += part.size_bytes(); });
+  return sum;
+}
+
+void LoopState::save(std::span<std::byte> to) const {
+  std::byte* at = to.data() + sizeof(Header);
+  for_each_part(*this, [&](auto part) {
+    std::memcpy(at, part.data(), part.size_bytes());
+    at += part.size_bytes();
+  });
+  const Header header = {.nx = nx_,
+                         .nu = nu_,
+                         .horizon = horizon_,
+                         .commands = static_cast<std::int32_t>(log.times.size()),
+                         .checksum = crc32c(to.subspan(sizeof(Header)))};
+  std::memcpy(to.data(), &header, sizeof header);
+}
+
+bool LoopState::load(std::span<const std::byte> from) {
+  if (from.size() != bytes()) return false;
+  const Header expected = {.nx = nx_,
+                           .nu = nu_,
+                           .horizon = horizon_,
+                           .commands = static_cast<std::int32_t>(log.times.size()),
+                           .checksum = crc32c(from.subspan(sizeof(Header)))};
+  Header header;
+  std::memcpy(&header, from.data(), sizeof header);
+  if (header != expected) return false;
+  const std::byte* at = from.data() + sizeof(Header);
+  for_each_part(*this, [&](auto part) {
+    std::memcpy(part.data(), at, part.size_bytes());
+    at += part.size_bytes();
+  });
+  const auto finite = [](float v) { return std::isfinite(v); };
+  const auto sane = [](std::int64_t t) { return std::abs(t) <= std::int64_t{1} << 61; };
+  return log.valid() && std::ranges::all_of(sequence, finite) && counts.fallbacks_in_a_row >= 0 &&
+         sane(counts.time) && sane(counts.elapsed) && sane(time.origin) &&
+         std::ranges::all_of(log.times, sane);
+}
+
+}  // namespace softmpc
