@@ -277,6 +277,24 @@ TEST(Deadline, SolvesOfAnyDeadlineArePartsOfWholeOnes) {
   print("seeds 101..125", tally);
 }
 
+// No clock: also where a half of plan_and_policy has no valid rollout, which status deadline hides.
+TEST(Deadline, APartIsThePlanOfAPlannerOfSoManyRollouts) {
+  Tally tally;
+  for (std::uint64_t seed = 401; seed <= 640 && !HasFailure(); ++seed) {
+    Case c(seed);
+    const PlannerConfig& config = c.p.config;
+    const int group = config.particles * (config.proposals == Proposals::plan ? 1 : 2);
+    const int groups = config.rollouts / group;
+    if (c.balanced() || groups < 2) continue;
+    SCOPED_TRACE(text(c, seed, 1));
+    const SolveDone part = {1, group * c.random.whole(1, groups - 1)};
+    const Buffers got = solve(*c.planner(), c.key, c.given,
+                              {.iterations = part.iterations, .rollouts = part.rollouts});
+    c.check_part(got, part, tally);
+  }
+  EXPECT_GE(tally.smaller, 100);
+}
+
 TEST(Deadline, AFarOneChangesNoBit) {
   for (std::uint64_t seed = 201; seed <= 230 && !HasFailure(); ++seed) {
     const Case c(seed);
