@@ -10,6 +10,7 @@
 #include "backend.h"
 #include "cpu/kernels.h"
 #include "cpu/rollout.h"
+#include "cpu/tile_clock.h"
 #include "cpu/tiling.h"
 #include "cpu/update.h"
 #include "hardware.h"
@@ -67,14 +68,21 @@ class CpuPlanner final : public Planner {
   const float* charge(int problems, const float* plan);
   double value_constant(const float* plan) const;
   void check_states(const PlanBatch& batch);
-  void roll_out(const cpu::RolloutJob& job);
-  void update_plans(const PlanBatch& batch, const float* cost_plan);
+  cpu::RolloutJob job_of(SolveKey key, int iteration, const PlanBatch& batch,
+                         const float* cost_plan, const PlanTrace* trace) const;
+  void roll_out(const cpu::RolloutJob& job, int rollouts);
+  int roll_out_in_time(const cpu::RolloutJob& job);
+  void roll_tile(const cpu::RolloutJob& job, int index, int worker);
+  SolveDone iterate(SolveKey key, const PlanBatch& batch, PlanTrace* trace);
+  void update_plans(const PlanBatch& batch, const float* cost_plan, int rollouts);
+  void hand_out(const PlanBatch& batch, const SolveDone& done);
   void execute(const PlanBatch& batch);
   void record(const PlanBatch& batch, PlanTrace& trace) const;
 
   Models models_;
   ThreadPool* pool_;
   hd::Covariance covariance_ = {};
+  cpu::TileClock clock_;  // read under a deadline alone
 
   // filled per solve, in this order
   std::vector<std::uint32_t> default_id_;
@@ -101,6 +109,8 @@ CpuPlanner::CpuPlanner(const PlannerConfig& config, const ProblemShape& shape, c
   std::iota(default_id_.begin(), default_id_.end(), 0u);
   covariance_ = constants().covariance.view(shape.nu);
   scratch_.resize(threads());
+  clock_.prepare(
+      cpu::Tiling::most(shape.max_problems * config.rollouts, wide_blocks(grouped()), threads()));
   update(models);
 }
 
@@ -213,21 +223,63 @@ double CpuPlanner::value_constant(const float* plan) const {
   return 0.5 * config().temperature * sum;
 }
 
-void CpuPlanner::roll_out(const cpu::RolloutJob& job) {
+cpu::RolloutJob CpuPlanner::job_of(SolveKey key, int iteration, const PlanBatch& batch,
+                                   const float* cost_plan, const PlanTrace* trace) const {
+  const std::size_t noise =
+      static_cast<std::size_t>(batch.problems) * config().rollouts * plan_size();
+  return {
+      .config = &config(),
+      .shape = &shape(),
+      .models = models_,
+      .key = key,
+      .iteration = iteration,
+      .problems = batch.problems,
+      .observation = state_.data(),
+      .plan = batch.plan.data(),
+      .cost_plan = cost_plan,
+      .problem_id = batch.problem_id.empty() ? default_id_.data() : batch.problem_id.data(),
+      .sigma = constants().sigma.data(),
+      .inverse_variance = constants().inverse_variance.data(),
+      .covariance = constants().covariance.full() ? &covariance_ : nullptr,
+      .neutral = constants().neutral.data(),
+      .discount = constants().discount.data(),
+      .member = member_.data(),
+      .fixed_noise =
+          trace && !trace->noise.empty() ? trace->noise.data() + iteration * noise : nullptr,
+  };
+}
+
+void CpuPlanner::roll_tile(const cpu::RolloutJob& job, int index, int worker) {
+  const int begin = tiling_.begin(index);
+  const cpu::RolloutOutput out = {noise_.data() + begin * plan_size(), cost_.data(), valid_.data()};
+  cpu::roll_out(job, begin, tiling_.end(index), tiling_.width(index), scratch_[worker], out);
+}
+
+/// At least the first `rollouts` of each problem.
+void CpuPlanner::roll_out(const cpu::RolloutJob& job, int rollouts) {
   const auto roll = [&](int index, int worker) {
-    const int begin = tiling_.begin(index);
-    const cpu::RolloutOutput out = {noise_.data() + begin * plan_size(), cost_.data(),
-                                    valid_.data()};
-    cpu::roll_out(job, begin, tiling_.end(index), tiling_.width(index), scratch_[worker], out);
+    if (tiling_.first_rollout(index, config().rollouts) < rollouts) roll_tile(job, index, worker);
   };
   for_each(tiling_.count(), roll);
 }
 
-void CpuPlanner::update_plans(const PlanBatch& batch, const float* cost_plan) {
-  const int k = config().rollouts;
+/// As many as there is time for; returns how many leading ones of each problem these are, whole
+/// action sequences.
+int CpuPlanner::roll_out_in_time(const cpu::RolloutJob& job) {
+  clock_.begin_iteration();
+  const auto roll = [&](int index, int worker) {
+    clock_.run(index, [&](int tile) { roll_tile(job, tile, worker); });
+  };
+  for_each(tiling_.count(), roll);
+  const int done = clock_.end_iteration();
+  return done - done % config().particles;
+}
+
+/// From the first `k` rollouts of each problem.
+void CpuPlanner::update_plans(const PlanBatch& batch, const float* cost_plan, int k) {
   const auto update_one = [&](int b, int) {
     if (status_[b] == PlanStatus::bad_state) return;
-    const std::size_t first = static_cast<std::size_t>(b) * k;
+    const std::size_t first = static_cast<std::size_t>(b) * config().rollouts;
     if (config().particles > 1)
       cpu::average_particles(config().particles, std::span(cost_).subspan(first, k),
                              std::span(valid_).subspan(first, k));
@@ -318,45 +370,54 @@ void CpuPlanner::execute(const PlanBatch& batch) {
     }
 }
 
+/// Plan updates until all are made that the budget has room for.
+SolveDone CpuPlanner::iterate(SolveKey key, const PlanBatch& batch, PlanTrace* trace) {
+  const SolveDone part = part_of(config(), batch.budget);
+  const bool timed = has_deadline(batch.budget);
+  SolveDone done;
+  for (int iteration = 0; iteration < part.iterations; ++iteration) {
+    draw_members(key, iteration, trace, models_.dynamics->members());
+    const float* in_cost = cost_plan(batch);
+    const cpu::RolloutJob job = job_of(key, iteration, batch, in_cost, trace);
+    const bool last = iteration + 1 == part.iterations;
+    int rollouts = last ? part.rollouts : config().rollouts;
+    if (timed) {
+      rollouts = roll_out_in_time(job);
+      if (rollouts < fewest_rollouts(config(), batch.budget)) break;
+    } else {
+      roll_out(job, rollouts);
+    }
+    update_plans(batch, in_cost, rollouts);
+    done = {iteration + 1, rollouts};
+    if (trace) record(batch, *trace);
+    if (rollouts < config().rollouts) break;
+  }
+  return done;
+}
+
+void CpuPlanner::hand_out(const PlanBatch& batch, const SolveDone& done) {
+  if (done != whole_solve(config()))  // bad states and costs are worse news, and stay
+    for (PlanStatus& status : std::span(status_).first(batch.problems))
+      if (usable(status)) status = PlanStatus::deadline;
+  if (!batch.status.empty()) std::copy_n(status_.begin(), batch.problems, batch.status.begin());
+  if (batch.done) *batch.done = done;
+  execute(batch);
+}
+
 void CpuPlanner::solve(SolveKey key, const PlanBatch& batch, PlanTrace* trace) {
   check_batch(config(), shape(), batch);
   if (trace) check_trace(config(), shape(), batch, *trace, models_.dynamics->members());
   check_states(batch);
-  const int total = batch.problems * config().rollouts;
-  tiling_ = cpu::Tiling(total, wide_blocks(grouped()), threads());
-  for (int iteration = 0; iteration < config().iterations; ++iteration) {
-    draw_members(key, iteration, trace, models_.dynamics->members());
-    const float* in_cost = cost_plan(batch);
-    const float* fixed = trace && !trace->noise.empty()
-                             ? trace->noise.data() + iteration * total * plan_size()
-                             : nullptr;
-    const std::uint32_t* id =
-        batch.problem_id.empty() ? default_id_.data() : batch.problem_id.data();
-    const cpu::RolloutJob job = {
-        .config = &config(),
-        .shape = &shape(),
-        .models = models_,
-        .key = key,
-        .iteration = iteration,
-        .problems = batch.problems,
-        .observation = state_.data(),
-        .plan = batch.plan.data(),
-        .cost_plan = in_cost,
-        .problem_id = id,
-        .sigma = constants().sigma.data(),
-        .inverse_variance = constants().inverse_variance.data(),
-        .covariance = constants().covariance.full() ? &covariance_ : nullptr,
-        .neutral = constants().neutral.data(),
-        .discount = constants().discount.data(),
-        .member = member_.data(),
-        .fixed_noise = fixed,
-    };
-    roll_out(job);
-    update_plans(batch, in_cost);
-    if (trace) record(batch, *trace);
-  }
-  if (!batch.status.empty()) std::copy_n(status_.begin(), batch.problems, batch.status.begin());
-  execute(batch);
+  tiling_ = cpu::Tiling(batch.problems * config().rollouts, wide_blocks(grouped()), threads());
+  const bool timed = has_deadline(batch.budget);
+  if (timed) clock_.begin_solve(tiling_, config().rollouts, batch.budget.deadline);
+  const SolveDone done = iterate(key, batch, trace);
+  const bool planned = done.iterations > 0;
+  if (planned)
+    hand_out(batch, done);
+  else
+    hand_out_no_time(shape(), constants().neutral, batch);
+  if (timed) clock_.end_solve(planned);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 
 #include "softmpc/error.h"
 #include "softmpc/hd/philox.h"
+#include "softmpc/hd/prior.h"
 
 namespace softmpc {
 namespace {
@@ -71,6 +72,24 @@ float automatic_neutral(float low, float high) {
 
 /// Lanes of a solve are counted in an int, padding included.
 constexpr std::size_t kMostLanes = 1u << 30;
+
+void check_limit(const char* name, int value, int most) {
+  if (value < 0 || value > most)
+    refuse(std::string("budget.") + name + " " + std::to_string(value) + " must be in 0.." +
+           std::to_string(most));
+}
+
+void check_budget(const PlannerConfig& c, const SolveBudget& budget) {
+  check_limit("min_rollouts", budget.min_rollouts, c.rollouts);
+  check_limit("iterations", budget.iterations, c.iterations);
+  check_limit("rollouts", budget.rollouts, c.rollouts);
+  const int whole = c.particles * (c.proposals == Proposals::plan ? 1 : 2);
+  if (budget.rollouts % whole != 0)
+    refuse("budget.rollouts " + std::to_string(budget.rollouts) + " must be a multiple of " +
+           std::to_string(whole) + ", whole action sequences of each half");
+  require(!has_deadline(budget) || (budget.iterations == 0 && budget.rollouts == 0),
+          "budget.deadline stands alone, without limits of iterations or rollouts");
+}
 
 }  // namespace
 
@@ -137,10 +156,13 @@ void check_batch(const PlannerConfig& config, const ProblemShape& shape, const P
           "effective_samples must be [B]");
   require(batch.valid_share.empty() || batch.valid_share.size() == b, "valid_share must be [B]");
   require(batch.status.empty() || batch.status.size() == b, "status must be [B]");
+  check_budget(config, batch.budget);
 }
 
 void check_trace(const PlannerConfig& config, const ProblemShape& shape, const PlanBatch& batch,
                  const PlanTrace& trace, int members) {
+  require(!has_deadline(batch.budget) && part_of(config, batch.budget) == whole_solve(config),
+          "a trace is of a whole solve, without a deadline or limits");
   const std::size_t iterations = config.iterations, rollouts = config.rollouts;
   const std::size_t noise_size =
       iterations * batch.problems * rollouts * plan_floats(config, shape);
@@ -164,6 +186,37 @@ void check_models(const PlannerConfig& config, const GivenModels& given) {
   if (plans_with_policy(config) && !given.policy) refuse(policy_use(config) + " needs a policy");
   require(!config.handle_terminations || given.termination,
           "handle_terminations needs a termination function, analytic or learned");
+}
+
+bool has_deadline(const SolveBudget& budget) {
+  return budget.deadline != SolveBudget::Clock::time_point::max();
+}
+
+SolveDone whole_solve(const PlannerConfig& config) { return {config.iterations, config.rollouts}; }
+
+SolveDone part_of(const PlannerConfig& config, const SolveBudget& budget) {
+  return {budget.iterations > 0 ? budget.iterations : config.iterations,
+          budget.rollouts > 0 ? budget.rollouts : config.rollouts};
+}
+
+int fewest_rollouts(const PlannerConfig& config, const SolveBudget& budget) {
+  const int quarter = (config.rollouts + 3) / 4;
+  return std::max(budget.min_rollouts > 0 ? budget.min_rollouts : quarter, config.particles);
+}
+
+void hand_out_no_time(const ProblemShape& shape, std::span<const float> neutral,
+                      const PlanBatch& batch) {
+  std::ranges::fill(batch.value, std::numeric_limits<double>::quiet_NaN());
+  std::ranges::fill(batch.effective_samples, 0.0);
+  std::ranges::fill(batch.valid_share, 0.0);
+  std::ranges::fill(batch.status, PlanStatus::no_time);
+  if (batch.done) *batch.done = {};
+  const std::size_t nu = neutral.size(), plan_size = batch.plan.size() / batch.problems;
+  for (std::size_t at = 0; at < batch.action.size(); ++at) {
+    const std::size_t i = at % nu;
+    batch.action[at] = hd::clip(neutral[i] + batch.plan[at / nu * plan_size + i],
+                                shape.action_low[i], shape.action_high[i]);
+  }
 }
 
 std::vector<float> neutral_action(const PlannerConfig& config, const ProblemShape& shape) {

@@ -15,10 +15,22 @@ namespace softmpc {
 
 /// Throws UsageError naming the setting or size that is impossible.
 void check_shape(const PlannerConfig& config, const ProblemShape& shape);
-/// Throws Error naming the array of a wrong size.
+/// Throws Error naming the array of a wrong size, or the limit out of range.
 void check_batch(const PlannerConfig& config, const ProblemShape& shape, const PlanBatch& batch);
 void check_trace(const PlannerConfig& config, const ProblemShape& shape, const PlanBatch& batch,
                  const PlanTrace& trace, int members);
+
+/// Whether a solve looks at the clock.
+bool has_deadline(const SolveBudget& budget);
+/// A whole solve.
+SolveDone whole_solve(const PlannerConfig& config);
+/// What a solve without a deadline does: its limits, else all.
+SolveDone part_of(const PlannerConfig& config, const SolveBudget& budget);
+/// How few rollouts of each problem are a plan, at least one action sequence.
+int fewest_rollouts(const PlannerConfig& config, const SolveBudget& budget);
+/// The results of a batch that there was no time for.
+void hand_out_no_time(const ProblemShape& shape, std::span<const float> neutral,
+                      const PlanBatch& batch);
 
 /// The setting that makes plans with a policy, "proposals plan_and_policy" for one.
 std::string policy_use(const PlannerConfig& config);

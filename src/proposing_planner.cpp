@@ -8,6 +8,7 @@
 #include "cpu/aligned.h"
 #include "cpu/kernels.h"
 #include "planner_inputs.h"
+#include "recent_slowest.h"
 #include "softmpc/error.h"
 #include "softmpc/hd/philox.h"
 #include "softmpc/hd/prior.h"
@@ -41,6 +42,9 @@ class ProposingPlanner final : public Planner {
 
  private:
   void propose(SolveKey key, int problems, int begin, int end, Lanes& lanes);
+  void propose_all(SolveKey key, int problems);
+  SolveBudget budget_of_halves(const SolveBudget& budget) const;
+  PlanBatch halves_of(const PlanBatch& batch);
   void merge(const PlanBatch& batch, int problem);
   std::span<float> plan_of(int problem) {
     return std::span(plan_).subspan(problem * plan_size(), plan_size());
@@ -51,6 +55,7 @@ class ProposingPlanner final : public Planner {
   ThreadPool* pool_;
   std::vector<float> neutral_;  // n [nu]
   std::vector<Lanes> lanes_;    // per worker
+  RecentSlowest merges_;        // under deadlines
   // of the 2B problems: B about the plan so far, then B about the policy's
   std::vector<float> observation_, plan_;
   std::vector<std::uint32_t> id_;
@@ -120,7 +125,8 @@ void ProposingPlanner::propose(SolveKey key, int problems, int begin, int end, L
 
 void ProposingPlanner::merge(const PlanBatch& batch, int b) {
   const int other = batch.problems + b, nu = shape().nu;
-  const auto invalid = [this](int i) { return status_[i] == PlanStatus::all_invalid; };
+  // whatever its status: that of a half which was cut short is deadline
+  const auto invalid = [this](int i) { return valid_[i] == 0; };
   const hd::Merged m = hd::merge_solves({value_[b], value_[other]}, {samples_[b], samples_[other]},
                                         {invalid(b), invalid(other)}, config().temperature);
   const std::span<float> plan = batch.plan.subspan(b * plan_size(), plan_size());
@@ -139,9 +145,30 @@ void ProposingPlanner::merge(const PlanBatch& batch, int b) {
           hd::clip(neutral_[i] + plan[i], shape().action_low[i], shape().action_high[i]);
 }
 
-void ProposingPlanner::solve(SolveKey key, const PlanBatch& batch, PlanTrace* trace) {
-  check_batch(config(), shape(), batch);
-  if (trace) throw Error("planner solve: a trace needs planner.proposals plan");
+void ProposingPlanner::propose_all(SolveKey key, int problems) {
+  const auto propose_block = [&](int block, int worker) {
+    const int begin = block * kBlock;
+    propose(key, problems, begin, std::min(problems, begin + kBlock), lanes_[worker]);
+  };
+  const int blocks = (problems + kBlock - 1) / kBlock;
+  if (pool_ && blocks > 1)
+    pool_->run(blocks, std::cref(propose_block));  // a reference: no allocation
+  else
+    for (int block = 0; block < blocks; ++block) propose_block(block, 0);
+}
+
+/// Numbers of rollouts are those of both halves; of the time, merging takes some.
+SolveBudget ProposingPlanner::budget_of_halves(const SolveBudget& budget) const {
+  SolveBudget half = budget;
+  half.min_rollouts = (budget.min_rollouts + 1) / 2;
+  half.rollouts = budget.rollouts / 2;
+  if (has_deadline(budget))  // no earlier than the clock's start, so that nothing overflows
+    half.deadline = std::max(budget.deadline, SolveBudget::Clock::time_point{}) - merges_.slowest();
+  return half;
+}
+
+/// Copies the inputs of the batch, all but the policy's plans, for both halves.
+PlanBatch ProposingPlanner::halves_of(const PlanBatch& batch) {
   const int problems = batch.problems;
   const std::size_t states = batch.observation.size(), plans = batch.plan.size();
   for (const std::size_t at : {std::size_t{0}, states})
@@ -152,16 +179,6 @@ void ProposingPlanner::solve(SolveKey key, const PlanBatch& batch, PlanTrace* tr
     id_[b] = 2 * id;
     id_[problems + b] = 2 * id + 1;
   }
-  const auto propose_block = [&](int block, int worker) {
-    const int begin = block * kBlock;
-    propose(key, problems, begin, std::min(problems, begin + kBlock), lanes_[worker]);
-  };
-  const int blocks = (problems + kBlock - 1) / kBlock;
-  if (pool_ && blocks > 1)
-    pool_->run(blocks, std::cref(propose_block));  // a reference: no allocation
-  else
-    for (int block = 0; block < blocks; ++block) propose_block(block, 0);
-
   PlanBatch halves;
   halves.problems = 2 * problems;
   halves.observation = std::span(observation_).first(2 * states);
@@ -171,8 +188,24 @@ void ProposingPlanner::solve(SolveKey key, const PlanBatch& batch, PlanTrace* tr
   halves.effective_samples = std::span(samples_).first(2 * problems);
   halves.valid_share = std::span(valid_).first(2 * problems);
   halves.status = std::span(status_).first(2 * problems);
+  halves.budget = budget_of_halves(batch.budget);
+  return halves;
+}
+
+void ProposingPlanner::solve(SolveKey key, const PlanBatch& batch, PlanTrace* trace) {
+  using Clock = SolveBudget::Clock;
+  check_batch(config(), shape(), batch);
+  if (trace) throw Error("planner solve: a trace needs planner.proposals plan");
+  PlanBatch halves = halves_of(batch);
+  SolveDone done;
+  halves.done = &done;
+  const bool timed = has_deadline(batch.budget);
+  if (!timed || Clock::now() < batch.budget.deadline) propose_all(key, batch.problems);
   halves_->solve(key, halves);
-  for (int b = 0; b < problems; ++b) merge(batch, b);
+  const Clock::time_point solved = timed ? Clock::now() : Clock::time_point{};
+  for (int b = 0; b < batch.problems; ++b) merge(batch, b);
+  if (timed) merges_.add(Clock::now() - solved);
+  if (batch.done) *batch.done = {done.iterations, 2 * done.rollouts};
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include "plan/net.h"
 #include "plan/solver.h"
 #include "planner_inputs.h"
+#include "recent_slowest.h"
 #include "runtime/device.h"
 #include "softmpc/cuda.h"
 #include "softmpc/error.h"
@@ -114,6 +115,7 @@ struct DevicePlanner::Impl {
   std::map<int, std::unique_ptr<Graph>> graphs;  // by number of problems
   std::vector<std::uint32_t> default_id;
   int last_problems = 0;
+  RecentSlowest solves;  // under deadlines
 
   SolverNets nets() const {
     return {dynamics.get(), critics.get(),   policy.get(), models.outputs,
@@ -124,6 +126,8 @@ struct DevicePlanner::Impl {
   int members() const { return dynamics ? dynamics->stack() : 1; }
   SolveArrays arrays(int problems) const;
   void fill(SolveKey key, const PlanBatch& batch);
+  void run(SolveKey key, const PlanBatch& batch, PlanTrace* trace);
+  bool run_in_time(SolveKey key, const PlanBatch& batch);
   void hand_out(const PlanBatch& batch) const;
   const Graph& graph(int problems);
   void trace(SolveKey key, const PlanBatch& batch, PlanTrace& trace);
@@ -264,19 +268,45 @@ const Graph& DevicePlanner::Impl::graph(int problems) {
   return *graphs.emplace(problems, std::move(recorded)).first->second;
 }
 
+void DevicePlanner::Impl::run(SolveKey key, const PlanBatch& batch, PlanTrace* given) {
+  fill(key, batch);
+  if (given) {
+    trace(key, batch, *given);
+  } else {
+    device->replay(graph(batch.problems));
+    device->synchronise();
+  }
+  hand_out(batch);
+}
+
+/// A launch cannot be stopped: it begins where one as slow as the slowest of late is in time; false
+/// if none did. Where expectations alone kept it, it counts as done in no time, so that one slow
+/// solve does not keep all later ones.
+bool DevicePlanner::Impl::run_in_time(SolveKey key, const PlanBatch& batch) {
+  using Clock = SolveBudget::Clock;
+  const Clock::time_point begin = Clock::now(), deadline = batch.budget.deadline;
+  if (begin + solves.slowest() > deadline) {
+    if (begin < deadline) solves.add({});
+    return false;
+  }
+  const bool recorded = graphs.contains(batch.problems);  // else this solve alone records it
+  run(key, batch, nullptr);
+  if (recorded) solves.add(Clock::now() - begin);
+  return true;
+}
+
 void DevicePlanner::solve(SolveKey key, const PlanBatch& batch, PlanTrace* trace) {
   Impl& p = *impl_;
   check_batch(p.config, p.shape, batch);
+  if (part_of(p.config, batch.budget) != whole_solve(p.config))
+    throw Error("planner solve: a device computes whole solves; budget has limits of one");
   if (trace) check_trace(p.config, p.shape, batch, *trace, p.members());
-  p.fill(key, batch);
   p.last_problems = batch.problems;
-  if (trace) {
-    p.trace(key, batch, *trace);
-  } else {
-    p.device->replay(p.graph(batch.problems));
-    p.device->synchronise();
-  }
-  p.hand_out(batch);
+  if (!has_deadline(batch.budget))
+    p.run(key, batch, trace);
+  else if (!p.run_in_time(key, batch))
+    return hand_out_no_time(p.shape, constants().neutral, batch);
+  if (batch.done) *batch.done = whole_solve(p.config);
 }
 
 double DevicePlanner::device_seconds(int repeats) {

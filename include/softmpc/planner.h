@@ -45,23 +45,25 @@ struct SolveKey {
 /// Problem id of the plans that start episodes, apart from those of any batch.
 inline constexpr std::uint32_t kEpisodePlan = ~std::uint32_t{0};
 
-/// When a solve has to end, and how little of it is still a plan. Without a deadline and limits a
-/// solve reads no clock.
+/// When a solve has to end, and how little of it is still a plan. Without a deadline a solve reads
+/// no clock, with one it first expects what earlier ones took.
 struct SolveBudget {
   using Clock = std::chrono::steady_clock;
-  Clock::time_point deadline = Clock::time_point::max();  ///< rollouts that would end later are not
-                                                          ///< started
+  /// Rollouts that would end later are not started; a device, which cannot stop, does not start a
+  /// solve that would.
+  Clock::time_point deadline = Clock::time_point::max();
   /// A plan from fewer is status no_time, 1..K; 0: a quarter of K, rounded up.
   int min_rollouts = 0;
   /// The part of a solve that ended early, to compute it again: iterations of all rollouts but the
-  /// last, which has these; 0: all.
+  /// last, which has these; 0: all. Not beside a deadline, and a device does no part.
   int iterations = 0, rollouts = 0;
 };
 
 /// How much of a solve was done: `iterations` plan updates, the last from the first `rollouts`
-/// rollouts of each problem.
+/// rollouts of each problem. Both 0 with status no_time.
 struct SolveDone {
   int iterations = 0, rollouts = 0;
+  bool operator==(const SolveDone&) const = default;
 };
 
 /// Inputs and results of a batch of solves. Spans are the caller's memory.
@@ -69,13 +71,15 @@ struct PlanBatch {
   int problems = 0;                           ///< B
   std::span<const float> observation;         ///< [B, nx]
   std::span<const std::uint32_t> problem_id;  ///< [B]; empty: 0..B-1
-  std::span<float> plan;    ///< [B, H+1, nu] u, relative to n; in and out, used as it is
-  std::span<float> action;  ///< [B, nu] out, may be empty: clip(n + u_0)
-  std::span<double> value;  ///< [B] out: soft value V(x_0)
+  std::span<float> plan;  ///< [B, H+1, nu] u, relative to n; in and out, used as it is
+  /// [B, nu] out, may be empty: clip(n + u_0); with a policy clip(mu(x_0) + u_0), but about n where
+  /// the status is bad_state or no_time
+  std::span<float> action;
+  std::span<double> value;              ///< [B] out: soft value V(x_0)
   std::span<double> effective_samples;  ///< [B] out, may be empty: (sum w)^2 / sum w^2
-  std::span<double> valid_share;        ///< [B] out, may be empty: rollouts that count / K
+  std::span<double> valid_share;        ///< [B] out, may be empty: share of rollouts that count
   std::span<PlanStatus> status;         ///< [B] out, may be empty
-  SolveBudget budget{};
+  SolveBudget budget = {};
   SolveDone* done = nullptr;  ///< out, may be null
 };
 
@@ -108,7 +112,8 @@ class Planner {
   /// configuration needs is missing.
   virtual void update(const Models& models) = 0;
   /// Runs config.iterations plan updates for every problem; allocates nothing. Throws Error on
-  /// wrong sizes; numeric trouble is a status. `trace` may be null.
+  /// wrong sizes or a budget out of range; numeric trouble and want of time are a status. `trace`
+  /// may be null, and is of whole solves only.
   virtual void solve(SolveKey key, const PlanBatch& batch, PlanTrace* trace = nullptr) = 0;
   /// "cpu", or "cuda (NAME)".
   virtual std::string device() const = 0;

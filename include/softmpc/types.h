@@ -61,8 +61,8 @@ enum class Proposals { plan, plan_and_policy };
 enum class Device : std::uint8_t { cpu, cuda, automatic };
 enum class MemberDraw { per_step, per_rollout_step, per_rollout };
 
-/// Outcome of one problem of a solve, and of a controller's tick. The numbers stay as they are: logs
-/// and the C interface hold them.
+/// Outcome of one problem of a solve, and of a controller's tick. The numbers stay as they are:
+/// logs and the C interface hold them.
 enum class PlanStatus : std::uint8_t {
   ok = 0,
   all_invalid = 1,  ///< uniform prior: every rollout left the box, so all of them count

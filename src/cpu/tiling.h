@@ -21,6 +21,11 @@ class Tiling {
     rest_count_ = std::min(rest_, threads);
   }
 
+  /// Tiles of any tiling of so many lanes or fewer, at most.
+  static int most(int lanes, int wide, int threads) {
+    return lanes / (wide * kLanes) + 1 + threads;
+  }
+
   int count() const { return wide_count_ + rest_count_; }
   /// First lane of a tile; of count(): a multiple of kLanes beyond all lanes.
   int begin(int tile) const {
@@ -32,6 +37,12 @@ class Tiling {
   int end(int tile) const { return std::min(lanes_, begin(tile + 1)); }
   /// Its width, padding included.
   int width(int tile) const { return begin(tile + 1) - begin(tile); }
+  /// The first rollout that a tile holds of any problem of `rollouts` lanes: those before it are
+  /// done without the tile.
+  int first_rollout(int tile, int rollouts) const {
+    const int rollout = begin(tile) % rollouts;
+    return rollout + end(tile) - begin(tile) > rollouts ? 0 : rollout;
+  }
   /// The tile of a lane.
   int find(int lane) const {
     int tile = std::min(lane / (wide_ * kLanes), wide_count_);

@@ -144,6 +144,25 @@ TEST_F(PlannerInput, WrongSizesAreRefusedByName) {
   expect_bad([](auto& b) { b.status = b.status.first(1); }, "status");
 }
 
+TEST_F(PlannerInput, BudgetsOutOfRangeAreRefusedByName) {
+  const auto bad = [&](const SolveBudget& budget, const std::string& text) {
+    expect_bad([&](auto& b) { b.budget = budget; }, "planner solve: budget." + text);
+  };
+  bad({.min_rollouts = -1}, "min_rollouts -1 must be in 0..8");
+  bad({.min_rollouts = 9}, "min_rollouts 9 must be in 0..8");
+  bad({.iterations = -2}, "iterations -2 must be in 0..1");
+  bad({.iterations = 2}, "iterations 2 must be in 0..1");
+  bad({.rollouts = -3}, "rollouts -3 must be in 0..8");
+  bad({.rollouts = 9}, "rollouts 9 must be in 0..8");
+  bad({.deadline = {}, .rollouts = 4}, "deadline stands alone");
+  bad({.deadline = {}, .iterations = 1}, "deadline stands alone");
+  config.member_draw = MemberDraw::per_rollout;
+  config.particles = 2;
+  bad({.rollouts = 3}, "rollouts 3 must be a multiple of 2");
+  config.proposals = Proposals::plan_and_policy;
+  bad({.rollouts = 6}, "rollouts 6 must be a multiple of 4");
+}
+
 TEST_F(PlannerInput, MissingModelsAreRefusedByName) {
   Models models = nets.models();
   models.dynamics = nullptr;
@@ -181,6 +200,10 @@ TEST_F(PlannerInput, ATraceOfTheWrongSizeIsRefused) {
   trace.member = member;
   member[1] = 2;
   expect_refused<Error>([&] { solve(trace); }, "member 2");
+  PlanBatch part = buffers.batch();
+  part.budget.rollouts = 4;
+  PlanTrace none;
+  expect_refused<Error>([&] { planner->solve({}, part, &none); }, "a trace is of a whole solve");
 }
 
 // Outputs that nobody asked for stay empty, and ids default to the batch position.

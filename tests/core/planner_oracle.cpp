@@ -229,7 +229,8 @@ Update weigh(const Problem& p, const std::vector<Rollout>& rollouts, const Matri
     valid += c.prior == Prior::gaussian || r.valid;
   }
   up.all_invalid = valid == 0;
-  up.valid_share = static_cast<double>(valid) / c.rollouts;
+  const auto count = static_cast<double>(rollouts.size());
+  up.valid_share = valid / count;
   const double least = *std::min_element(up.cost.begin(), up.cost.end());
   double sum = 0, squares = 0;
   Matrix mean_noise = Matrix::Zero(plan.rows(), plan.cols());
@@ -243,12 +244,13 @@ Update weigh(const Problem& p, const std::vector<Rollout>& rollouts, const Matri
   up.plan = plan + mean_noise / sum;
   up.effective_samples = sum * sum / squares / c.particles;
   up.constant = value_constant(p, charged);
-  up.value = c.temperature * std::log(sum / c.rollouts) - least - up.constant;
+  up.value = c.temperature * std::log(sum / count) - least - up.constant;
   return up;
 }
 
-Update update_problem(const Problem& p, const Input& in, int iteration, int b, const Matrix& plan,
-                      double& margin) {
+/// From the first `count` rollouts.
+Update update_problem(const Problem& p, const Input& in, int iteration, int count, int b,
+                      const Matrix& plan, double& margin) {
   Matrix charged = plan;
   if (p.config.control_mode == ControlMode::mean_residual)
     charged.rowwise() -= plan.colwise().mean().eval();
@@ -256,7 +258,7 @@ Update update_problem(const Problem& p, const Input& in, int iteration, int b, c
   for (int i = 0; i < p.shape.nx; ++i) start[i] = in.observation[b * p.shape.nx + i];
   std::vector<Rollout> rollouts;
   Walk walk(p, plan, charged, margin);
-  for (int k = 0; k < p.config.rollouts; ++k) {
+  for (int k = 0; k < count; ++k) {
     std::vector<int> member;
     for (int t = 0; t < p.config.horizon; ++t)
       member.push_back(member_of(p, in, iteration, in.id[b], k, t));
@@ -309,11 +311,14 @@ Result solve(const Problem& p, const Input& in) {
     for (int t = 0; t < steps; ++t)
       for (int i = 0; i < nu; ++i) plan[b](t, i) = in.plan[(b * steps + t) * nu + i];
   }
-  for (int iteration = 0; iteration < p.config.iterations; ++iteration) {
+  const int iterations = in.done.iterations > 0 ? in.done.iterations : p.config.iterations;
+  for (int iteration = 0; iteration < iterations; ++iteration) {
+    const bool early = iteration + 1 == iterations && in.done.rollouts > 0;
+    const int count = early ? in.done.rollouts : p.config.rollouts;
     result.update.emplace_back();
     for (std::size_t b = 0; b < in.id.size(); ++b) {
       result.update.back().push_back(
-          update_problem(p, in, iteration, static_cast<int>(b), plan[b], result.margin));
+          update_problem(p, in, iteration, count, static_cast<int>(b), plan[b], result.margin));
       plan[b] = result.update.back().back().plan;
     }
   }

@@ -37,6 +37,7 @@ struct Input {
   SolveKey key;
   std::vector<std::uint32_t> id;         // [B]
   std::vector<float> observation, plan;  // [B, nx], [B, H+1, nu]
+  SolveDone done = {};                   // of a solve that ended early; 0: all
 };
 
 /// Of one plan update of one problem.

@@ -105,20 +105,6 @@ void compare(const oracle::Problem& p, const Buffers& got, std::size_t b,
   }
 }
 
-oracle::Problem random_proposals(Random& random) {
-  oracle::Problem p = testing::random_problem(random);
-  p.config.proposals = Proposals::plan_and_policy;
-  p.config.rollouts *= 2;
-  if (p.config.control_mode == ControlMode::policy_residual)
-    p.config.control_mode = random.coin() ? ControlMode::plain : ControlMode::mean_residual;
-  for (int i = 0; i < p.shape.nu; ++i) {
-    float &low = p.shape.action_low[i], &high = p.shape.action_high[i];
-    if (std::isinf(low)) low = std::min(-3.0f, high - 3);
-    if (std::isinf(high)) high = std::max(3.0f, low + 3);
-  }
-  return p;
-}
-
 struct Tally {
   int compared = 0, of_plan = 0, of_policy = 0;  // the halves with more than 0.9 of the weight
   int one_sided = 0;                             // only one half has a valid rollout
@@ -127,7 +113,7 @@ struct Tally {
 /// One random case; none where a decision was too close to call for float32.
 void run_case(std::uint64_t seed, Tally& tally) {
   Random random(seed);
-  const oracle::Problem p = random_proposals(random);
+  const oracle::Problem p = testing::random_proposals(random);
   const int problems = random.whole(1, p.shape.max_problems);
   SCOPED_TRACE("seed " + std::to_string(seed) + ": " +
                testing::describe(p.config, p.shape, problems));

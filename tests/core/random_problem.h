@@ -2,6 +2,8 @@
 // Random planning problems of all settings, for tests against the oracle.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <limits>
 #include <utility>
 
@@ -54,6 +56,21 @@ inline oracle::Problem random_problem(Random& random, int narrowest = 3, int wid
   };
   p.distance_to_end = [](const auto& next) { return TestRule::kEnd - next[0]; };
   if (random.whole(0, 2) == 0) c.covariance = random_covariance(random, p.shape);
+  return p;
+}
+
+/// The same with proposals plan_and_policy.
+inline oracle::Problem random_proposals(Random& random) {
+  oracle::Problem p = random_problem(random);
+  p.config.proposals = Proposals::plan_and_policy;
+  p.config.rollouts *= 2;
+  if (p.config.control_mode == ControlMode::policy_residual)
+    p.config.control_mode = random.coin() ? ControlMode::plain : ControlMode::mean_residual;
+  for (int i = 0; i < p.shape.nu; ++i) {
+    float &low = p.shape.action_low[i], &high = p.shape.action_high[i];
+    if (std::isinf(low)) low = std::min(-3.0f, high - 3);
+    if (std::isinf(high)) high = std::max(3.0f, low + 3);
+  }
   return p;
 }
 

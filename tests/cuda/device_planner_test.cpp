@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What every path of the device promises beside its numbers: bits that do not depend on the batch,
 // the order of threads or an earlier solve; statuses; sentences for what cannot be.
+#include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -170,6 +172,40 @@ TEST_P(DevicePath, NewWeightsAreUsed) {
   EXPECT_EQ(first.plan, third.plan);
 }
 
+TEST_P(DevicePath, AFarDeadlineChangesNoBitAndAPastOneLeavesThePlan) {
+  using Clock = SolveBudget::Clock;
+  DevicePlanner p = planner(2);
+  Buffers whole = buffers(2), far = whole, past = whole;
+  p.solve({1, 1}, whole.batch());
+  SolveDone done;
+  PlanBatch batch = far.batch();
+  batch.done = &done;
+  batch.budget = {.deadline = Clock::now() + std::chrono::hours(1)};
+  p.solve({1, 1}, batch);
+  EXPECT_EQ(done, (SolveDone{1, 20}));
+  EXPECT_EQ(far.plan, whole.plan);
+  EXPECT_EQ(far.action, whole.action);
+  EXPECT_EQ(far.value, whole.value);
+  EXPECT_EQ(far.status, whole.status);
+
+  const std::vector<float> before = past.plan;
+  batch = past.batch();
+  batch.done = &done;
+  batch.budget = {.deadline = Clock::now()};
+  p.solve({1, 1}, batch);
+  EXPECT_EQ(done, SolveDone{});
+  EXPECT_EQ(past.plan, before);
+  for (std::size_t b = 0; b < 2; ++b) {
+    EXPECT_EQ(past.status[b], PlanStatus::no_time);
+    EXPECT_TRUE(std::isnan(past.value[b]));
+    EXPECT_EQ(past.valid_share[b], 0);
+    EXPECT_EQ(past.effective_samples[b], 0);
+    for (std::size_t i = 0; i < 3; ++i)  // n is 0, and u lies in the box
+      EXPECT_EQ(past.action[3 * b + i],
+                std::clamp(before[before.size() / 2 * b + i], nets.low[i], nets.high[i]));
+  }
+}
+
 TEST_P(DevicePath, SaysWhatRan) {
   DevicePlanner p = planner(kProblems);
   Buffers b = buffers(kProblems);
@@ -192,6 +228,66 @@ INSTANTIATE_TEST_SUITE_P(
                       PathCase{"cluster", Path::cluster, Precision::float16, 256, 0},
                       PathCase{"wgmma", Path::wgmma, Precision::float16, 100, 0}),
     [](const auto& each) { return std::string(each.param.name); });
+
+/// Of one problem of a small planner.
+struct DeviceDeadline : ::testing::Test {
+  using Clock = SolveBudget::Clock;
+  Random random{5};
+  SmallModels nets{random, 5, 3, 3, 24};
+  PlannerConfig config;
+  DeviceDeadline() {
+    config.rollouts = 20;
+    config.horizon = 2;
+    config.iterations = 2;
+  }
+  DevicePlanner planner() {
+    return {config,
+            nets.shape(1),
+            {&nets.member_weights, {}, &nets.critic_weights, 0, nullptr, &nets.reward},
+            {},
+            test_device()};
+  }
+  PlanStatus solve(Planner& p, const SolveBudget& budget) {
+    Buffers b(1, nets.nx, nets.nu, config.horizon);
+    PlanBatch batch = b.batch();
+    batch.budget = budget;
+    p.solve({1, 1}, batch);
+    return b.status[0];
+  }
+};
+
+// As slow as the slowest of late it would be late; what it expects it forgets.
+TEST_F(DeviceDeadline, ASolveThatWouldBeLateDoesNotBegin) {
+  DevicePlanner p = planner();
+  const auto far = [] { return Clock::now() + std::chrono::hours(1); };
+  solve(p, {.deadline = far()});  // records its launches
+  auto shortest = Clock::duration::max();
+  for (int i = 0; i < 3; ++i) {
+    const Clock::time_point begin = Clock::now();
+    EXPECT_EQ(solve(p, {.deadline = far()}), PlanStatus::ok);
+    shortest = std::min(shortest, Clock::now() - begin);
+  }
+  int refused = 0;
+  while (refused < 1000 &&
+         solve(p, {.deadline = Clock::now() + shortest / 2}) == PlanStatus::no_time)
+    ++refused;
+  EXPECT_GT(refused, 90);
+  EXPECT_LT(refused, 1000);
+}
+
+TEST_F(DeviceDeadline, PartsOfSolvesAreRefused) {
+  DevicePlanner p = planner();
+  EXPECT_EQ(solve(p, {.iterations = 2, .rollouts = 20}), PlanStatus::ok);
+  for (const SolveBudget& part :
+       {SolveBudget{.iterations = 1}, SolveBudget{.iterations = 2, .rollouts = 10}})
+    try {
+      solve(p, part);
+      FAIL() << "a part was solved";
+    } catch (const Error& error) {
+      EXPECT_STREQ(error.what(),
+                   "planner solve: a device computes whole solves; budget has limits of one");
+    }
+}
 
 // the same planner takes another path where its critic has no LayerNorm
 TEST(DevicePaths, LayerNormTakesOneThatCanAndSaysSo) {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests that solve() and Controller::plan() allocate nothing from their first call on: every
 // operator new of the process is counted.
+#include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <new>
 #include <string>
@@ -57,6 +59,15 @@ PlannerConfig variant(int index) {
   return c;
 }
 
+/// Past, soon, far, and the part of a solve.
+std::array<SolveBudget, 4> budgets() {
+  const auto now = SolveBudget::Clock::now();
+  return {SolveBudget{.deadline = now},
+          {.deadline = now + std::chrono::milliseconds(2)},
+          {.deadline = now + std::chrono::hours(1)},
+          {.iterations = 1, .rollouts = 20}};
+}
+
 TEST(Allocation, TheCounterCounts) {
   const long before = allocations;
   // a call that no compiler may leave out
@@ -81,6 +92,12 @@ TEST(Allocation, SolveAllocatesNothingFromTheFirstCallOn) {
         planner->shift(one.plan);
         planner->draw({1, solve}, kEpisodePlan, one.plan);
         planner->solve({1, solve}, many.batch());  // another batch size
+        if (solve % 6 != 1) continue;
+        for (const SolveBudget& budget : budgets()) {
+          PlanBatch part = many.batch();
+          part.budget = budget;
+          planner->solve({1, solve}, part);
+        }
       }
       EXPECT_EQ(allocations, before) << threads << " threads, variant " << index;
     }
