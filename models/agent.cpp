@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "cpu_agent.h"
 #include "device_agent.h"
@@ -223,6 +224,19 @@ Bundle Agent::empty_bundle() const {
   b.planner = final_planner(config_);
   b.provenance = "{\"settings\":" + to_json(config_, -1) + "}";
   return b;
+}
+
+void Agent::set_state_range(Bundle& bundle) const {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  replay_.state_range(bundle.state_low, bundle.state_high);
+  const auto masks = [](const NetWeights& net, std::size_t i) {
+    return net.stack == 0 || std::isinf(net.normalisation.input_std[i]);
+  };
+  for (std::size_t i = 0; i < bundle.state_low.size(); ++i)
+    if (masks(bundle.members, i) && masks(bundle.critics, i)) {
+      bundle.state_low[i] = -kInfinity;
+      bundle.state_high[i] = kInfinity;
+    }
 }
 
 }  // namespace softmpc

@@ -115,6 +115,8 @@ class Agent {
   void load_statistics(const TensorFile& file);
   /// Task, sizes and settings; no networks.
   Bundle empty_bundle() const;
+  /// What training saw, of the components that a net of the bundle looks at.
+  void set_state_range(Bundle& bundle) const;
 
   Config config_;
   TaskSpec spec_;

@@ -218,6 +218,7 @@ Bundle CpuAgent::bundle() const {
   b.outputs = outputs_;
   b.critics = learner_->critic_weights();
   if (has_policy(config_)) b.policy = learner_->policy_weights();
+  set_state_range(b);
   return b;
 }
 

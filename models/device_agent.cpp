@@ -134,6 +134,7 @@ Bundle DeviceAgent::bundle() const {
     b.policy->normalisation = policy_normalisation(b.critics.normalisation, spec_.nx, spec_.nu);
   }
   if (b.planner.precision == Precision::float16) b.planner.precision = Precision::float32;
+  set_state_range(b);
   return b;
 }
 

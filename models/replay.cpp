@@ -89,6 +89,22 @@ bool Replay::draws_pending(const ReplayBatch& batch, std::int64_t pending) const
   });
 }
 
+void Replay::state_range(std::vector<float>& low, std::vector<float>& high) const {
+  low.clear();
+  high.clear();
+  for (std::int64_t slot = 0; slot < size_; ++slot) {
+    const auto x = record(slot).first(nx_);
+    if (slot == 0) {
+      low.assign(x.begin(), x.end());
+      high = low;
+    }
+    for (int i = 0; i < nx_; ++i) {
+      low[i] = std::min(low[i], x[i]);
+      high[i] = std::max(high[i], x[i]);
+    }
+  }
+}
+
 void Replay::gather(ReplayBatch& batch) const {
   const std::size_t n = batch.slot.size();
   for (auto [v, width] : {std::pair{&batch.x, nx_},

@@ -40,6 +40,8 @@ class Replay {
             ReplayBatch& batch) const;
   /// True if a drawn slot is one that the next `pending` transitions go to.
   bool draws_pending(const ReplayBatch& batch, std::int64_t pending) const;
+  /// Least and largest of each component of x, [nx]; empty while nothing was added.
+  void state_range(std::vector<float>& low, std::vector<float>& high) const;
   /// Copies the drawn slots.
   void gather(ReplayBatch& batch) const;
   /// Replaces the stored plan of a slot.

@@ -197,10 +197,14 @@ void Controller::Impl::look_over_delay(std::span<const float> observation) {
 PlanStatus Controller::Impl::try_to_plan(const PlanRequest& request) noexcept {
   try {
     look_over_delay(request.observation);
-    solve(from_, request.deadline);
+    const bool due = request.deadline != no_deadline;
+    solve(from_, due ? request.deadline - afterwards_.slowest() : no_deadline);
     if (!usable(result_.status)) return result_.status;
+    const Clock::time_point solved = Clock::now();
     if (options.want_predicted) predict();
-    return judge(request.observation);
+    const PlanStatus status = judge(request.observation);
+    afterwards_.add(Clock::now() - solved);
+    return status;
   } catch (const cuda::DeviceLost&) {
     return PlanStatus::device_fault;
   } catch (...) {

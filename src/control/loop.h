@@ -13,6 +13,7 @@
 #include "control/engine.h"
 #include "control/loop_state.h"
 #include "control/plan_clock.h"
+#include "recent_slowest.h"
 #include "softmpc/controller.h"
 
 namespace softmpc {
@@ -73,6 +74,7 @@ struct Controller::Impl {
   std::unique_ptr<Engine> engine_;
   PlanClock clock_;
   LoopState loop_, spare_;  // the latter is what load_state() reads into
+  RecentSlowest afterwards_;  // what follows a solve
   Plan result_;
   std::vector<float> low_, high_, neutral_, rest_, action_;  // [nu]
   std::vector<float> moved_;                                 // [H+1, nu] the plan before the solve

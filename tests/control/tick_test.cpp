@@ -303,6 +303,37 @@ TEST_F(Tick, WhateverComesACommandGoesOut) {
   EXPECT_GT(s.cold_starts, 100u);
 }
 
+// Deadlines from the past to twice what a plan takes: a plan from enough rollouts, or the fallback.
+TEST_F(Tick, ADeadlineGivesAPlanOfLessOrTheFallback) {
+  bundle.planner.rollouts = 400;
+  for (const int threads : {1, 2}) {
+    Controller controller = make({.threads = threads, .min_rollouts = 60});
+    const auto x = observation(0);
+    for (int i = 0; i < 20; ++i) controller.plan(PlanRequest{.observation = x});
+    const auto whole = controller.statistics().latency.percentile(0.5);
+    Random draw(3);
+    for (int tick = 0; tick < 1000; ++tick) {
+      const auto state = observation(tick);
+      const Nanoseconds budget(
+          static_cast<std::int64_t>(draw.real(-0.2, 2) * static_cast<double>(whole.count())));
+      const Plan& plan =
+          controller.plan({.observation = state, .deadline = SolveBudget::Clock::now() + budget});
+      ASSERT_TRUE(in_bounds(plan.action));
+      ASSERT_EQ(plan.from_fallback, plan.status == PlanStatus::no_time);
+      if (plan.status == PlanStatus::deadline) {
+        ASSERT_GE(plan.rollouts_used, 60);
+        ASSERT_LT(plan.rollouts_used, 400);
+      } else {
+        ASSERT_EQ(plan.rollouts_used, usable(plan.status) ? 400 : 0);
+      }
+    }
+    const Statistics& s = controller.statistics();
+    EXPECT_EQ(s.plans,
+              s.of(PlanStatus::ok) + s.of(PlanStatus::deadline) + s.of(PlanStatus::no_time));
+    EXPECT_GT(s.of(PlanStatus::no_time), 50u);  // of the deadlines in the past alone
+  }
+}
+
 TEST_F(Tick, TimesOfAllSizesAreTaken) {
   Controller controller = make({.command_delay = milliseconds(100)});
   for (const std::int64_t time :

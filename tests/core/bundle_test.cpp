@@ -73,6 +73,9 @@ void expect_equal(const Bundle& a, const Bundle& b) {
   EXPECT_EQ(a.acting, b.acting);
   EXPECT_EQ(a.planner, b.planner);
   EXPECT_EQ(a.provenance, b.provenance);
+  EXPECT_EQ(a.state_low, b.state_low);
+  EXPECT_EQ(a.state_high, b.state_high);
+  EXPECT_EQ(bundle_hash(a), bundle_hash(b));
   expect_equal(a.members, b.members);
   expect_equal(a.critics, b.critics);
   ASSERT_EQ(a.policy.has_value(), b.policy.has_value());
@@ -173,6 +176,19 @@ TEST_F(BundleTest, RoundTripsEndlessAndFixedActions) {
 
 // A robot reads the bundles of later runs: what it does not know is provenance, and a planner
 // setting that is not used is not there.
+TEST_F(BundleTest, HoldsTheRangeOfStatesWhereItIsKnown) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  Bundle b = sample();
+  const std::uint64_t without = bundle_hash(b);
+  b.state_low.assign(b.nx, -0.1f);
+  b.state_high.assign(b.nx, 0.3f);
+  b.state_low[0] = -kInfinity;
+  b.state_high[0] = kInfinity;
+  EXPECT_NE(bundle_hash(b), without);
+  save_bundle(b, path_);
+  expect_equal(load_bundle(path_), b);
+}
+
 TEST_F(BundleTest, WhatOnlyTheRunKnewDoesNotStopAReader) {
   Bundle b = sample();
   b.provenance = R"({"settings":{"trainer":{"rule":"of tomorrow"},"replay":{"priority":0.6}}})";
@@ -395,6 +411,13 @@ TEST_F(BundleTest, WrongMetadataIsNamed) {
 }
 
 TEST_F(BundleTest, WhatWouldNotLoadIsNotSaved) {
+  EXPECT_NE(save_error([](Bundle& bad) { bad.state_low = {1}; }).find("state_range"),
+            std::string::npos);
+  EXPECT_NE(save_error([](Bundle& bad) {
+              bad.state_low.assign(bad.nx, 1);
+              bad.state_high.assign(bad.nx, 0.5f);
+            }).find("component 0 ends below its start"),
+            std::string::npos);
   EXPECT_EQ(save_error([](Bundle& b) { b.nx = 3; }),
             "members: has 3 inputs, 4 are needed (nx 3, nu 1)");
   EXPECT_EQ(save_error([](Bundle& b) { b.outputs.termination = true; }),

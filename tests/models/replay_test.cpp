@@ -32,6 +32,17 @@ void add(Replay& replay, float value) {
   replay.add(x, a, next, value + 0.5f, static_cast<int>(value) % 3 == 0, plan);
 }
 
+TEST(Replay, KnowsTheRangeOfItsStates) {
+  Replay replay(2, 1, 3, 3);
+  std::vector<float> low = {9}, high = {9};
+  replay.state_range(low, high);
+  EXPECT_TRUE(low.empty() && high.empty());
+  for (const float value : {5.0f, 8.0f, -1.0f, 4.0f}) add(replay, value);  // 5 is forgotten
+  replay.state_range(low, high);
+  EXPECT_EQ(low, (std::vector<float>{-1, -1 + 0.1f}));
+  EXPECT_EQ(high, (std::vector<float>{8, 8 + 0.1f}));
+}
+
 TEST(Replay, KeepsTheNewestTransitions) {
   Replay replay(2, 1, 3, 5);
   for (int i = 0; i < 8; ++i) add(replay, static_cast<float>(i));

@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
 #include <new>
 #include <string>
@@ -29,15 +30,19 @@ constexpr std::size_t kDefault = __STDCPP_DEFAULT_NEW_ALIGNMENT__;
 
 }  // namespace
 
-// The array and nothrow forms forward to these.
+// The array and nothrow forms forward to these. Not inlined: GCC would compare an inlined free()
+// with the operator new that it does not see into.
+#define SOFTMPC_NOT_INLINED __attribute__((noinline))
 void* operator new(std::size_t size) { return counted(size, kDefault); }
 void* operator new(std::size_t size, std::align_val_t a) {
   return counted(size, static_cast<std::size_t>(a));
 }
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
+SOFTMPC_NOT_INLINED void operator delete(void* p) noexcept { std::free(p); }
+SOFTMPC_NOT_INLINED void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+SOFTMPC_NOT_INLINED void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
+SOFTMPC_NOT_INLINED void operator delete(void* p, std::size_t, std::align_val_t) noexcept {
+  std::free(p);
+}
 
 namespace softmpc {
 namespace {
@@ -66,6 +71,20 @@ std::array<SolveBudget, 4> budgets() {
           {.deadline = now + std::chrono::milliseconds(2)},
           {.deadline = now + std::chrono::hours(1)},
           {.iterations = 1, .rollouts = 20}};
+}
+
+Bundle bundle_of(const SmallModels& nets) {
+  Bundle bundle;
+  bundle.nx = nets.nx;
+  bundle.nu = nets.nu;
+  bundle.action_low = nets.low;
+  bundle.action_high = nets.high;
+  bundle.dt = 0.1;
+  bundle.members = nets.member_weights;
+  bundle.critics = nets.critic_weights;
+  bundle.planner = variant(0);
+  bundle.planner.handle_terminations = false;
+  return bundle;
 }
 
 TEST(Allocation, TheCounterCounts) {
@@ -115,15 +134,7 @@ TEST(Allocation, UpdatingNetworksAllocatesNothing) {
 TEST(Allocation, ControllerAllocatesNothingFromTheFirstPlanOn) {
   Random random(2);
   const SmallModels nets(random, 4, 3, 3, 16);
-  Bundle bundle;
-  bundle.nx = nets.nx;
-  bundle.nu = nets.nu;
-  bundle.action_low = nets.low;
-  bundle.action_high = nets.high;
-  bundle.members = nets.member_weights;
-  bundle.critics = nets.critic_weights;
-  bundle.planner = variant(0);
-  bundle.planner.handle_terminations = false;
+  Bundle bundle = bundle_of(nets);
   for (int run = 0; run < 4; ++run) {
     const int threads = 1 + run % 2;
     bundle.planner.precision = run < 2 ? Precision::float32 : Precision::bfloat16;
@@ -133,6 +144,36 @@ TEST(Allocation, ControllerAllocatesNothingFromTheFirstPlanOn) {
     for (int i = 0; i < 10; ++i) controller.plan(observation);
     controller.reset();
     controller.plan(observation);
+    EXPECT_EQ(allocations, before) << threads << " threads";
+  }
+}
+
+// With everything that a tick can have to do; prepared nets of other widths come in between.
+TEST(Allocation, NoTickAllocates) {
+  Random random(2);
+  const SmallModels nets(random, 4, 3, 3, 16), wider(random, 4, 3, 3, 40);
+  const Bundle bundle = bundle_of(nets);
+  for (const int threads : {1, 2}) {
+    ControllerOptions options = {.threads = threads, .max_rate = {1, 1, 1}};
+    options.command_delay = std::chrono::milliseconds(250);
+    options.want_predicted = true;
+    options.validate = [](std::span<const float>, const Plan&) { return Verdict::send; };
+    Controller controller(bundle, &nets.reward, options);
+    Prepared prepared(controller, bundle_of(wider));
+    std::vector<float> observation(4, 0.1f), bad(4, std::nanf(""));
+    std::vector<std::byte> state(controller.state_size());
+    const long before = allocations;
+    auto time = std::chrono::nanoseconds(5'000'000'000);
+    for (int i = 0; i < 30; ++i) {
+      time += std::chrono::milliseconds(30 + 20 * (i % 5));
+      const auto begin = SolveBudget::Clock::now();
+      const auto deadline = i % 2 == 0 ? no_deadline : begin + std::chrono::microseconds(40 * i);
+      const auto& x = i % 7 == 6 ? bad : observation;
+      controller.plan({.observation = x, .state_time = time, .deadline = deadline});
+      controller.save_state(state);
+      controller.load_state(state);
+      if (i % 10 == 9) controller.swap(prepared);
+    }
     EXPECT_EQ(allocations, before) << threads << " threads";
   }
 }
