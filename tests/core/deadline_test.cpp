@@ -277,14 +277,14 @@ TEST(Deadline, SolvesOfAnyDeadlineArePartsOfWholeOnes) {
   print("seeds 101..125", tally);
 }
 
-// No clock: also where a half of plan_and_policy has no valid rollout, which status deadline hides.
+// No clock: halves of plan_and_policy, one of which may have no valid rollout, which status
+// deadline hides.
 TEST(Deadline, APartIsThePlanOfAPlannerOfSoManyRollouts) {
   Tally tally;
-  for (std::uint64_t seed = 401; seed <= 640 && !HasFailure(); ++seed) {
+  for (std::uint64_t seed = 402; seed <= 852 && !HasFailure(); seed += 3) {  // proposals
     Case c(seed);
     const PlannerConfig& config = c.p.config;
-    const int group = config.particles * (config.proposals == Proposals::plan ? 1 : 2);
-    const int groups = config.rollouts / group;
+    const int group = 2 * config.particles, groups = config.rollouts / group;
     if (c.balanced() || groups < 2) continue;
     SCOPED_TRACE(text(c, seed, 1));
     const SolveDone part = {1, group * c.random.whole(1, groups - 1)};
@@ -292,7 +292,7 @@ TEST(Deadline, APartIsThePlanOfAPlannerOfSoManyRollouts) {
                               {.iterations = part.iterations, .rollouts = part.rollouts});
     c.check_part(got, part, tally);
   }
-  EXPECT_GE(tally.smaller, 100);
+  EXPECT_GE(tally.smaller, 50);
 }
 
 TEST(Deadline, AFarOneChangesNoBit) {
