@@ -18,7 +18,8 @@ MujocoEnvironment::MujocoEnvironment(const MujocoTask& task, const TaskOptions& 
       view_(task.view(options)),
       observation_size_(task.observation_size(view_)),
       time_limit_(options.time_limit > 0 ? options.time_limit : task.facts().time_limit),
-      dt_(model_.opt.timestep * task.facts().frame_skip) {}
+      frame_skip_(task.frame_skip(options)),
+      dt_(model_.opt.timestep * frame_skip_) {}
 
 void MujocoEnvironment::reset(std::uint64_t seed, std::span<double> observation) {
   std::vector<double> positions(model_.qpos0, model_.qpos0 + model_.nq);
@@ -63,7 +64,7 @@ Transition MujocoEnvironment::step(std::span<const float> action, std::span<doub
   if (steps_ < 0) throw Error(task_.facts().name + ": step() before the first reset()");
   const MujocoScope quiet;
   std::ranges::copy(action, data_->ctrl);
-  for (int i = 0; i < task_.facts().frame_skip; ++i) mj_step(&model_, data_.get());
+  for (int i = 0; i < frame_skip_; ++i) mj_step(&model_, data_.get());
   mj_rnePostConstraint(&model_, data_.get());
   ++steps_;
   if (const std::string what = instability(model_, *data_); !what.empty()) {

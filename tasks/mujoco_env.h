@@ -38,7 +38,7 @@ class MujocoEnvironment final : public Environment {
   DataPointer data_;
   TaskOptions view_;
   int observation_size_;
-  int time_limit_;
+  int time_limit_, frame_skip_;
   double dt_;
   std::int64_t steps_ = -1;  // of the episode; -1 before the first reset
   std::array<mjtNum, MujocoTask::kMemory> before_{};

@@ -43,7 +43,7 @@ TaskSpec MujocoTask::spec(const TaskOptions& options) const {
     spec.action_low.push_back(limited ? static_cast<float>(range[0]) : -kInfinity);
     spec.action_high.push_back(limited ? static_cast<float>(range[1]) : kInfinity);
   }
-  spec.dt = m.opt.timestep * facts_.frame_skip;
+  spec.dt = m.opt.timestep * frame_skip(options);
   spec.time_limit = options.time_limit > 0 ? options.time_limit : facts_.time_limit;
   spec.analytic_reward = make_reward(options) != nullptr;
   spec.has_termination = facts_.has_termination;

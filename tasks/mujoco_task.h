@@ -103,6 +103,10 @@ class MujocoTask : public Task {
   explicit MujocoTask(MujocoFacts facts) : facts_(std::move(facts)) {}
 
   std::string name() const final { return facts_.name; }
+  /// Simulator steps of one step().
+  int frame_skip(const TaskOptions& options) const {
+    return options.substeps > 0 ? options.substeps : facts_.frame_skip;
+  }
   TaskSpec spec(const TaskOptions& options) const final;
   std::unique_ptr<Environment> make_environment(const TaskOptions& options) const final;
   std::unique_ptr<DynamicsModel> make_dynamics(const TaskOptions& options) const final;

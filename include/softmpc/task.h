@@ -28,11 +28,14 @@ struct TaskOptions {
   /// Contact forces, and a humanoid's body inertias, body velocities and actuator forces, in the
   /// observation, as Gymnasium has them. Tasks that observe none ignore it.
   bool bodies = true;
+  /// Simulator steps of one step(), to step more finely than control does; 0: the task's own. Tasks
+  /// without a simulator ignore it.
+  int substeps = 0;
 };
 
 /// The variant that a run's settings name.
 inline TaskOptions task_options(const EnvironmentConfig& c) {
-  return {c.positions, c.time_limit, c.clip_velocities, c.bodies};
+  return {c.positions, c.time_limit, c.clip_velocities, c.bodies, 0};
 }
 
 /// One variant of one task.

@@ -16,6 +16,8 @@ Run add_bench_scaling(CLI::App& app);
 Run add_bench_train(CLI::App& app);
 Run add_bench_update(CLI::App& app);
 Run add_bench_diff_drive(CLI::App& app);
+Run add_bench_loop(CLI::App& app);
+Run add_bench_soak(CLI::App& app);
 
 /// Options that several benchmarks share, as typed; empty: not given.
 struct BenchOptions {

@@ -21,6 +21,9 @@ constexpr Command kBenchmarks[] = {
     {"update", "one update of the models and the critics, beside LibTorch", add_bench_update},
     {"diff-drive", "plans with an analytic model: a differential drive on a cost map",
      add_bench_diff_drive},
+    {"loop", "return of a controller in an irregular loop, told of it and not", add_bench_loop},
+    {"soak", "a controller against the wall clock: times, misses, and whose they are",
+     add_bench_soak},
 };
 
 constexpr const char* kFooter =
@@ -122,8 +125,9 @@ Run add_bench(CLI::App& app) {
       if (sub->parsed()) return run();
     }
     throw UsageError(
-        "bench: no benchmark given: one of plan, scaling, train, update, diff-drive; see softmpc "
-        "bench --help");
+        "bench: no benchmark given: one of plan, scaling, train, update, diff-drive, loop, soak; "
+        "see "
+        "softmpc bench --help");
   };
 }
 

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+// softmpc bench soak: a controller in a loop of fixed rate, against the wall clock: how long plans
+// take, which came late, and whether the machine or the controller is the reason.
+#include <sys/resource.h>
+#include <time.h>
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <vector>
+
+#include "bench/bench.h"
+#include "bench/fine_task.h"
+#include "program/console.h"
+#include "softmpc/error.h"
+
+namespace softmpc::tools {
+namespace {
+
+struct SoakOptions : BenchOptions {
+  std::string run, ticks = "20000", budget_share = "0.8", seed = "1000";
+};
+
+std::int64_t now(clockid_t clock) {
+  timespec t = {};
+  clock_gettime(clock, &t);
+  return t.tv_sec * std::int64_t{1'000'000'000} + t.tv_nsec;
+}
+
+void sleep_until(std::int64_t time) {
+  const timespec t = {time / 1'000'000'000, time % 1'000'000'000};
+  while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, nullptr) != 0) {
+  }
+}
+
+rusage usage() {
+  rusage u = {};
+  getrusage(RUSAGE_THREAD, &u);
+  return u;
+}
+
+/// Times of a loop's ticks, in ns, largest and sorted where they are asked for.
+struct Times {
+  std::vector<double> all;
+  Json summary() {
+    std::ranges::sort(all);
+    const auto at = [&](double share) {
+      const auto rank = std::ceil(share * static_cast<double>(all.size()));
+      return all[static_cast<std::size_t>(std::max(1.0, rank)) - 1] * 1e-3;
+    };
+    return {
+        {"p50", at(0.5)}, {"p90", at(0.9)}, {"p99", at(0.99)}, {"p999", at(0.999)}, {"max", at(1)}};
+  }
+};
+
+/// A loop that does nothing: how late the machine wakes it.
+Json empty_loop(std::int64_t period, int ticks) {
+  Times late;
+  std::int64_t next = now(CLOCK_MONOTONIC) + period;
+  for (int i = 0; i < ticks; ++i, next += period) {
+    sleep_until(next);
+    late.all.push_back(static_cast<double>(now(CLOCK_MONOTONIC) - next));
+    next = std::max(next, now(CLOCK_MONOTONIC) - period);
+  }
+  return late.summary();
+}
+
+struct Soak {
+  Times wall, cpu, late;
+  int missed = 0, explained = 0, falls = 0;
+  std::int64_t faults = 0, switches = 0;
+  double cpu_past_budget = 0;  // ns, the most
+  Statistics statistics;
+};
+
+/// One simulator step a tick; the command of the tick before acts meanwhile.
+Soak soak(FineTask& task, int ticks, double share, std::uint64_t seed, int threads) {
+  Controller controller = task.make_controller({.seed = seed, .threads = threads});
+  Soak s;
+  for (Times* times : {&s.wall, &s.cpu, &s.late}) times->all.reserve(ticks);
+  task.reset(seed);
+  std::vector<float> x = task.observed();
+  const std::int64_t period = task.at(1).count();
+  const auto budget = static_cast<std::int64_t>(share * static_cast<double>(period));
+  const rusage before = usage();
+  std::int64_t next = now(CLOCK_MONOTONIC) + period;
+  for (int i = 0; i < ticks; ++i) {
+    sleep_until(next);
+    const rusage start = usage();
+    const std::int64_t begin = now(CLOCK_MONOTONIC), cpu = now(CLOCK_THREAD_CPUTIME_ID);
+    const std::int64_t due = next + budget;
+    const Plan& plan =
+        controller.plan({.observation = x,
+                         .state_time = Nanoseconds(next),
+                         .deadline = SolveBudget::Clock::time_point(Nanoseconds(due))});
+    const std::int64_t end = now(CLOCK_MONOTONIC), spent = now(CLOCK_THREAD_CPUTIME_ID) - cpu;
+    const rusage stop = usage();
+    s.wall.all.push_back(static_cast<double>(end - begin));
+    s.cpu.all.push_back(static_cast<double>(spent));
+    s.late.all.push_back(static_cast<double>(begin - next));
+    s.cpu_past_budget =
+        std::max(s.cpu_past_budget, static_cast<double>(begin + spent - std::max(due, begin)));
+    if (end > due) {
+      ++s.missed;
+      s.explained += stop.ru_nivcsw != start.ru_nivcsw || begin - next > period - budget;
+    }
+    const Transition t = task.step(plan.action);
+    if (t.terminated || t.truncated) {
+      s.falls += t.terminated;
+      task.reset(++seed);
+      controller.reset();
+    }
+    std::ranges::copy(task.observation, x.begin());
+    next += period;
+    // whole ticks that were slept through are no plans
+    if (const std::int64_t behind = now(CLOCK_MONOTONIC) - next; behind > 0)
+      next += (behind + period - 1) / period * period;
+  }
+  const rusage after = usage();
+  s.faults = after.ru_minflt + after.ru_majflt - before.ru_minflt - before.ru_majflt;
+  s.switches = after.ru_nivcsw - before.ru_nivcsw;
+  s.statistics = controller.statistics();
+  return s;
+}
+
+Json as_json(Soak& s) {
+  Json statuses = Json::object();
+  for (int k = 0; k < kPlanStatuses; ++k) {
+    const auto status = static_cast<PlanStatus>(k);
+    if (s.statistics.of(status) > 0) statuses[to_string(status)] = s.statistics.of(status);
+  }
+  return {{"wall_us", s.wall.summary()},
+          {"cpu_us", s.cpu.summary()},
+          {"woken_late_us", s.late.summary()},
+          {"missed", s.missed},
+          {"missed_with_the_machine_late", s.explained},
+          {"cpu_us_past_deadline", s.cpu_past_budget * 1e-3},
+          {"page_faults", s.faults},
+          {"involuntary_switches", s.switches},
+          {"statuses", std::move(statuses)},
+          {"fallbacks", s.statistics.fallbacks},
+          {"falls", s.falls}};
+}
+
+std::string as_text(const Json& result) {
+  std::vector<std::vector<std::string>> rows = {{"us", "p50", "p90", "p99", "p99.9", "max"}};
+  const auto add = [&](const char* name, const Json& times) {
+    rows.push_back({name});
+    for (const char* key : {"p50", "p90", "p99", "p999", "max"})
+      rows.back().push_back(text("%.1f", times[key].get<double>()));
+  };
+  add("plan, wall", result["wall_us"]);
+  add("plan, CPU", result["cpu_us"]);
+  add("woken late", result["woken_late_us"]);
+  add("empty loop before", result["empty_before_us"]);
+  add("empty loop after", result["empty_after_us"]);
+  return table(rows) +
+         text("\n%s, %d ticks of %g ms, %g ms for a plan, %d threads\n",
+              result["task"].get<std::string>().c_str(), result["ticks"].get<int>(),
+              result["period_ms"].get<double>(), result["budget_ms"].get<double>(),
+              result["threads"].get<int>()) +
+         text(
+             "late: %d, of these %d where the machine was (switched away, or woken late); CPU time "
+             "past a deadline: at most %.1f us\n",
+             result["missed"].get<int>(), result["missed_with_the_machine_late"].get<int>(),
+             result["cpu_us_past_deadline"].get<double>()) +
+         text("page faults %d, involuntary switches %d, fallbacks %d, falls %d; statuses %s\n",
+              result["page_faults"].get<int>(), result["involuntary_switches"].get<int>(),
+              result["fallbacks"].get<int>(), result["falls"].get<int>(),
+              result["statuses"].dump().c_str());
+}
+
+int run_soak(const SoakOptions& options) {
+  const int ticks = static_cast<int>(whole_number("--ticks", options.ticks, 10, 100'000'000));
+  const double share = positive_number("--budget", options.budget_share, 1);
+  const std::uint64_t seed = seed_number("--seed", options.seed);
+  const int threads = options.threads.empty() ? 1 : options.thread_count();
+  FineTask task(bundle_path(options.run));
+  const std::int64_t period = task.at(1).count();
+  const int idle = std::min(ticks, 2000);
+  Json result = {{"task", task.bundle.task},
+                 {"ticks", ticks},
+                 {"threads", threads},
+                 {"period_ms", static_cast<double>(period) * 1e-6},
+                 {"budget_ms", share * static_cast<double>(period) * 1e-6},
+                 {"empty_before_us", empty_loop(period, idle)}};
+  Soak s = soak(task, ticks, share, seed, threads);
+  result.update(as_json(s));
+  result["empty_after_us"] = empty_loop(period, idle);
+  write_result(options.json, result, as_text);
+  return 0;
+}
+
+}  // namespace
+
+Run add_bench_soak(CLI::App& app) {
+  auto options = std::make_shared<SoakOptions>();
+  add_text(app, "RUN", options->run, "", "a run folder, or a bundle (model.safetensors)")
+      ->required();
+  add_text(app, "--ticks", options->ticks, "N", "ticks, 20000 if not given");
+  add_text(app, "--budget", options->budget_share, "S",
+           "share of a tick until the plan is due, 0.8 if not given");
+  add_text(app, "--seed", options->seed, "S", "seed of the start states, 1000 if not given");
+  add_text(app, "--threads", options->threads, "N", "threads, 1 if not given; 0: all cores");
+  options->add_json(app);
+  app.footer(
+      "One tick is one step of the task's simulator in real time (Hopper: 2 ms), a plan's times "
+      "are\n"
+      "those of the clock, and what is not done at its deadline is not started. No real-time\n"
+      "kernel is assumed: an empty loop of the same rate, before and after, says what the machine\n"
+      "itself does.\n\n"
+      "Example: softmpc bench soak runs/Hopper-default-seed1 --ticks 100000");
+  return [options] { return run_soak(*options); };
+}
+
+}  // namespace softmpc::tools
