@@ -67,6 +67,7 @@ Json empty_loop(std::int64_t period, int ticks) {
 
 struct Soak {
   Times wall, cpu, late;
+  double rollouts = 0;  // of all plans
   int missed = 0, explained = 0, falls = 0;
   std::int64_t faults = 0, switches = 0;
   double cpu_past_budget = 0;  // ns, the most
@@ -98,6 +99,7 @@ Soak soak(FineTask& task, int ticks, double share, std::uint64_t seed, int threa
     s.wall.all.push_back(static_cast<double>(end - begin));
     s.cpu.all.push_back(static_cast<double>(spent));
     s.late.all.push_back(static_cast<double>(begin - next));
+    s.rollouts += plan.rollouts_used;
     s.cpu_past_budget =
         std::max(s.cpu_past_budget, static_cast<double>(begin + spent - std::max(due, begin)));
     if (end > due) {
@@ -138,6 +140,7 @@ Json as_json(Soak& s) {
           {"page_faults", s.faults},
           {"involuntary_switches", s.switches},
           {"statuses", std::move(statuses)},
+          {"rollouts", s.rollouts / static_cast<double>(s.wall.all.size())},
           {"fallbacks", s.statistics.fallbacks},
           {"falls", s.falls}};
 }
@@ -164,6 +167,8 @@ std::string as_text(const Json& result) {
              "past a deadline: at most %.1f us\n",
              result["missed"].get<int>(), result["missed_with_the_machine_late"].get<int>(),
              result["cpu_us_past_deadline"].get<double>()) +
+         text("rollouts used: %.1f of %d in the last iteration, on average\n",
+              result["rollouts"].get<double>(), result["all_rollouts"].get<int>()) +
          text("page faults %d, involuntary switches %d, fallbacks %d, falls %d; statuses %s\n",
               result["page_faults"].get<int>(), result["involuntary_switches"].get<int>(),
               result["fallbacks"].get<int>(), result["falls"].get<int>(),
@@ -181,6 +186,7 @@ int run_soak(const SoakOptions& options) {
   Json result = {{"task", task.bundle.task},
                  {"ticks", ticks},
                  {"threads", threads},
+                 {"all_rollouts", task.bundle.planner.rollouts},
                  {"period_ms", static_cast<double>(period) * 1e-6},
                  {"budget_ms", share * static_cast<double>(period) * 1e-6},
                  {"empty_before_us", empty_loop(period, idle)}};
