@@ -354,7 +354,7 @@ TEST(Bench, WrongCommandLinesSayWhatIsRight) {
     arguments.insert(arguments.begin(), "bench");
     expect_error(run(arguments), 2, parts);
   };
-  refused({}, {"plan, scaling, train, update, diff-drive"});
+  refused({}, {"plan, scaling, train, update, diff-drive, loop, soak"});
   refused({"plam"}, {"'bench plam'", "nearest is 'plan'"});
   refused({"plan", "--rolouts", "3"}, {"'--rolouts'", "--rollouts", "softmpc bench plan --help"});
   refused({"plan", "--case", "f"}, {"'f'", "a, b, c, d, e"});

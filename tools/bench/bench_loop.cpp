@@ -61,26 +61,47 @@ int tick_length(const LoopCase& c, int substeps, std::mt19937_64& draw) {
   return steps;
 }
 
+/// A command, and behind it the rest of its plan where the robot goes on with that, a model step
+/// each.
 struct Command {
   std::int64_t acts;  // simulator step
-  std::vector<float> action;
+  std::vector<std::vector<float>> actions;
+
+  std::span<const float> at(std::int64_t step, int substeps) const {
+    const auto k = static_cast<std::size_t>(std::max<std::int64_t>(step - acts, 0) / substeps);
+    return actions[std::min(k, actions.size() - 1)];
+  }
 };
+
+Command command_of(const Plan& plan, const FineTask& task, bool whole_plan) {
+  const Bundle& b = task.bundle;
+  const auto nu = static_cast<std::size_t>(b.nu);
+  Command command = {0, {{plan.action.begin(), plan.action.end()}}};
+  for (std::size_t k = nu; whole_plan && k < plan.sequence.size(); k += nu) {
+    std::vector<float>& action = command.actions.emplace_back(nu);
+    for (std::size_t i = 0; i < nu; ++i)
+      action[i] =
+          std::clamp(task.rest[i] + plan.sequence[k + i], b.action_low[i], b.action_high[i]);
+  }
+  return command;
+}
 
 /// The return; counts a fall.
 double play_episode(const LoopCase& c, FineTask& task, Controller& controller,
                     std::mt19937_64& draw, int& falls) {
   const Nanoseconds begin = std::chrono::seconds(1);
-  std::deque<Command> sent = {{0, task.rest}};
+  std::deque<Command> sent = {{0, {task.rest}}};
   double total = 0;
   for (std::int64_t step = 0;;) {
     const std::vector<float> x = task.observed();
     const Plan& plan =
         c.times ? controller.plan({.observation = x, .state_time = begin + task.at(step)})
                 : controller.plan(x);
-    sent.push_back({step + c.delay * task.substeps, {plan.action.begin(), plan.action.end()}});
+    sent.push_back(command_of(plan, task, c.times));
+    sent.back().acts = step + c.delay * task.substeps;
     for (const auto next = step + tick_length(c, task.substeps, draw); step < next; ++step) {
       while (sent.size() > 1 && sent[1].acts <= step) sent.pop_front();
-      const Transition t = task.step(sent.front().action);
+      const Transition t = task.step(sent.front().at(step, task.substeps));
       total += t.reward;
       falls += t.terminated;
       if (t.terminated || t.truncated) return total;
@@ -168,8 +189,10 @@ Run add_bench_loop(CLI::App& app) {
   options->add_json(app);
   app.footer(
       "Plays the task in steps of its simulator, so that ticks can be early, late and missed and\n"
-      "commands can act late; a command holds until the next acts. Once the controller is told\n"
-      "(PlanRequest::state_time, ControllerOptions::command_delay), once it is not.\n\n"
+      "commands can act late. Once the controller is told (PlanRequest::state_time,\n"
+      "ControllerOptions::command_delay) and its plan goes on until the next command acts, once "
+      "it\n"
+      "is not told and the command holds.\n\n"
       "Example: softmpc bench loop runs/Hopper-default-seed1 --episodes 20");
   return [options] { return run_loop(*options); };
 }
