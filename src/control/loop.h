@@ -73,7 +73,7 @@ struct Controller::Impl {
 
   std::unique_ptr<Engine> engine_;
   PlanClock clock_;
-  LoopState loop_, spare_;  // the latter is what load_state() reads into
+  LoopState loop_, spare_;    // the latter is what load_state() reads into
   RecentSlowest afterwards_;  // what follows a solve
   Plan result_;
   std::vector<float> low_, high_, neutral_, rest_, action_;  // [nu]
