@@ -151,6 +151,9 @@ class Controller {
   std::string device() const;
   const ProblemShape& shape() const noexcept;
   double dt() const noexcept;  ///< seconds of a model step
+  const PlannerConfig& config() const noexcept;
+  const ControllerOptions& options() const noexcept;
+  std::span<const float> rest() const noexcept;  ///< [nu] what Fallback::rest sends
 
   /// Starts an episode: the plan is drawn from N(0, Sigma) around n, and no command was sent.
   void reset();

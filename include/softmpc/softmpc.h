@@ -10,5 +10,6 @@
 #include "softmpc/network.h"
 #include "softmpc/planner.h"
 #include "softmpc/rules.h"
+#include "softmpc/runner.h"
 #include "softmpc/thread_pool.h"
 #include "softmpc/types.h"

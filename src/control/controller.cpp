@@ -91,6 +91,9 @@ Controller::~Controller() = default;
 std::string Controller::device() const { return impl_->device(); }
 const ProblemShape& Controller::shape() const noexcept { return impl_->shape; }
 double Controller::dt() const noexcept { return impl_->dt; }
+const PlannerConfig& Controller::config() const noexcept { return impl_->config; }
+const ControllerOptions& Controller::options() const noexcept { return impl_->options; }
+std::span<const float> Controller::rest() const noexcept { return impl_->rest(); }
 void Controller::reset() { impl_->reset(); }
 
 const Plan& Controller::plan(std::span<const float> observation) {

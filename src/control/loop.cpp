@@ -13,8 +13,7 @@ namespace softmpc {
 namespace {
 
 using Clock = SolveBudget::Clock;
-constexpr int kCommands = 1024;                          // that a delay can hold
-constexpr Nanoseconds kFarthest{std::int64_t{1} << 61};  // 73 years; differences do not overflow
+constexpr int kCommands = 1024;  // that a delay can hold
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 int commands_kept(const ControllerOptions& options) {
@@ -131,7 +130,7 @@ const Plan& Controller::Impl::plan(const PlanRequest& request) noexcept {
   r.predicted = {};
   r.from_fallback = false;
   r.status = guard(request);
-  move_to(std::clamp(request.state_time, -kFarthest, kFarthest));
+  move_to(within_reach(request.state_time));
   std::ranges::copy(loop_.sequence, moved_.begin());
   if (r.status == PlanStatus::ok) r.status = try_to_plan(request);
   if (usable(r.status)) {

@@ -39,6 +39,7 @@ struct Controller::Impl {
   const Plan& plan(const PlanRequest& request) noexcept;
   void swap(std::unique_ptr<Engine>& other) noexcept;
 
+  std::span<const float> rest() const { return rest_; }
   std::string device() const { return engine_->planner->device(); }
   std::size_t state_size() const noexcept;
   bool save_state(std::span<std::byte> to) const noexcept;

@@ -2,6 +2,7 @@
 // How far a plan has to move until the time of an observation, and the move.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <span>
@@ -9,6 +10,13 @@
 #include "softmpc/controller.h"
 
 namespace softmpc {
+
+inline constexpr Nanoseconds kFarthest{std::int64_t{1} << 61};  ///< 73 years
+
+/// The nearest time whose differences do not overflow.
+inline Nanoseconds within_reach(Nanoseconds time) {
+  return std::clamp(time, -kFarthest, kFarthest);
+}
 
 /// s = `whole` + `fraction` model steps.
 struct Move {

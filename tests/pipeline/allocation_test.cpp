@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tests that solve() and Controller::plan() allocate nothing from their first call on: every
-// operator new of the process is counted.
+// Tests that solve(), Controller::plan() and a Runner's calls and thread allocate nothing from
+// their first call on: every operator new and delete of the process is counted.
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -8,16 +8,18 @@
 #include <cstdlib>
 #include <new>
 #include <string>
+#include <thread>
 
 #include <gtest/gtest.h>
 
 #include "core/random_models.h"
 #include "softmpc/controller.h"
+#include "softmpc/runner.h"
 #include "softmpc/thread_pool.h"
 
 namespace {
 
-std::atomic<long> allocations{0};
+std::atomic<long> allocations{0}, frees{0};
 
 void* counted(std::size_t size, std::size_t alignment) {
   ++allocations;
@@ -25,6 +27,11 @@ void* counted(std::size_t size, std::size_t alignment) {
   void* p = std::aligned_alloc(alignment, whole > 0 ? whole : alignment);
   if (!p) throw std::bad_alloc();
   return p;
+}
+
+void free_counted(void* p) {
+  ++frees;
+  std::free(p);
 }
 constexpr std::size_t kDefault = __STDCPP_DEFAULT_NEW_ALIGNMENT__;
 
@@ -37,11 +44,11 @@ void* operator new(std::size_t size) { return counted(size, kDefault); }
 void* operator new(std::size_t size, std::align_val_t a) {
   return counted(size, static_cast<std::size_t>(a));
 }
-SOFTMPC_NOT_INLINED void operator delete(void* p) noexcept { std::free(p); }
-SOFTMPC_NOT_INLINED void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-SOFTMPC_NOT_INLINED void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
+SOFTMPC_NOT_INLINED void operator delete(void* p) noexcept { free_counted(p); }
+SOFTMPC_NOT_INLINED void operator delete(void* p, std::size_t) noexcept { free_counted(p); }
+SOFTMPC_NOT_INLINED void operator delete(void* p, std::align_val_t) noexcept { free_counted(p); }
 SOFTMPC_NOT_INLINED void operator delete(void* p, std::size_t, std::align_val_t) noexcept {
-  std::free(p);
+  free_counted(p);
 }
 
 namespace softmpc {
@@ -176,6 +183,39 @@ TEST(Allocation, NoTickAllocates) {
     }
     EXPECT_EQ(allocations, before) << threads << " threads";
   }
+}
+
+// The nets that a swap leaves are not freed by the planner thread, either.
+TEST(Allocation, ARunnerNeitherAllocatesNorFreesUntilItIsOfferedMoreNets) {
+  Random random(2);
+  const SmallModels nets(random, 4, 3, 3, 16);
+  const Bundle bundle = bundle_of(nets);
+  Runner runner(Controller(bundle, &nets.reward));
+  Prepared first = runner.prepare(bundle), second = runner.prepare(bundle);
+  const std::vector<float> observation(4, 0.1f);
+  std::vector<float> action(3);
+  Nanoseconds time = std::chrono::seconds(1);
+  const auto plans = [&](int count) {
+    for (int k = 0; k < count; ++k) {
+      time += std::chrono::milliseconds(10);
+      runner.submit(observation, time);
+      while (runner.command_at(time, action).state_time != time) std::this_thread::yield();
+    }
+  };
+  const long allocated = allocations;
+  long freed = frees;
+  plans(10);
+  EXPECT_TRUE(runner.offer(std::move(first)));
+  plans(10);
+  EXPECT_EQ(runner.statistics().swaps, 1u);
+  EXPECT_EQ(frees, freed);
+  EXPECT_TRUE(runner.offer(std::move(second)));
+  EXPECT_GT(frees, freed);  // by this thread
+  freed = frees;
+  plans(10);
+  EXPECT_EQ(runner.statistics().swaps, 2u);
+  EXPECT_EQ(frees, freed);
+  EXPECT_EQ(allocations, allocated);
 }
 
 }  // namespace
