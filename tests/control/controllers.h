@@ -22,20 +22,7 @@ inline constexpr Nanoseconds kStep = milliseconds(100);
 struct SmallController : ::testing::Test {
   Random random{8};
   SmallModels nets{random, 4, 2, 3, 16};
-  Bundle bundle;
-
-  SmallController() {
-    bundle.task = "test";
-    bundle.nx = nets.nx;
-    bundle.nu = nets.nu;
-    bundle.action_low = nets.low;
-    bundle.action_high = nets.high;
-    bundle.dt = 0.1;
-    bundle.members = nets.member_weights;
-    bundle.critics = nets.critic_weights;
-    bundle.planner.rollouts = 40;
-    bundle.planner.horizon = 3;
-  }
+  Bundle bundle = bundle_of(nets);
 
   Controller make(ControllerOptions options = {}) const {
     return Controller(bundle, &nets.reward, std::move(options));

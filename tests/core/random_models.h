@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "softmpc/bundle.h"
 #include "softmpc/network.h"
 #include "softmpc/planner.h"
 #include "softmpc/rules.h"
@@ -223,6 +224,22 @@ struct SmallModels {
   Models models() const { return {&dynamics, &reward, &value, &policy}; }
   ProblemShape shape(int max_problems) const { return {nx, nu, low, high, max_problems}; }
 };
+
+/// A model step of 0.1 s, K 40, H 3; without the policy.
+inline Bundle bundle_of(const SmallModels& nets) {
+  Bundle bundle;
+  bundle.task = "test";
+  bundle.nx = nets.nx;
+  bundle.nu = nets.nu;
+  bundle.action_low = nets.low;
+  bundle.action_high = nets.high;
+  bundle.dt = 0.1;
+  bundle.members = nets.member_weights;
+  bundle.critics = nets.critic_weights;
+  bundle.planner.rollouts = 40;
+  bundle.planner.horizon = 3;
+  return bundle;
+}
 
 inline std::string describe(const PlannerConfig& c, const ProblemShape& s, int problems) {
   const char* draws[] = {"per_step", "per_rollout_step", "per_rollout"};

@@ -45,18 +45,6 @@ void expect_same_tick(Controller& cpu, Controller& device, const std::vector<flo
 
 class DeviceController : public ::testing::Test {
  protected:
-  DeviceController() {
-    bundle.task = "test";
-    bundle.nx = nets.nx;
-    bundle.nu = nets.nu;
-    bundle.action_low = nets.low;
-    bundle.action_high = nets.high;
-    bundle.dt = 0.1;
-    bundle.members = nets.member_weights;
-    bundle.critics = nets.critic_weights;
-    bundle.planner.rollouts = 40;
-    bundle.planner.horizon = 3;
-  }
   std::string error_of(const ControllerOptions& options) {
     try {
       make_controller(bundle, &nets.reward, options, test_device());
@@ -68,7 +56,7 @@ class DeviceController : public ::testing::Test {
 
   Random random{8};
   SmallModels nets{random, 4, 2, 3, 16};
-  Bundle bundle;
+  Bundle bundle = testing::bundle_of(nets);
 };
 
 TEST_F(DeviceController, AgreesWithTheCpuFromTickToTick) {

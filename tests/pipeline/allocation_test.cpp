@@ -81,14 +81,7 @@ std::array<SolveBudget, 4> budgets() {
 }
 
 Bundle bundle_of(const SmallModels& nets) {
-  Bundle bundle;
-  bundle.nx = nets.nx;
-  bundle.nu = nets.nu;
-  bundle.action_low = nets.low;
-  bundle.action_high = nets.high;
-  bundle.dt = 0.1;
-  bundle.members = nets.member_weights;
-  bundle.critics = nets.critic_weights;
+  Bundle bundle = testing::bundle_of(nets);
   bundle.planner = variant(0);
   bundle.planner.handle_terminations = false;
   return bundle;

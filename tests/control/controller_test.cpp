@@ -9,45 +9,21 @@
 
 #include <gtest/gtest.h>
 
-#include "core/random_models.h"
+#include "control/controllers.h"
 #include "softmpc/error.h"
 
 namespace softmpc {
 namespace {
 
 using testing::Random;
-using testing::SmallModels;
 
-struct ControllerTest : ::testing::Test {
-  Random random{8};
-  SmallModels nets{random, 4, 2, 3, 16};
-  Bundle bundle;
-
-  ControllerTest() {
-    bundle.task = "test";
-    bundle.nx = nets.nx;
-    bundle.nu = nets.nu;
-    bundle.action_low = nets.low;
-    bundle.action_high = nets.high;
-    bundle.dt = 0.1;
-    bundle.members = nets.member_weights;
-    bundle.critics = nets.critic_weights;
-    bundle.planner.rollouts = 40;
-    bundle.planner.horizon = 3;
-  }
-  std::vector<float> observation(int tick) const {
-    std::vector<float> x(4);
-    for (int i = 0; i < 4; ++i) x[i] = 0.3f * std::sin(static_cast<float>(tick * (i + 1)));
-    return x;
-  }
+struct ControllerTest : testing::SmallController {
   /// Everything that `ticks` plans gave, in order.
   std::vector<double> play(Controller& controller, int ticks) const {
     std::vector<double> out;
     for (int tick = 0; tick < ticks; ++tick) {
-      const Plan& p = controller.plan(observation(tick));
-      out.insert(out.end(), p.action.begin(), p.action.end());
-      out.insert(out.end(), p.sequence.begin(), p.sequence.end());
-      out.insert(out.end(), {p.value, p.effective_samples, p.valid_share});
+      const auto numbers = SmallController::numbers(controller.plan(observation(tick)));
+      out.insert(out.end(), numbers.begin(), numbers.end());
     }
     return out;
   }
