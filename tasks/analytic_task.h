@@ -8,10 +8,10 @@
 #include <limits>
 
 #include "reset_random.h"
-#include "rules.h"
+#include "rollout_rules.h"
+#include "rules_text.h"
 #include "softmpc/environment.h"
 #include "softmpc/error.h"
-#include "softmpc/rules.h"
 #include "softmpc/task.h"
 #include "state_bytes.h"
 
@@ -118,8 +118,7 @@ class AnalyticEnvironment final : public Environment {
 template <class Rules>
 class AnalyticTask final : public Task {
  public:
-  /// `source` is the text that defines `Rules`, for devices.
-  explicit AnalyticTask(std::string source) : source_(std::move(source)) {}
+  explicit AnalyticTask(TaskRules rules) : rules_(std::move(rules)) {}
 
   std::string name() const override { return Rules::name; }
   TaskSpec spec(const TaskOptions& options) const override {
@@ -137,15 +136,15 @@ class AnalyticTask final : public Task {
   std::unique_ptr<Environment> make_environment(const TaskOptions& options) const override {
     return std::make_unique<AnalyticEnvironment<Rules>>(options);
   }
-  std::unique_ptr<RewardModel> make_reward(const TaskOptions&) const override {
-    return std::make_unique<RuleReward<Rules>>(source_);
+  std::unique_ptr<RewardModel> make_reward(const TaskOptions& options) const override {
+    return rules_.make_reward(options);
   }
   std::unique_ptr<DynamicsModel> make_dynamics(const TaskOptions&) const override {
-    return std::make_unique<RuleDynamics<AnalyticMotion<Rules>>>(source_);
+    return std::make_unique<RuleDynamics<AnalyticMotion<Rules>>>(rules_text(rules_.header));
   }
 
  private:
-  std::string source_;
+  TaskRules rules_;
 };
 
 }  // namespace softmpc::tasks

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <limits>
 
-#include "embedded.h"
 #include "mujoco_dynamics.h"
 #include "mujoco_env.h"
 #include "softmpc/error.h"
@@ -66,20 +65,12 @@ std::unique_ptr<DynamicsModel> MujocoTask::make_dynamics(const TaskOptions& opti
   return std::make_unique<MujocoDynamics>(*this, options);
 }
 
-std::unique_ptr<RewardModel> MujocoTask::make_rules(const TaskOptions& options, bool reward) const {
-  if (facts_.rules_read_bodies && !options.bodies) return nullptr;
-  const bool without = facts_.rules_without_positions && !view(options).positions;
-  const RolloutRules& rules = without ? *facts_.rules_without_positions : facts_.rules;
-  if (rules.make == nullptr || rules.has_reward != reward) return nullptr;
-  return rules.make(facts_.rules_header.empty() ? "" : rules_text(facts_.rules_header));
-}
-
 std::unique_ptr<RewardModel> MujocoTask::make_reward(const TaskOptions& options) const {
-  return make_rules(options, true);
+  return facts_.rules.make_reward(view(options));
 }
 
 std::unique_ptr<RewardModel> MujocoTask::make_termination(const TaskOptions& options) const {
-  return make_rules(options, false);
+  return facts_.rules.make_termination(view(options));
 }
 
 void MujocoTask::remember(const mjModel&, const mjData&, mjtNum* memory) const {

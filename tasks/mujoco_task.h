@@ -14,8 +14,7 @@
 
 #include "mujoco_model.h"
 #include "reset_random.h"
-#include "rules.h"
-#include "softmpc/rules.h"
+#include "rollout_rules.h"
 #include "softmpc/task.h"
 #include "softmpc/types.h"
 
@@ -26,24 +25,6 @@ struct ResetNoise {
   double scale = 0;              ///< positions: uniform on (-scale, scale)
   bool normal_velocity = false;  ///< velocities: N(0, scale^2) instead of uniform
 };
-
-/// What a rollout knows of reward and termination.
-struct RolloutRules {
-  bool has_reward = false;  ///< else the reward must be learned; termination alone, if anything
-  std::unique_ptr<RewardModel> (*make)(std::string text) = nullptr;
-};
-/// Reward, and termination where `Rules` has one.
-template <class Rules>
-RolloutRules rewarded_by() {
-  return {true, [](std::string text) -> std::unique_ptr<RewardModel> {
-            return std::make_unique<RuleReward<Rules>>(std::move(text));
-          }};
-}
-/// The termination of `Rules` alone.
-template <class Rules>
-RolloutRules ended_by() {
-  return {false, rewarded_by<TerminationOnly<Rules>>().make};
-}
 
 struct MujocoFacts {
   std::string name;
@@ -58,12 +39,7 @@ struct MujocoFacts {
   /// determine. Empty where it determines positions, velocities and reward.
   std::string hidden_state = {};
   std::optional<double> best_return = {};
-  /// Text of the header that defines the rules, for devices: embedded_text("hopper/hopper.h").
-  /// Without it only a CPU plans with them.
-  std::string_view rules_header = {};
-  RolloutRules rules = {};                                   ///< of the observation
-  std::optional<RolloutRules> rules_without_positions = {};  ///< where not the same
-  bool rules_read_bodies = false;  ///< and so there are none without TaskOptions.bodies
+  TaskRules rules = {};  ///< of a built-in task: find_rules("Hopper")
 };
 
 /// Collects an observation; without a buffer it only counts.
@@ -138,8 +114,6 @@ class MujocoTask : public Task {
   int observation_size(const TaskOptions& view) const;
 
  private:
-  std::unique_ptr<RewardModel> make_rules(const TaskOptions& options, bool reward) const;
-
   MujocoFacts facts_;
   mutable std::once_flag once_;
   mutable ModelPointer model_;

@@ -24,9 +24,7 @@ class AntTask final : public MujocoTask {
                     .has_termination = true,
                     .reset_noise = {.scale = 0.1, .normal_velocity = true},
                     .best_return = 8509,
-                    .rules_header = embedded_text("ant/ant.h"),
-                    .rules = rewarded_by<Ant<>>(),
-                    .rules_without_positions = ended_by<Ant<false>>()}) {}
+                    .rules = find_rules("Ant")}) {}
 
   // contact forces of the world body, the first, are not observed
   void observe(const mjModel& m, const mjData& d, const TaskOptions& view,

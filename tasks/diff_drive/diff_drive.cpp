@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "../embedded.h"
+#include "../rules_text.h"
 #include "softmpc/multiversion.h"
 
 namespace softmpc::tasks {
@@ -51,7 +51,7 @@ void DiffDriveDynamics::step(int, ConstColumns x, ConstColumns a, int count, con
 }
 
 DeviceRules DiffDriveDynamics::device_rules() const {
-  return {"softmpc::tasks::DiffDriveMotion", embedded_rules(kRules), {}};
+  return {"softmpc::tasks::DiffDriveMotion", rules_text(rules_header(kRules)), {}};
 }
 
 void DiffDriveReward::reward(ConstColumns, ConstColumns, ConstColumns next, int count,
@@ -61,7 +61,7 @@ void DiffDriveReward::reward(ConstColumns, ConstColumns, ConstColumns next, int 
 
 DeviceRules DiffDriveReward::device_rules() const {
   DeviceRules rules{"softmpc::tasks::DiffDriveRules",
-                    embedded_rules(kRules),
+                    rules_text(rules_header(kRules)),
                     {static_cast<float>(map_.width), static_cast<float>(map_.height),
                      map_.resolution, map_.left, map_.bottom, goal_x_, goal_y_}};
   rules.parameters.insert(rules.parameters.end(), map_.cost,
@@ -74,7 +74,7 @@ void DiffDriveValue::evaluate(ConstColumns x, ConstColumns, int count, float* ou
 }
 
 DeviceRules DiffDriveValue::device_rules() const {
-  return {"softmpc::tasks::DiffDriveEnd", embedded_rules(kRules), {goal_x_, goal_y_}};
+  return {"softmpc::tasks::DiffDriveEnd", rules_text(rules_header(kRules)), {goal_x_, goal_y_}};
 }
 
 Costmap diff_drive_room(std::vector<float>& storage) {

@@ -17,9 +17,7 @@ const Task& half_cheetah_task() {
        .position_option = true,
        .reset_noise = {.scale = 0.1, .normal_velocity = true},
        .best_return = 17433,
-       .rules_header = embedded_text("half_cheetah/half_cheetah.h"),
-       .rules = rewarded_by<HalfCheetah>(),
-       .rules_without_positions = RolloutRules{}},
+       .rules = find_rules("HalfCheetah")},
       1);
   return task;
 }

@@ -23,9 +23,7 @@ class HopperTask final : public ForwardTask<Hopper<>> {
                      .has_termination = true,
                      .reset_noise = {.scale = 5e-3},
                      .best_return = 4151,
-                     .rules_header = embedded_text("hopper/hopper.h"),
-                     .rules = rewarded_by<Hopper<>>(),
-                     .rules_without_positions = ended_by<Hopper<false>>()},
+                     .rules = find_rules("Hopper")},
                     1, 10) {}
 
  private:

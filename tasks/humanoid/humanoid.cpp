@@ -33,9 +33,7 @@ class HumanoidTask final : public MujocoTask {
              .reset_noise = {.scale = 0.01},
              .hidden_state = "the observation lacks the centre of mass, so the reward is unknown",
              .best_return = 11704,
-             .rules_header = embedded_text("humanoid/humanoid.h"),
-             .rules = ended_by<Humanoid<true>>(),
-             .rules_without_positions = ended_by<Humanoid<false>>()}) {}
+             .rules = find_rules("Humanoid")}) {}
 
   void observe(const mjModel& m, const mjData& d, const TaskOptions& view,
                ObservationWriter& out) const override {

@@ -19,10 +19,7 @@ class HumanoidStandupTask final : public MujocoTask {
                     .frame_skip = 5,
                     .position_option = true,
                     .reset_noise = {.scale = 0.01},
-                    .rules_header = embedded_text("humanoid_standup/humanoid_standup.h"),
-                    .rules = rewarded_by<HumanoidStandup<true>>(),
-                    .rules_without_positions = rewarded_by<HumanoidStandup<false>>(),
-                    .rules_read_bodies = true}) {}
+                    .rules = find_rules("HumanoidStandup")}) {}
 
   void observe(const mjModel& m, const mjData& d, const TaskOptions& view,
                ObservationWriter& out) const override {

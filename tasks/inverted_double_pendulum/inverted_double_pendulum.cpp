@@ -14,16 +14,14 @@ namespace {
 class InvertedDoublePendulumTask final : public MujocoTask {
  public:
   InvertedDoublePendulumTask()
-      : MujocoTask(
-            {.name = "InvertedDoublePendulum",
-             .summary = "balance two linked poles on a cart",
-             .mjcf = embedded_text("inverted_double_pendulum/inverted_double_pendulum.xml"),
-             .frame_skip = 5,
-             .has_termination = true,
-             .reset_noise = {.scale = 0.1, .normal_velocity = true},
-             .best_return = 9359.5,
-             .rules_header = embedded_text("inverted_double_pendulum/inverted_double_pendulum.h"),
-             .rules = rewarded_by<InvertedDoublePendulum>()}) {}
+      : MujocoTask({.name = "InvertedDoublePendulum",
+                    .summary = "balance two linked poles on a cart",
+                    .mjcf = embedded_text("inverted_double_pendulum/inverted_double_pendulum.xml"),
+                    .frame_skip = 5,
+                    .has_termination = true,
+                    .reset_noise = {.scale = 0.1, .normal_velocity = true},
+                    .best_return = 9359.5,
+                    .rules = find_rules("InvertedDoublePendulum")}) {}
 
   void observe(const mjModel&, const mjData& d, const TaskOptions& view,
                ObservationWriter& out) const override {

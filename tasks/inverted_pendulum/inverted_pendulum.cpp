@@ -19,8 +19,7 @@ class InvertedPendulumTask final : public MujocoTask {
                     .has_termination = true,
                     .reset_noise = {.scale = 0.01},
                     .best_return = 1000,
-                    .rules_header = embedded_text("inverted_pendulum/inverted_pendulum.h"),
-                    .rules = rewarded_by<InvertedPendulum>()}) {}
+                    .rules = find_rules("InvertedPendulum")}) {}
 
   void observe(const mjModel& m, const mjData& d, const TaskOptions&,
                ObservationWriter& out) const override {

@@ -3,13 +3,12 @@
 #include "lq.h"
 
 #include "../analytic_task.h"
-#include "../embedded.h"
 #include "../task_list.h"
 
 namespace softmpc::tasks {
 
 const Task& lq_task() {
-  static const AnalyticTask<Lq> task(embedded_rules("lq/lq.h"));
+  static const AnalyticTask<Lq> task(find_rules("lq"));
   return task;
 }
 

@@ -3,13 +3,12 @@
 #include "pendulum.h"
 
 #include "../analytic_task.h"
-#include "../embedded.h"
 #include "../task_list.h"
 
 namespace softmpc::tasks {
 
 const Task& pendulum_task() {
-  static const AnalyticTask<Pendulum> task(embedded_rules("pendulum/pendulum.h"));
+  static const AnalyticTask<Pendulum> task(find_rules("pendulum"));
   return task;
 }
 

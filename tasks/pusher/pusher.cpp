@@ -22,8 +22,7 @@ class PusherTask final : public MujocoTask {
                     .frame_skip = 5,
                     .time_limit = 100,
                     .hidden_state = "the velocities of object and goal are not observed",
-                    .rules_header = embedded_text("pusher/pusher.h"),
-                    .rules = rewarded_by<Pusher>()}) {}
+                    .rules = find_rules("Pusher")}) {}
 
   void observe(const mjModel&, const mjData& d, const TaskOptions&,
                ObservationWriter& out) const override {

@@ -22,8 +22,7 @@ class ReacherTask final : public MujocoTask {
                     .frame_skip = 2,
                     .time_limit = 50,
                     .best_return = -2.6,
-                    .rules_header = embedded_text("reacher/reacher.h"),
-                    .rules = rewarded_by<Reacher>()}) {}
+                    .rules = find_rules("Reacher")}) {}
 
   void observe(const mjModel&, const mjData& d, const TaskOptions&,
                ObservationWriter& out) const override {

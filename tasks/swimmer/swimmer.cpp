@@ -17,9 +17,7 @@ const Task& swimmer_task() {
        .position_option = true,
        .reset_noise = {.scale = 0.1},
        .best_return = 366,
-       .rules_header = embedded_text("swimmer/swimmer.h"),
-       .rules = rewarded_by<Swimmer>(),
-       .rules_without_positions = RolloutRules{}},
+       .rules = find_rules("Swimmer")},
       2);
   return task;
 }

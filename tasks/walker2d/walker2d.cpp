@@ -20,9 +20,7 @@ class Walker2dTask final : public ForwardTask<Walker2d<>> {
                      .has_termination = true,
                      .reset_noise = {.scale = 5e-3},
                      .best_return = 10496,
-                     .rules_header = embedded_text("walker2d/walker2d.h"),
-                     .rules = rewarded_by<Walker2d<>>(),
-                     .rules_without_positions = ended_by<Walker2d<false>>()},
+                     .rules = find_rules("Walker2d")},
                     1, 10) {}
 
  private:

@@ -34,7 +34,7 @@ if nm -DC --defined-only "$work/build/libplugin.so" | grep -E ' T .*softmpc::|nl
 fi
 sed 's/COMPONENTS core/COMPONENTS core planer/' "$source_dir/tests/embed/CMakeLists.txt" >"$work/CMakeLists.txt"
 if cmake -S "$work" -B "$work/wrong" -DCMAKE_PREFIX_PATH="$work/installed" >"$work/wrong.log" 2>&1 ||
-  ! grep -q "no component 'planer', only core, cuda, tasks, train" <(tr -s '\n ' ' ' <"$work/wrong.log"); then
+  ! grep -q "no component 'planer', only core, cuda, rules, tasks, train" <(tr -s '\n ' ' ' <"$work/wrong.log"); then
   echo "a wrong component is not named:"
   cat "$work/wrong.log"
   exit 1
@@ -52,5 +52,7 @@ fi
 # numbers differ between instruction sets; the form, and that it works, do not
 [[ $(grep -cE '^t [0-9.]+  position [+-][0-9.]+  status ok$' "$work/printed") == 4 ]] ||
   { echo "the example does not print four lines of the README's form"; exit 1; }
+"$work/build/built_in" "$work/run/model.safetensors" >"$work/built_in.log" ||
+  { echo "what was trained on a built-in task does not plan by its rules:"; cat "$work/built_in.log"; exit 1; }
 awk '{p = $4; p = p < 0 ? -p : p} END {exit !(p < 0.3)}' "$work/printed" ||
   { echo "the example does not bring the position to 0"; exit 1; }

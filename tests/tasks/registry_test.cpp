@@ -5,6 +5,7 @@
 
 #include "golden.h"
 #include "softmpc/task.h"
+#include "softmpc/task_rules.h"
 
 namespace softmpc::tasks {
 namespace {
@@ -27,6 +28,28 @@ TEST(Registry, NamesTheNearestTask) {
 TEST(Registry, RefusesATakenName) {
   EXPECT_EQ(message_of([] { register_task(find_task("lq")); }),
             "task 'lq' is registered already, names must differ");
+}
+
+// Robots judge rollouts by what training judged them by.
+TEST(Registry, TheRulesWithoutSimulatorAreTheTasks) {
+  for (const std::string& name : task_names()) {
+    for (const EnvironmentConfig& variant :
+         {EnvironmentConfig{}, EnvironmentConfig{.positions = false},
+          EnvironmentConfig{.bodies = false},
+          EnvironmentConfig{.positions = false, .bodies = false}}) {
+      SCOPED_TRACE(name);
+      const Task& task = find_task(name);
+      const auto same = [](const auto& a, const auto& b) {
+        ASSERT_EQ(a != nullptr, b != nullptr);
+        if (!a) return;
+        EXPECT_EQ(a->device_rules().type, b->device_rules().type);
+        EXPECT_EQ(a->device_rules().source, b->device_rules().source);
+        EXPECT_EQ(a->has_termination(), b->has_termination());
+      };
+      same(task.make_reward(task_options(variant)), make_task_reward(name, variant));
+      same(task.make_termination(task_options(variant)), make_task_termination(name, variant));
+    }
+  }
 }
 
 TEST(Registry, SpecificationsAreConsistent) {

@@ -2,12 +2,12 @@
 include(CMakePackageConfigHelpers)
 set(softmpc_package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/softmpc")
 
-foreach(component core cuda tasks train)
+foreach(component core cuda rules tasks train)
   if(TARGET softmpc_${component})
     set_target_properties(softmpc_${component} PROPERTIES EXPORT_NAME ${component})
-    # core and cuda call each other, so one export set holds both
+    # core and cuda call each other, so one export set holds both; rules belong to every robot
     set(export softmpc_${component})
-    if(component STREQUAL "cuda")
+    if(component MATCHES "^(cuda|rules)$")
       set(export softmpc_core)
     endif()
     install(TARGETS softmpc_${component} EXPORT ${export}
@@ -17,7 +17,7 @@ foreach(component core cuda tasks train)
       set_target_properties(softmpc_torch PROPERTIES EXPORT_NAME torch)
       install(TARGETS softmpc_torch EXPORT softmpc_train ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
     endif()
-    if(NOT component STREQUAL "cuda")
+    if(export STREQUAL "softmpc_${component}")
       install(EXPORT softmpc_${component} NAMESPACE softmpc:: DESTINATION ${softmpc_package_dir}
         FILE softmpc_${component}Targets.cmake)
     endif()

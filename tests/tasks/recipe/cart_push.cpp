@@ -18,8 +18,7 @@ class CartPushTask final : public MujocoTask {
                     .time_limit = 100,
                     .has_termination = true,
                     .reset_noise = {.scale = 0.05},
-                    .rules_header = cart_push_files()[1].text,
-                    .rules = rewarded_by<CartPush>()}) {}
+                    .rules = {cart_push_files()[1].text, rewarded_by<CartPush>()}}) {}
 
   void observe(const mjModel& m, const mjData& d, const TaskOptions&,
                ObservationWriter& out) const override {
