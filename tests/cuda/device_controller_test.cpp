@@ -56,7 +56,7 @@ class DeviceController : public ::testing::Test {
 
   Random random{8};
   SmallModels nets{random, 4, 2, 3, 16};
-  Bundle bundle = testing::bundle_of(nets);
+  Bundle bundle = softmpc::testing::bundle_of(nets);
 };
 
 TEST_F(DeviceController, AgreesWithTheCpuFromTickToTick) {
