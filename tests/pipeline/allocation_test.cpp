@@ -80,7 +80,7 @@ std::array<SolveBudget, 4> budgets() {
           {.iterations = 1, .rollouts = 20}};
 }
 
-Bundle bundle_of(const SmallModels& nets) {
+Bundle busy_bundle(const SmallModels& nets) {
   Bundle bundle = testing::bundle_of(nets);
   bundle.planner = variant(0);
   bundle.planner.handle_terminations = false;
@@ -134,7 +134,7 @@ TEST(Allocation, UpdatingNetworksAllocatesNothing) {
 TEST(Allocation, ControllerAllocatesNothingFromTheFirstPlanOn) {
   Random random(2);
   const SmallModels nets(random, 4, 3, 3, 16);
-  Bundle bundle = bundle_of(nets);
+  Bundle bundle = busy_bundle(nets);
   for (int run = 0; run < 4; ++run) {
     const int threads = 1 + run % 2;
     bundle.planner.precision = run < 2 ? Precision::float32 : Precision::bfloat16;
@@ -152,14 +152,14 @@ TEST(Allocation, ControllerAllocatesNothingFromTheFirstPlanOn) {
 TEST(Allocation, NoTickAllocates) {
   Random random(2);
   const SmallModels nets(random, 4, 3, 3, 16), wider(random, 4, 3, 3, 40);
-  const Bundle bundle = bundle_of(nets);
+  const Bundle bundle = busy_bundle(nets);
   for (const int threads : {1, 2}) {
     ControllerOptions options = {.threads = threads, .max_rate = {1, 1, 1}};
     options.command_delay = std::chrono::milliseconds(250);
     options.want_predicted = true;
     options.validate = [](std::span<const float>, const Plan&) { return Verdict::send; };
     Controller controller(bundle, &nets.reward, options);
-    Prepared prepared(controller, bundle_of(wider));
+    Prepared prepared(controller, busy_bundle(wider));
     std::vector<float> observation(4, 0.1f), bad(4, std::nanf(""));
     std::vector<std::byte> state(controller.state_size());
     const long before = allocations;
@@ -182,7 +182,7 @@ TEST(Allocation, NoTickAllocates) {
 TEST(Allocation, ARunnerNeitherAllocatesNorFreesUntilItIsOfferedMoreNets) {
   Random random(2);
   const SmallModels nets(random, 4, 3, 3, 16);
-  const Bundle bundle = bundle_of(nets);
+  const Bundle bundle = busy_bundle(nets);
   Runner runner(Controller(bundle, &nets.reward));
   Prepared first = runner.prepare(bundle), second = runner.prepare(bundle);
   const std::vector<float> observation(4, 0.1f);
