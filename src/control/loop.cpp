@@ -30,6 +30,8 @@ std::vector<float> rest_action(const ControllerOptions& options, const ProblemSh
   return rest;
 }
 
+Nanoseconds far_clamped(Nanoseconds time) { return std::clamp(time, -kFarthest, kFarthest); }
+
 bool all_finite(std::span<const float> values) {
   return std::ranges::all_of(values, [](float v) { return std::isfinite(v); });
 }
@@ -131,7 +133,7 @@ const Plan& Controller::Impl::plan(const PlanRequest& request) noexcept {
   r.predicted = {};
   r.from_fallback = false;
   r.status = guard(request);
-  move_to(std::clamp(request.state_time, -kFarthest, kFarthest));
+  move_to(far_clamped(request.state_time));
   std::ranges::copy(loop_.sequence, moved_.begin());
   if (r.status == PlanStatus::ok) r.status = try_to_plan(request);
   if (usable(r.status)) {
@@ -154,7 +156,8 @@ PlanStatus Controller::Impl::guard(const PlanRequest& request) const {
   if (options.max_state_age.count() > 0 && request.state_time.count() != 0) {
     const Nanoseconds now =
         request.now.count() != 0 ? request.now : Nanoseconds(Clock::now().time_since_epoch());
-    if (now - request.state_time > options.max_state_age) return PlanStatus::stale_state;
+    if (far_clamped(now) - far_clamped(request.state_time) > options.max_state_age)
+      return PlanStatus::stale_state;
   }
   if (engine_->unlikely(request.observation, options.state_margin))
     return PlanStatus::unlikely_state;
