@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "io/atomic_file.h"
 #include "io/safetensors.h"
 #include "planner_inputs.h"
 #include "softmpc/error.h"
@@ -296,9 +297,9 @@ void check_version(const TensorFile& file) {
   const Json version = parsed(file, "format_version");
   require(version.is_number_unsigned() && version.get<std::uint64_t>() >= 1,
           "metadata format_version: is not a version");
-  require(version.get<std::uint64_t>() <= kFormatVersion,
-          "is a bundle of format " + version.dump() + ", this softmpc reads up to " +
-              std::to_string(kFormatVersion) + "; a newer softmpc is needed");
+  if (version.get<std::uint64_t>() > kFormatVersion)
+    throw NewerBundle("is a bundle of format " + version.dump() + ", this softmpc reads up to " +
+                      std::to_string(kFormatVersion) + "; a newer softmpc is needed");
 }
 
 void check_checksum(const TensorFile& file) {
@@ -419,11 +420,18 @@ void save_bundle(const Bundle& bundle, const std::string& path) {
 }
 
 Bundle load_bundle(const std::string& path) {
-  TensorFile file = read_safetensors(path);
+  const std::string bytes = read_file(path);
+  return load_bundle(std::as_bytes(std::span(bytes)), path);
+}
+
+Bundle load_bundle(std::span<const std::byte> bytes, const std::string& name) {
   try {
-    return from_file(std::move(file));
+    return from_file(
+        decode_safetensors({reinterpret_cast<const char*>(bytes.data()), bytes.size()}));
+  } catch (const NewerBundle& error) {
+    throw NewerBundle(name + ": " + error.what());
   } catch (const Error& error) {  // settings that do not fit are the file's fault, not the caller's
-    throw Error(path + ": " + error.what());
+    throw Error(name + ": " + error.what());
   }
 }
 

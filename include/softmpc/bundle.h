@@ -14,12 +14,15 @@
 // version 2 is written only where it is used, so that other bundles stay readable.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "softmpc/config.h"
+#include "softmpc/error.h"
 #include "softmpc/network.h"
 
 namespace softmpc {
@@ -49,7 +52,15 @@ std::uint64_t bundle_hash(const Bundle& bundle);
 
 /// Writes atomically (aside, fsync, rename). Throws Error naming path and cause.
 void save_bundle(const Bundle& bundle, const std::string& path);
+/// What load_bundle() throws of a higher format_version than it reads.
+class NewerBundle : public Error {
+ public:
+  using Error::Error;
+};
+
 /// Throws Error naming the file and what is wrong with it: missing, truncated, checksum, shapes.
 Bundle load_bundle(const std::string& path);
+/// The same from a file's bytes, copied; `name` stands for it in errors.
+Bundle load_bundle(std::span<const std::byte> bytes, const std::string& name);
 
 }  // namespace softmpc

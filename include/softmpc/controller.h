@@ -84,6 +84,8 @@ struct ControllerOptions {
   /// Borrowed; looked ahead with in place of the bundle's members, if given. The bundle's critic
   /// stays the terminal value; a device needs a formula's device_rules() (rules.h).
   const DynamicsModel* dynamics = nullptr;
+  /// Borrowed; the terminal value in place of the bundle's critic, if given.
+  const TerminalValue* value = nullptr;
   /// Where plans are computed. A device plans in the bundle's planner.precision (auto: float16).
   Device device = Device::cpu;
   const cuda::DeviceOptions* cuda = nullptr;  ///< cuda.h; null: the defaults
@@ -139,8 +141,8 @@ class Controller {
   /// allocates and the first is as fast as the others. Throws as make_planner, UsageError on an
   /// option that is out of its range, and Error where that plan is not finite.
   Controller(const Bundle& bundle, const RewardModel* reward, ControllerOptions options = {});
-  /// Without a bundle: `models` are borrowed, options.dynamics is not read; `dt` is the model step
-  /// in seconds.
+  /// Without a bundle: `models` are borrowed, options.dynamics and value are not read; `dt` is the
+  /// model step in seconds.
   Controller(const PlannerConfig& config, const ProblemShape& shape, const Models& models,
              double dt, ControllerOptions options = {});
   Controller(Controller&&) noexcept;

@@ -70,8 +70,8 @@ Engine::Engine(const Bundle& bundle, const RewardModel* reward, const Controller
       dynamics(learned_dynamics(bundle, options)),
       value(std::make_unique<MlpValue>(bundle.critics, bundle.nx, bundle.nu)),
       policy(policy_of(bundle)),
-      models{options.dynamics ? options.dynamics : dynamics.get(), reward, value.get(),
-             asked(bundle, policy.get())},
+      models{options.dynamics ? options.dynamics : dynamics.get(), reward,
+             options.value ? options.value : value.get(), asked(bundle, policy.get())},
       planner(
           make_planner(bundle.planner, shape_of(bundle), models, planner_options(options, pool))),
       dt(bundle.dt),

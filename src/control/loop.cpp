@@ -153,7 +153,8 @@ PlanStatus Controller::Impl::guard(const PlanRequest& request) const {
   if (options.max_state_age.count() > 0 && request.state_time.count() != 0) {
     const Nanoseconds now =
         request.now.count() != 0 ? request.now : Nanoseconds(Clock::now().time_since_epoch());
-    if (now - request.state_time > options.max_state_age) return PlanStatus::stale_state;
+    if (within_reach(now) - within_reach(request.state_time) > options.max_state_age)
+      return PlanStatus::stale_state;
   }
   if (engine_->unlikely(request.observation, options.state_margin))
     return PlanStatus::unlikely_state;

@@ -81,6 +81,15 @@ TEST_F(Tick, AnObservationThatCannotBeTrueIsNotPlannedFrom) {
             PlanStatus::stale_state);  // by the steady clock
 }
 
+TEST_F(Tick, TimesThatCannotBeTrueAreTimes) {
+  Controller controller = make({.max_state_age = milliseconds(50)});
+  const auto x = observation(0);
+  for (const Nanoseconds time : {Nanoseconds::min(), Nanoseconds::max(), Nanoseconds(-1)})
+    for (const Nanoseconds now : {Nanoseconds::min(), Nanoseconds::max(), Nanoseconds(1)})
+      EXPECT_TRUE(
+          in_bounds(controller.plan({.observation = x, .state_time = time, .now = now}).action));
+}
+
 TEST_F(Tick, AStateFarOutsideTheRangeOfTrainingIsUnlikely) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   bundle.state_low = {-1, -1, -1, -kInfinity};

@@ -350,6 +350,16 @@ TEST_F(BundleTest, AFullDiskLeavesTheOldFile) {
   EXPECT_EQ(folder_.names().size(), 1u);
 }
 
+TEST_F(BundleTest, BytesLoadAsTheFileDoes) {
+  save_bundle(sample(), path_);
+  const std::string bytes = read_file(path_);
+  const auto loaded = load_bundle(std::as_bytes(std::span(bytes)), "flash");
+  EXPECT_EQ(bundle_hash(loaded), bundle_hash(load_bundle(path_)));
+  EXPECT_EQ(
+      error_of<Error>([&] { load_bundle(std::as_bytes(std::span(bytes)).first(4), "flash"); }),
+      "flash: is truncated: it has no header");
+}
+
 TEST_F(BundleTest, ForeignAndNewerFilesAreNamed) {
   EXPECT_EQ(changed_error([](TensorFile& f) { f.metadata.clear(); }),
             "is not a softmpc bundle: it has no metadata format_version");

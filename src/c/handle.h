@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the handles of c_api.h hold.
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include "softmpc/bundle.h"
+#include "softmpc/controller.h"
+#include "user_models.h"
+
+namespace softmpc::c {
+
+/// Sizes that a swap changes.
+struct NetSizes {
+  std::int32_t rollouts, members;
+};
+NetSizes net_sizes(const softmpc_options& given, const Bundle& bundle);
+
+/// A handle's owner of the moment; a second one is refused.
+class InUse {
+ public:
+  explicit InUse(std::atomic_flag& flag) noexcept
+      : flag_(flag), granted_(!flag.test_and_set(std::memory_order_acquire)) {}
+  ~InUse() {
+    if (granted_) flag_.clear(std::memory_order_release);
+  }
+  InUse(const InUse&) = delete;
+  InUse& operator=(const InUse&) = delete;
+  explicit operator bool() const noexcept { return granted_; }
+
+ private:
+  std::atomic_flag& flag_;
+  bool granted_;
+};
+
+}  // namespace softmpc::c
+
+struct softmpc_controller {
+  /// Throws Failure, or as Controller's constructor.
+  softmpc_controller(const softmpc_options& given, const softmpc::Bundle& bundle);
+
+  void plan(const softmpc_request& request, softmpc_plan_out& out) noexcept;
+  int horizon() const noexcept { return horizon_; }
+
+  softmpc_options options;  // callbacks alone: arrays and texts are the caller's
+  softmpc::c::UserModels models;
+  softmpc::Controller controller;
+  softmpc::c::NetSizes sizes;
+  const std::shared_ptr<const char> identity;  // shared by what is prepared for this one
+  mutable std::atomic_flag used;
+
+ private:
+  int horizon_;
+};
+
+struct softmpc_prepared {
+  softmpc::Prepared nets;
+  softmpc::c::NetSizes sizes;
+  std::shared_ptr<const char> identity;
+};

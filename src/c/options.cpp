@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "options.h"
+
+#include "border.h"
+
+namespace softmpc::c {
+namespace {
+
+/// The number of a choice 0..most.
+int choice(const char* name, std::int32_t value, int most) {
+  if (value < 0 || value > most)
+    throw UsageError(std::string("options.") + name + ": " + std::to_string(value) +
+                     " is out of range 0.." + std::to_string(most));
+  return value;
+}
+
+std::vector<float> array(const float* values, int count) {
+  return values == nullptr ? std::vector<float>() : std::vector<float>(values, values + count);
+}
+
+}  // namespace
+
+softmpc_options default_options() noexcept {
+  softmpc_options options = {};
+  options.size = sizeof options;
+  options.seed = 1;
+  options.threads = 1;
+  options.state_margin = 1;
+  return options;
+}
+
+softmpc_options known_options(const softmpc_options* given) {
+  softmpc_options options = default_options();
+  if (given == nullptr) return options;
+  if (!take(given, SOFTMPC_END_OF(softmpc_options, seed), options))
+    throw Failure(SOFTMPC_ERROR_ARGUMENT,
+                  "options.size: " + std::to_string(given->size) +
+                      " is no size of them that this library knows, up to " +
+                      std::to_string(sizeof options) + ": softmpc_options_init() sets it");
+  return options;
+}
+
+ControllerOptions controller_options(const softmpc_options& given, int nu) {
+  ControllerOptions options;
+  options.seed = given.seed;
+  options.threads = given.threads;
+  options.device =
+      given.device == nullptr ? Device::cpu : parse_device(given.device, "options.device");
+  options.min_rollouts = given.min_rollouts;
+  options.fallback = static_cast<Fallback>(choice("fallback", given.fallback, 3));
+  options.max_fallbacks = given.max_fallbacks;
+  options.rest = array(given.rest, nu);
+  options.max_rate = array(given.max_rate, nu);
+  options.max_state_age = Nanoseconds(given.max_state_age_ns);
+  options.command_delay = Nanoseconds(given.command_delay_ns);
+  options.state_margin = given.state_margin;
+  options.reading = static_cast<Reading>(choice("reading", given.reading, 1));
+  options.want_predicted = choice("want_predicted", given.want_predicted, 1) != 0;
+  return options;
+}
+
+}  // namespace softmpc::c
