@@ -61,8 +61,6 @@ Controller::Impl::Impl(std::unique_ptr<Engine> nets, ControllerOptions given)
       clock_(dt, config.horizon, options.reading),
       loop_(shape, config.horizon, commands_kept(options)),
       spare_(loop_),
-      low_(shape.action_low),
-      high_(shape.action_high),
       neutral_(neutral_action(config, shape)),
       rest_(rest_action(options, shape, neutral_)),
       action_(shape.nu),
@@ -218,7 +216,8 @@ void Controller::Impl::predict() {
   const std::size_t nx = from_.size(), nu = action_.size();
   for (int t = 0; t < config.horizon; ++t) {
     for (std::size_t i = 0; i < nu; ++i)
-      planned_[i] = hd::clip(neutral_[i] + loop_.sequence[t * nu + i], low_[i], high_[i]);
+      planned_[i] = hd::clip(neutral_[i] + loop_.sequence[t * nu + i], shape.action_low[i],
+                             shape.action_high[i]);
     const std::span<float> next = std::span(predicted_).subspan((t + 1) * nx, nx);
     std::ranges::copy(std::span(predicted_).subspan(t * nx, nx), next.begin());
     engine_->mean.step(*engine_->models.dynamics, next, t == 0 ? action_ : planned_);
@@ -290,14 +289,14 @@ void Controller::Impl::limit() {
   const std::span<const float> last = loop_.log.last();
   bool slowed = false;
   for (int i = 0; i < shape.nu; ++i) {
-    action_[i] = hd::clip(action_[i], low_[i], high_[i]);
+    action_[i] = hd::clip(action_[i], shape.action_low[i], shape.action_high[i]);
     if (options.max_rate.empty() || last.empty()) continue;
     const double seconds =
         static_cast<double>(std::max<std::int64_t>(loop_.counts.elapsed, 0)) * 1e-9;
     const auto most = static_cast<float>(options.max_rate[i] * seconds);
     const float within = hd::clip(action_[i], last[i] - most, last[i] + most);
     slowed |= within != action_[i];
-    action_[i] = hd::clip(within, low_[i], high_[i]);
+    action_[i] = hd::clip(within, shape.action_low[i], shape.action_high[i]);
   }
   statistics.rate_limited += slowed;
 }
@@ -310,7 +309,7 @@ void Controller::Impl::count(Clock::time_point begin) {
   const bool planned = !r.from_fallback && config.control_mode != ControlMode::policy_residual;
   for (int i = 0; i < shape.nu && planned; ++i) {
     const float action = neutral_[i] + loop_.sequence[i];
-    clipped |= action < low_[i] || action > high_[i];
+    clipped |= action < shape.action_low[i] || action > shape.action_high[i];
   }
   statistics.clipped += clipped;
   r.index = loop_.counts.index++;

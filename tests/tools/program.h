@@ -30,8 +30,8 @@ void write_file(const std::string& path, const std::string& text);
 std::vector<std::string> lines_of(const std::string& text);
 
 struct ProgramOptions {
-  std::string input;         ///< standard input
-  std::string output;        ///< a file for standard output, else it is caught
+  std::string input{};       ///< standard input
+  std::string output{};      ///< a file for standard output, else it is caught
   long most_file_bytes = 0;  ///< limit on the size of files; 0: none
   long most_memory = 0;      ///< bytes of address space, as by ulimit -v; 0: none
 };

@@ -16,15 +16,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool wait_for_file(const std::string& path) {
-  for (int i = 0; i < 3000; ++i) {
-    std::error_code fault;
-    if (fs::exists(path, fault) && fs::file_size(path, fault) > 0) return true;
-    ::usleep(10000);
-  }
-  return false;
-}
-
 TEST(TrainFolder, InUseIsRefusedAndKeptAsItIs) {
   const Folder folder;
   const std::string out = folder.file("live"), whole = folder.file("whole");
