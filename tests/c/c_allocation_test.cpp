@@ -1,33 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests that softmpc_plan() allocates nothing: the library's operator new is the program's.
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
 #include "c/c_fixture.h"
-
-namespace {
-
-std::atomic<long> allocations{0};
-
-void* counted(std::size_t size, std::size_t alignment) {
-  ++allocations;
-  void* p = std::aligned_alloc(alignment, (size + alignment) / alignment * alignment);
-  if (!p) throw std::bad_alloc();
-  return p;
-}
-constexpr std::size_t kDefault = __STDCPP_DEFAULT_NEW_ALIGNMENT__;
-
-}  // namespace
-
-void* operator new(std::size_t size) { return counted(size, kDefault); }
-void* operator new(std::size_t size, std::align_val_t a) {
-  return counted(size, static_cast<std::size_t>(a));
-}
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
+#include "core/counted_allocations.h"
 
 namespace softmpc {
 namespace {

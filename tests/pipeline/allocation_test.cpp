@@ -2,59 +2,25 @@
 // Tests that solve(), Controller::plan() and a Runner's calls and thread allocate nothing from
 // their first call on: every operator new and delete of the process is counted.
 #include <array>
-#include <atomic>
 #include <chrono>
 #include <cmath>
-#include <cstdlib>
-#include <new>
 #include <string>
 #include <thread>
 
 #include <gtest/gtest.h>
 
+#include "core/counted_allocations.h"
 #include "core/random_models.h"
 #include "softmpc/controller.h"
 #include "softmpc/runner.h"
 #include "softmpc/thread_pool.h"
 
-namespace {
-
-std::atomic<long> allocations{0}, frees{0};
-
-void* counted(std::size_t size, std::size_t alignment) {
-  ++allocations;
-  const std::size_t whole = (size + alignment - 1) / alignment * alignment;
-  void* p = std::aligned_alloc(alignment, whole > 0 ? whole : alignment);
-  if (!p) throw std::bad_alloc();
-  return p;
-}
-
-void free_counted(void* p) {
-  ++frees;
-  std::free(p);
-}
-constexpr std::size_t kDefault = __STDCPP_DEFAULT_NEW_ALIGNMENT__;
-
-}  // namespace
-
-// The array and nothrow forms forward to these. Not inlined: GCC would compare an inlined free()
-// with the operator new that it does not see into.
-#define SOFTMPC_NOT_INLINED __attribute__((noinline))
-void* operator new(std::size_t size) { return counted(size, kDefault); }
-void* operator new(std::size_t size, std::align_val_t a) {
-  return counted(size, static_cast<std::size_t>(a));
-}
-SOFTMPC_NOT_INLINED void operator delete(void* p) noexcept { free_counted(p); }
-SOFTMPC_NOT_INLINED void operator delete(void* p, std::size_t) noexcept { free_counted(p); }
-SOFTMPC_NOT_INLINED void operator delete(void* p, std::align_val_t) noexcept { free_counted(p); }
-SOFTMPC_NOT_INLINED void operator delete(void* p, std::size_t, std::align_val_t) noexcept {
-  free_counted(p);
-}
-
 namespace softmpc {
 namespace {
 
+using testing::allocations;
 using testing::Buffers;
+using testing::frees;
 using testing::Random;
 using testing::SmallModels;
 
