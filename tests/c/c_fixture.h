@@ -19,22 +19,13 @@ namespace softmpc::testing {
 struct CApi : ::testing::Test {
   Random random{8};
   SmallModels nets{random, 12, 3, 2, 16};
-  Bundle bundle;
+  Bundle bundle = bundle_of(nets);
   test::TempFolder folder;
   std::string path = folder.file("model.safetensors");
   std::string error;
 
   CApi() {
     bundle.task = "Hopper";
-    bundle.nx = nets.nx;
-    bundle.nu = nets.nu;
-    bundle.action_low = nets.low;
-    bundle.action_high = nets.high;
-    bundle.dt = 0.1;
-    bundle.members = nets.member_weights;
-    bundle.critics = nets.critic_weights;
-    bundle.planner.rollouts = 40;
-    bundle.planner.horizon = 3;
     bundle.state_low.assign(12, -3);
     bundle.state_high.assign(12, 3);
     save();
