@@ -192,6 +192,12 @@ bool has_deadline(const SolveBudget& budget) {
   return budget.deadline != SolveBudget::Clock::time_point::max();
 }
 
+SolveBudget::Clock::time_point earlier(SolveBudget::Clock::time_point deadline,
+                                       SolveBudget::Clock::duration by) {
+  using Time = SolveBudget::Clock::time_point;
+  return deadline == Time::max() ? deadline : std::max(deadline, Time{}) - by;
+}
+
 SolveDone whole_solve(const PlannerConfig& config) { return {config.iterations, config.rollouts}; }
 
 SolveDone part_of(const PlannerConfig& config, const SolveBudget& budget) {

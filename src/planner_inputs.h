@@ -22,6 +22,10 @@ void check_trace(const PlannerConfig& config, const ProblemShape& shape, const P
 
 /// Whether a solve looks at the clock.
 bool has_deadline(const SolveBudget& budget);
+/// `deadline` with `by` left for what follows; no deadline stays none, and the clock's ends do not
+/// overflow.
+SolveBudget::Clock::time_point earlier(SolveBudget::Clock::time_point deadline,
+                                       SolveBudget::Clock::duration by);
 /// A whole solve.
 SolveDone whole_solve(const PlannerConfig& config);
 /// What a solve without a deadline does: its limits, else all.

@@ -162,8 +162,7 @@ SolveBudget ProposingPlanner::budget_of_halves(const SolveBudget& budget) const 
   SolveBudget half = budget;
   half.min_rollouts = (budget.min_rollouts + 1) / 2;
   half.rollouts = budget.rollouts / 2;
-  if (has_deadline(budget))  // no earlier than the clock's start, so that nothing overflows
-    half.deadline = std::max(budget.deadline, SolveBudget::Clock::time_point{}) - merges_.slowest();
+  half.deadline = earlier(budget.deadline, merges_.slowest());
   return half;
 }
 

@@ -58,7 +58,7 @@ void check_options(const ControllerOptions& o, const Planner& planner, double dt
 /// Warm from here on: pages, caches, a device's recorded launch.
 void try_out(Engine& engine, std::uint64_t seed) {
   const ProbePlan probe = engine.probe(seed, 0);
-  if (!usable(probe.status) || !std::isfinite(probe.value))
+  if (!probe.good())
     throw Error(std::string("controller: a plan from the middle of what training saw is ") +
                 (usable(probe.status) ? "without a finite value" : to_string(probe.status)));
 }

@@ -2,6 +2,7 @@
 // Nets and planner of a controller, everything that a hot swap exchanges.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -20,6 +21,8 @@ namespace softmpc {
 struct ProbePlan {
   PlanStatus status = PlanStatus::ok;
   double value = 0;
+  /// A plan, of a finite value.
+  bool good() const { return usable(status) && std::isfinite(value); }
 };
 
 struct Engine {

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "planner_inputs.h"
 #include "softmpc/cuda.h"
 #include "softmpc/error.h"
 #include "softmpc/hd/prior.h"
@@ -195,8 +196,7 @@ void Controller::Impl::look_over_delay(std::span<const float> observation) {
 PlanStatus Controller::Impl::try_to_plan(const PlanRequest& request) noexcept {
   try {
     look_over_delay(request.observation);
-    const bool due = request.deadline != no_deadline;
-    solve(from_, due ? request.deadline - afterwards_.slowest() : no_deadline);
+    solve(from_, earlier(request.deadline, afterwards_.slowest()));
     if (!usable(result_.status)) return result_.status;
     const Clock::time_point solved = Clock::now();
     if (options.want_predicted) predict();

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // A bundle on its way into a running controller.
-#include <cmath>
 #include <string>
 #include <utility>
 
@@ -45,7 +44,7 @@ Prepared::Prepared(const Controller& controller, const Bundle& bundle) {
   for (int k = 0; k < kProbes; ++k) {
     const ProbePlan probe = engine->probe(c.options.seed, static_cast<std::uint32_t>(k));
     const std::string plan = "gives a plan from a state that training saw ";
-    if (!usable(probe.status) || !std::isfinite(probe.value)) refuse(plan + "that is not finite");
+    if (!probe.good()) refuse(plan + "that is not finite");
     if (!c.values.holds(probe.value, kSpreads))
       refuse(plan + "with the value " + std::to_string(probe.value) + ", further than " +
              std::to_string(static_cast<int>(kSpreads)) +

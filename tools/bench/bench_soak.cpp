@@ -5,7 +5,6 @@
 #include <time.h>
 
 #include <algorithm>
-#include <cmath>
 #include <memory>
 #include <vector>
 
@@ -39,46 +38,40 @@ rusage usage() {
   return u;
 }
 
-/// Times of a loop's ticks, in ns, largest and sorted where they are asked for.
-struct Times {
-  std::vector<double> all;
-  Json summary() {
-    std::ranges::sort(all);
-    const auto at = [&](double share) {
-      const auto rank = std::ceil(share * static_cast<double>(all.size()));
-      return all[static_cast<std::size_t>(std::max(1.0, rank)) - 1] * 1e-3;
-    };
-    return {
-        {"p50", at(0.5)}, {"p90", at(0.9)}, {"p99", at(0.99)}, {"p999", at(0.999)}, {"max", at(1)}};
-  }
-};
+double us(std::int64_t ns) { return static_cast<double>(ns) * 1e-3; }
+
+/// Percentiles of times in us.
+Json summary(std::vector<double> times) {
+  std::ranges::sort(times);
+  return time_us({.us = std::move(times)});
+}
 
 /// A loop that does nothing: how late the machine wakes it.
 Json empty_loop(std::int64_t period, int ticks) {
-  Times late;
+  std::vector<double> late;
   std::int64_t next = now(CLOCK_MONOTONIC) + period;
   for (int i = 0; i < ticks; ++i, next += period) {
     sleep_until(next);
-    late.all.push_back(static_cast<double>(now(CLOCK_MONOTONIC) - next));
+    late.push_back(us(now(CLOCK_MONOTONIC) - next));
     next = std::max(next, now(CLOCK_MONOTONIC) - period);
   }
-  return late.summary();
+  return summary(std::move(late));
 }
 
 struct Soak {
-  Times wall, cpu, late;
-  double rollouts = 0;  // of all plans
+  std::vector<double> wall, cpu, late;  // us
+  double rollouts = 0;                  // of all plans
   int missed = 0, explained = 0, falls = 0;
   std::int64_t faults = 0, switches = 0;
-  double cpu_past_budget = 0;  // ns, the most
+  std::int64_t cpu_past_due = 0;  // ns, the most
   Statistics statistics;
 };
 
-/// One simulator step a tick; the command of the tick before acts meanwhile.
+/// One simulator step a tick, under the command that was planned in it.
 Soak soak(FineTask& task, int ticks, double share, std::uint64_t seed, int threads) {
   Controller controller = task.make_controller({.seed = seed, .threads = threads});
   Soak s;
-  for (Times* times : {&s.wall, &s.cpu, &s.late}) times->all.reserve(ticks);
+  for (auto* times : {&s.wall, &s.cpu, &s.late}) times->reserve(ticks);
   task.reset(seed);
   std::vector<float> x = task.observed();
   const std::int64_t period = task.at(1).count();
@@ -96,12 +89,11 @@ Soak soak(FineTask& task, int ticks, double share, std::uint64_t seed, int threa
                          .deadline = SolveBudget::Clock::time_point(Nanoseconds(due))});
     const std::int64_t end = now(CLOCK_MONOTONIC), spent = now(CLOCK_THREAD_CPUTIME_ID) - cpu;
     const rusage stop = usage();
-    s.wall.all.push_back(static_cast<double>(end - begin));
-    s.cpu.all.push_back(static_cast<double>(spent));
-    s.late.all.push_back(static_cast<double>(begin - next));
+    s.wall.push_back(us(end - begin));
+    s.cpu.push_back(us(spent));
+    s.late.push_back(us(begin - next));
     s.rollouts += plan.rollouts_used;
-    s.cpu_past_budget =
-        std::max(s.cpu_past_budget, static_cast<double>(begin + spent - std::max(due, begin)));
+    s.cpu_past_due = std::max(s.cpu_past_due, begin + spent - std::max(due, begin));
     if (end > due) {
       ++s.missed;
       s.explained += stop.ru_nivcsw != start.ru_nivcsw || begin - next > period - budget;
@@ -125,22 +117,22 @@ Soak soak(FineTask& task, int ticks, double share, std::uint64_t seed, int threa
   return s;
 }
 
-Json as_json(Soak& s) {
+Json as_json(const Soak& s) {
   Json statuses = Json::object();
   for (int k = 0; k < kPlanStatuses; ++k) {
     const auto status = static_cast<PlanStatus>(k);
     if (s.statistics.of(status) > 0) statuses[to_string(status)] = s.statistics.of(status);
   }
-  return {{"wall_us", s.wall.summary()},
-          {"cpu_us", s.cpu.summary()},
-          {"woken_late_us", s.late.summary()},
+  return {{"wall_us", summary(s.wall)},
+          {"cpu_us", summary(s.cpu)},
+          {"woken_late_us", summary(s.late)},
           {"missed", s.missed},
           {"missed_with_the_machine_late", s.explained},
-          {"cpu_us_past_deadline", s.cpu_past_budget * 1e-3},
+          {"cpu_us_past_deadline", us(s.cpu_past_due)},
           {"page_faults", s.faults},
           {"involuntary_switches", s.switches},
           {"statuses", std::move(statuses)},
-          {"rollouts", s.rollouts / static_cast<double>(s.wall.all.size())},
+          {"rollouts", s.rollouts / static_cast<double>(s.wall.size())},
           {"fallbacks", s.statistics.fallbacks},
           {"falls", s.falls}};
 }
@@ -190,8 +182,7 @@ int run_soak(const SoakOptions& options) {
                  {"period_ms", static_cast<double>(period) * 1e-6},
                  {"budget_ms", share * static_cast<double>(period) * 1e-6},
                  {"empty_before_us", empty_loop(period, idle)}};
-  Soak s = soak(task, ticks, share, seed, threads);
-  result.update(as_json(s));
+  result.update(as_json(soak(task, ticks, share, seed, threads)));
   result["empty_after_us"] = empty_loop(period, idle);
   write_result(options.json, result, as_text);
   return 0;
@@ -210,9 +201,8 @@ Run add_bench_soak(CLI::App& app) {
   add_text(app, "--threads", options->threads, "N", "threads, 1 if not given; 0: all cores");
   options->add_json(app);
   app.footer(
-      "One tick is one step of the task's simulator in real time (Hopper: 2 ms), a plan's times "
-      "are\n"
-      "those of the clock, and what is not done at its deadline is not started. No real-time\n"
+      "One tick is one step of the task's simulator in real time (Hopper: 2 ms), a plan's times\n"
+      "are those of the clock, and what would end after its deadline is not started. No real-time\n"
       "kernel is assumed: an empty loop of the same rate, before and after, says what the machine\n"
       "itself does.\n\n"
       "Example: softmpc bench soak runs/Hopper-default-seed1 --ticks 100000");

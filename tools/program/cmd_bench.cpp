@@ -126,8 +126,7 @@ Run add_bench(CLI::App& app) {
     }
     throw UsageError(
         "bench: no benchmark given: one of plan, scaling, train, update, diff-drive, loop, soak; "
-        "see "
-        "softmpc bench --help");
+        "see softmpc bench --help");
   };
 }
 
