@@ -11,6 +11,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -103,6 +104,14 @@ struct ControllerOptions {
   /// state_high), in widths of that range, is unlikely_state; infinity: none is.
   double state_margin = 1;
   Reading reading = Reading::linear;
+  /// Of the members' products, in place of the bundle's planner.precision.
+  std::optional<Precision> precision{};
+  /// FILE or FILE:MiB (1..65536, 64 if not given): a ring of the latest plans and all that decided
+  /// them, in a file that outlives the process (black_box.h). The first plan that is not usable(),
+  /// 10 s before and 2 s after it (at most half of the ring) are not written over. An earlier file
+  /// is kept as FILE.1, .2, ... Where the file cannot be had, Controller::notes() says so, and
+  /// plans are made without. On a disk a write may wait for the system; /dev/shm never does.
+  std::string black_box{};
   bool want_predicted = false;  ///< Plan::predicted and disagreement: members * H model steps more
   /// Of Fallback::callback: the reason, the observation and where the action [nu] goes. It is
   /// clipped to the bounds; after an exception, or a number that is not finite, rest is sent.
@@ -112,6 +121,7 @@ struct ControllerOptions {
 };
 
 class Controller;
+struct BlackBoxRecord;  // black_box.h
 
 /// Nets and planner that can take the place of a controller's: loaded, checked, allocated and
 /// tried, on any thread while the controller plans.
@@ -175,10 +185,18 @@ class Controller {
   bool save_state(std::span<std::byte> to) const noexcept;
   bool load_state(std::span<const std::byte> from) noexcept;
 
+  /// Makes a recorded plan again, on a controller of the same bundle and options
+  /// (BlackBox::options), from the state that it began with, which stays loaded. What time or a
+  /// callback decided is taken from the record. Throws Error where the record is of another
+  /// controller.
+  const Plan& replay(const BlackBoxRecord& record);
+
   /// Exchanges nets and planner between two plans; plan, time and counters go on. What planned
   /// before is in the argument afterwards.
   void swap(Prepared& prepared) noexcept;
   const Statistics& statistics() const noexcept;
+  /// What the controller goes without, a line with one sentence each; empty where all is there.
+  const std::string& notes() const noexcept;
 
  private:
   friend class Prepared;

@@ -2,6 +2,7 @@
 // The core in one include: bundle, controller, planner and what they plan with.
 #pragma once
 
+#include "softmpc/black_box.h"
 #include "softmpc/bundle.h"
 #include "softmpc/config.h"
 #include "softmpc/controller.h"

@@ -13,6 +13,12 @@ void CommandLog::add(std::int64_t time, std::span<const float> action) {
   ring.count = std::min(ring.count + 1, capacity());
 }
 
+void CommandLog::take(const CommandLog& other) {
+  clear();
+  for (int k = std::min(other.ring.count, capacity()) - 1; k >= 0; --k)
+    add(other.times[other.slot(k)], other.action(other.slot(k)));
+}
+
 std::span<const float> CommandLog::last() const {
   return ring.count == 0 ? std::span<const float>() : action(slot(0));
 }

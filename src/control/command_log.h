@@ -15,10 +15,16 @@ struct CommandLog {
 
   void clear() { ring = {}; }
   void add(std::int64_t time, std::span<const float> action);
+  /// The latest commands of another, as many as have room.
+  void take(const CommandLog& other);
   /// The latest command; empty if there is none.
   std::span<const float> last() const;
   /// The one that acts at `time`: the latest that began until then, or the oldest that is known.
   std::span<const float> at(std::int64_t time) const;
+  /// Whether all that act at `time` or later are there, of `other`, which these were taken from.
+  bool covers(std::int64_t time, const CommandLog& other) const {
+    return ring.count == other.ring.count || times[slot(ring.count - 1)] <= time;
+  }
   /// Whether these numbers are those of a log, however they came here.
   bool valid() const;
 

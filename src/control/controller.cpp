@@ -51,6 +51,7 @@ void check_options(const ControllerOptions& o, const Planner& planner, double dt
                                 std::to_string(kMostDelay) + " model steps");
   if (!(o.state_margin >= 0))
     refuse("state_margin", std::to_string(o.state_margin) + " must not be negative");
+  if (!o.black_box.empty()) BlackBoxPlace{o.black_box};
   if (o.fallback == Fallback::callback && !o.on_fallback)
     refuse("fallback", "callback needs on_fallback");
 }
@@ -113,5 +114,7 @@ bool Controller::load_state(std::span<const std::byte> from) noexcept {
 }
 void Controller::swap(Prepared& prepared) noexcept { impl_->swap(prepared.impl_->engine); }
 const Statistics& Controller::statistics() const noexcept { return impl_->statistics; }
+const std::string& Controller::notes() const noexcept { return impl_->notes; }
+const Plan& Controller::replay(const BlackBoxRecord& record) { return impl_->replay(record); }
 
 }  // namespace softmpc

@@ -14,14 +14,18 @@ ProblemShape shape_of(const Bundle& bundle) {
 }
 
 /// A device's operands come from the planner's settings; the CPU measures what `auto` means.
-Precision member_precision(const Bundle& bundle, Device device) {
-  const Precision wanted = bundle.planner.precision;
+Precision member_precision(const Bundle& bundle, Precision wanted, Device device) {
   const bool for_a_device = device != Device::cpu && wanted == Precision::float16;
   if (device == Device::cuda || for_a_device) return Precision::float32;
   return resolve_precision(wanted, bundle.members.spec);
 }
 
-std::unique_ptr<MlpDynamics> learned_dynamics(const Bundle& bundle,
+PlannerConfig chosen(PlannerConfig config, const ControllerOptions& options) {
+  config.precision = options.precision.value_or(config.precision);
+  return config;
+}
+
+std::unique_ptr<MlpDynamics> learned_dynamics(const Bundle& bundle, Precision precision,
                                               const ControllerOptions& options) {
   if (options.dynamics) return nullptr;
   if (bundle.members.stack == 0)
@@ -29,7 +33,7 @@ std::unique_ptr<MlpDynamics> learned_dynamics(const Bundle& bundle,
         "controller: this bundle has no members, it was trained with dynamics of its own "
         "(model.source=environment); ControllerOptions::dynamics must give them");
   return std::make_unique<MlpDynamics>(bundle.members, bundle.nx, bundle.nu, bundle.outputs,
-                                       member_precision(bundle, options.device));
+                                       precision);
 }
 
 std::unique_ptr<MlpPolicy> policy_of(const Bundle& bundle) {
@@ -67,13 +71,15 @@ PlannerOptions planner_options(const ControllerOptions& options, ThreadPool& poo
 
 Engine::Engine(const Bundle& bundle, const RewardModel* reward, const ControllerOptions& options)
     : pool(options.threads),
-      dynamics(learned_dynamics(bundle, options)),
+      config(chosen(bundle.planner, options)),
+      precision(options.dynamics ? Precision::float32
+                                 : member_precision(bundle, config.precision, options.device)),
+      dynamics(learned_dynamics(bundle, precision, options)),
       value(std::make_unique<MlpValue>(bundle.critics, bundle.nx, bundle.nu)),
       policy(policy_of(bundle)),
       models{options.dynamics ? options.dynamics : dynamics.get(), reward,
              options.value ? options.value : value.get(), asked(bundle, policy.get())},
-      planner(
-          make_planner(bundle.planner, shape_of(bundle), models, planner_options(options, pool))),
+      planner(make_planner(config, shape_of(bundle), models, planner_options(options, pool))),
       dt(bundle.dt),
       mean(bundle.nx, bundle.nu),
       task(bundle.task),
@@ -82,7 +88,7 @@ Engine::Engine(const Bundle& bundle, const RewardModel* reward, const Controller
       state_high(bundle.state_high),
       unit(static_cast<std::size_t>(bundle.nx), 1.0f) {
   // an automatic device that turned out to be the CPU: it refuses what only a device computes
-  if (planner->device() == "cpu" && bundle.planner.precision == Precision::float16)
+  if (planner->device() == "cpu" && config.precision == Precision::float16)
     resolve_precision(Precision::float16, bundle.members.spec);
   mean.prepare(*models.dynamics);
   if (dynamics)
@@ -90,9 +96,11 @@ Engine::Engine(const Bundle& bundle, const RewardModel* reward, const Controller
   set_probe_range(bundle, *this);
 }
 
-Engine::Engine(const PlannerConfig& config, const ProblemShape& shape, const Models& given,
+Engine::Engine(const PlannerConfig& settings, const ProblemShape& shape, const Models& given,
                double step, const ControllerOptions& options)
     : pool(options.threads),
+      config(chosen(settings, options)),
+      precision(config.precision),
       models(given),
       planner(make_planner(config, shape, given, planner_options(options, pool))),
       dt(step),

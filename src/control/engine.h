@@ -40,6 +40,8 @@ struct Engine {
   bool unlikely(std::span<const float> x, double margin) const;
 
   ThreadPool pool;
+  PlannerConfig config;  // with the precision that was asked for
+  Precision precision;   // of the members' products, as decided
   std::unique_ptr<MlpDynamics> dynamics;
   std::unique_ptr<MlpValue> value;  // of several critics the first plans, as in training
   std::unique_ptr<MlpPolicy> policy;

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "control/black_box_header.h"
 #include "planner_inputs.h"
 #include "softmpc/cuda.h"
 #include "softmpc/error.h"
@@ -28,6 +29,22 @@ std::vector<float> rest_action(const ControllerOptions& options, const ProblemSh
   for (int i = 0; i < shape.nu; ++i)
     rest[i] = hd::clip(rest[i], shape.action_low[i], shape.action_high[i]);
   return rest;
+}
+
+/// The part of a solve that was done in time, or all of it.
+SolveBudget done_again(const Plan& plan, const PlannerConfig& config) {
+  const bool whole =
+      plan.rollouts_used == config.rollouts && plan.iterations_done == config.iterations;
+  SolveBudget budget;
+  budget.iterations = whole ? 0 : plan.iterations_done;
+  budget.rollouts = whole ? 0 : plan.rollouts_used;
+  return budget;
+}
+
+/// What no computation gives again: a clock, a user's model or a device decided.
+bool came_from_outside(PlanStatus status) {
+  return status == PlanStatus::no_time || status == PlanStatus::user_error ||
+         status == PlanStatus::device_fault;
 }
 
 bool all_finite(std::span<const float> values) {
@@ -73,6 +90,29 @@ Controller::Impl::Impl(std::unique_ptr<Engine> nets, ControllerOptions given)
   result_.action = action_;
   result_.sequence = loop_.sequence;
   result_.bundle_hash = engine_->hash;
+  if (!options.black_box.empty()) open_black_box();
+}
+
+/// Without one where the file cannot be had: a recorder is no reason to stand still.
+void Controller::Impl::open_black_box() {
+  BlackBoxOrigin origin = BlackBoxOrigin::here();
+  origin.device = device();
+  origin.task = task;
+  origin.nx = shape.nx;
+  origin.nu = shape.nu;
+  origin.horizon = config.horizon;
+  origin.state_bytes =
+      BlackBoxWriter::recorded_state(shape, config.horizon, commands_kept(options)).bytes();
+  origin.dt = dt;
+  const BlackBoxPlace place(options.black_box);
+  try {
+    black_box_ =
+        std::make_unique<BlackBoxWriter>(place, shape, config.horizon, commands_kept(options),
+                                         black_box_header(origin, config, options));
+    black_box_->flies(engine_->hash);
+  } catch (const Error& error) {
+    notes += std::string(error.what()) + "; plans are not recorded\n";
+  }
 }
 
 void Controller::Impl::draw_plan() {
@@ -100,7 +140,7 @@ void Controller::Impl::solve(std::span<const float> observation, Clock::time_poi
   batch.effective_samples = {&r.effective_samples, 1};
   batch.valid_share = {&r.valid_share, 1};
   batch.status = {&r.status, 1};
-  batch.budget.deadline = deadline;
+  batch.budget = replayed_ ? done_again(replayed_->plan, engine_->config) : SolveBudget{deadline};
   batch.budget.min_rollouts = options.min_rollouts;
   batch.done = &done;
   engine_->planner->solve({options.seed, loop_.counts.solve++}, batch);
@@ -110,6 +150,8 @@ void Controller::Impl::solve(std::span<const float> observation, Clock::time_poi
 
 const Plan& Controller::Impl::plan_untimed(std::span<const float> observation) {
   const Clock::time_point begin = Clock::now();
+  if (black_box_)
+    black_box_->begin(loop_, {.observation = observation}, false, begin, engine_->precision);
   move_to({});
   result_.predicted = {};
   result_.from_fallback = false;
@@ -120,8 +162,12 @@ const Plan& Controller::Impl::plan_untimed(std::span<const float> observation) {
   return result_;
 }
 
-const Plan& Controller::Impl::plan(const PlanRequest& request) noexcept {
+const Plan& Controller::Impl::plan(const PlanRequest& asked) noexcept {
   const Clock::time_point begin = Clock::now();
+  PlanRequest request = asked;
+  if (options.max_state_age.count() > 0 && request.now.count() == 0)
+    request.now = begin.time_since_epoch();
+  if (black_box_) black_box_->begin(loop_, request, true, begin, engine_->precision);
   Plan& r = result_;
   r.value = r.disagreement = kNaN;
   r.effective_samples = r.valid_share = 0;
@@ -149,12 +195,9 @@ const Plan& Controller::Impl::plan(const PlanRequest& request) noexcept {
 PlanStatus Controller::Impl::guard(const PlanRequest& request) const {
   if (static_cast<int>(request.observation.size()) != shape.nx || !all_finite(request.observation))
     return PlanStatus::bad_state;
-  if (options.max_state_age.count() > 0 && request.state_time.count() != 0) {
-    const Nanoseconds now =
-        request.now.count() != 0 ? request.now : Nanoseconds(Clock::now().time_since_epoch());
-    if (within_reach(now) - within_reach(request.state_time) > options.max_state_age)
-      return PlanStatus::stale_state;
-  }
+  if (options.max_state_age.count() > 0 && request.state_time.count() != 0 &&
+      within_reach(request.now) - within_reach(request.state_time) > options.max_state_age)
+    return PlanStatus::stale_state;
   if (engine_->unlikely(request.observation, options.state_margin))
     return PlanStatus::unlikely_state;
   return PlanStatus::ok;
@@ -194,6 +237,12 @@ void Controller::Impl::look_over_delay(std::span<const float> observation) {
 }
 
 PlanStatus Controller::Impl::try_to_plan(const PlanRequest& request) noexcept {
+  if (replayed_ && came_from_outside(replayed_->plan.status)) {
+    result_.rollouts_used = replayed_->plan.rollouts_used;
+    result_.iterations_done = replayed_->plan.iterations_done;
+    result_.disagreement = replayed_->plan.disagreement;
+    return replayed_->plan.status;
+  }
   try {
     look_over_delay(request.observation);
     solve(from_, earlier(request.deadline, afterwards_.slowest()));
@@ -227,6 +276,7 @@ void Controller::Impl::predict() {
 }
 
 PlanStatus Controller::Impl::judge(std::span<const float> observation) {
+  if (replayed_ && replayed_->plan.status == PlanStatus::rejected) return PlanStatus::rejected;
   if (!options.validate) return result_.status;
   Verdict verdict = Verdict::reject;
   try {
@@ -275,6 +325,10 @@ void Controller::Impl::fall_back(std::span<const float> observation) {
 }
 
 void Controller::Impl::call_back(std::span<const float> observation) {
+  if (replayed_) {
+    std::ranges::copy(replayed_->plan.action, action_.begin());
+    return;
+  }
   try {
     options.on_fallback(result_.status, observation, action_);
     if (all_finite(action_)) return;
@@ -315,6 +369,7 @@ void Controller::Impl::count(Clock::time_point begin) {
   r.index = loop_.counts.index++;
   r.duration = Clock::now() - begin;
   statistics.latency.add(r.duration);
+  if (black_box_) black_box_->finish(r);
 }
 
 std::size_t Controller::Impl::state_size() const noexcept { return loop_.bytes(); }
@@ -332,9 +387,35 @@ bool Controller::Impl::load_state(std::span<const std::byte> from) noexcept {
   return true;
 }
 
+const Plan& Controller::Impl::replay(const BlackBoxRecord& record) {
+  const std::string name = "replay: record " + std::to_string(record.number);
+  LoopState before = BlackBoxWriter::recorded_state(shape, config.horizon, commands_kept(options));
+  if (static_cast<int>(record.plan.action.size()) != shape.nu || !before.load(record.state))
+    throw Error(name + " is of a controller of other sizes or options");
+  if (record.cut)
+    throw Error(name + " lacks commands that were on their way, it has room for " +
+                std::to_string(black_box::kCommands));
+  loop_.take(before);
+  replayed_ = &record;
+  const bool fits = record.observation_size == static_cast<std::size_t>(shape.nx);
+  const auto x = fits ? record.observation : std::span<const float>();
+  const Plan* plan = nullptr;
+  try {
+    plan = record.timed
+               ? &this->plan({.observation = x, .state_time = record.state_time, .now = record.now})
+               : &plan_untimed(x);
+  } catch (...) {
+    replayed_ = nullptr;
+    throw;
+  }
+  replayed_ = nullptr;
+  return *plan;
+}
+
 void Controller::Impl::swap(std::unique_ptr<Engine>& other) noexcept {
   std::swap(engine_, other);
   result_.bundle_hash = engine_->hash;
+  if (black_box_) black_box_->flies(engine_->hash);
   ++statistics.swaps;
 }
 

@@ -10,10 +10,12 @@
 #include <string>
 #include <vector>
 
+#include "control/black_box_writer.h"
 #include "control/engine.h"
 #include "control/loop_state.h"
 #include "control/plan_clock.h"
 #include "recent_slowest.h"
+#include "softmpc/black_box.h"
 #include "softmpc/controller.h"
 
 namespace softmpc {
@@ -37,6 +39,8 @@ struct Controller::Impl {
   void reset();
   const Plan& plan_untimed(std::span<const float> observation);
   const Plan& plan(const PlanRequest& request) noexcept;
+  /// Makes a recorded plan again; see Controller::replay.
+  const Plan& replay(const BlackBoxRecord& record);
   void swap(std::unique_ptr<Engine>& other) noexcept;
 
   std::span<const float> rest() const { return rest_; }
@@ -54,8 +58,10 @@ struct Controller::Impl {
   const RewardModel* const reward;
   ValueRange values;
   Statistics statistics;
+  std::string notes;
 
  private:
+  void open_black_box();
   void draw_plan();
   PlanStatus guard(const PlanRequest& request) const;
   void move_to(Nanoseconds time);
@@ -73,6 +79,8 @@ struct Controller::Impl {
   std::int64_t delay() const { return options.command_delay.count(); }
 
   std::unique_ptr<Engine> engine_;
+  std::unique_ptr<BlackBoxWriter> black_box_;  // null: none
+  const BlackBoxRecord* replayed_ = nullptr;   // what cannot be computed again comes from it
   PlanClock clock_;
   LoopState loop_, spare_;    // the latter is what load_state() reads into
   RecentSlowest afterwards_;  // what follows a solve

@@ -46,6 +46,13 @@ void LoopState::for_each_part(Self& self, const F& f) {
   f(std::span(self.sequence));
 }
 
+void LoopState::take(const LoopState& other) {
+  counts = other.counts;
+  time = other.time;
+  log.take(other.log);
+  std::ranges::copy(other.sequence, sequence.begin());
+}
+
 std::size_t LoopState::bytes() const {
   std::size_t sum = sizeof(Header);
   for_each_part(*this, [&](auto part) { sum += part.size_bytes(); });

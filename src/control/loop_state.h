@@ -30,6 +30,9 @@ struct LoopState {
   CommandLog log;
   std::vector<float> sequence;  ///< [H+1, nu]
 
+  /// Everything of a state of the same sizes, but of its commands the latest that have room.
+  void take(const LoopState& other);
+
   std::size_t bytes() const;
   /// `to` has bytes().
   void save(std::span<std::byte> to) const;
