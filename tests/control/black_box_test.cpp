@@ -153,6 +153,7 @@ TEST_F(Recorded, AModelThatThrewIsTakenFromTheRecord) {
 
 TEST_F(Recorded, AKilledProcessLosesNoFinishedRecord) {
   Random draw(5);
+  int read = 0;
   for (int run = 0; run < 100; ++run) {
     const std::string name = path + std::to_string(run);
     const pid_t child = ::fork();
@@ -171,12 +172,13 @@ TEST_F(Recorded, AKilledProcessLosesNoFinishedRecord) {
       // the latest, without a hole
       for (std::size_t i = 1; i < box.size(); ++i)
         ASSERT_EQ(box[i].number, box[i - 1].number + 1) << "run " << run;
-    } catch (const Error& error) {
-      // killed before its header was written
-      EXPECT_EQ(std::filesystem::file_size(name) == 0 || bytes().empty(), true) << error.what();
+      ++read;
+    } catch (const Error& error) {  // killed before it had a head
+      EXPECT_NE(std::string(error.what()).find("no black box"), std::string::npos) << error.what();
     }
     std::filesystem::remove(name);
   }
+  EXPECT_GT(read, 50);
 }
 
 TEST_F(Recorded, OneBitThatChangedIsFound) {
@@ -193,7 +195,7 @@ TEST_F(Recorded, OneBitThatChangedIsFound) {
   }();
   ASSERT_EQ(BlackBox(path).size(), 3u);
   Random draw(6);
-  for (int run = 0; run < 300; ++run) {
+  for (int run = 0; run < 100; ++run) {
     std::string damaged = whole;
     const BlackBox sound(path);
     const auto at = static_cast<std::size_t>(draw.whole(0, static_cast<int>(bytes_of_record) - 65));
@@ -223,7 +225,7 @@ TEST_F(Recorded, AForgedRecordDoesNoHarm) {
   ASSERT_EQ(at.whole, head.record_bytes);
   Random draw(7);
   int replayed = 0;
-  for (int run = 0; run < 2000; ++run) {
+  for (int run = 0; run < 400; ++run) {
     std::string forged = whole;
     char* record = forged.data() + black_box::kHeadBytes;
     for (int k = draw.whole(1, 4); k > 0; --k)
@@ -241,7 +243,7 @@ TEST_F(Recorded, AForgedRecordDoesNoHarm) {
       }
     }
   }
-  EXPECT_GT(replayed, 4000);
+  EXPECT_GT(replayed, 800);
 }
 
 TEST_F(Recorded, AFileThatCannotBeHadStopsNobody) {

@@ -17,7 +17,7 @@ namespace softmpc::tools {
 namespace {
 
 struct SoakOptions : BenchOptions {
-  std::string run, ticks = "20000", budget_share = "0.8", seed = "1000";
+  std::string run, ticks = "20000", budget_share = "0.8", seed = "1000", black_box;
 };
 
 std::int64_t now(clockid_t clock) {
@@ -65,11 +65,12 @@ struct Soak {
   std::int64_t faults = 0, switches = 0;
   std::int64_t cpu_past_due = 0;  // ns, the most
   Statistics statistics;
+  std::string notes;
 };
 
 /// One simulator step a tick, under the command that was planned in it.
-Soak soak(FineTask& task, int ticks, double share, std::uint64_t seed, int threads) {
-  Controller controller = task.make_controller({.seed = seed, .threads = threads});
+Soak soak(FineTask& task, Controller& controller, int ticks, double share) {
+  std::uint64_t seed = controller.options().seed;
   Soak s;
   for (auto* times : {&s.wall, &s.cpu, &s.late}) times->reserve(ticks);
   task.reset(seed);
@@ -114,6 +115,7 @@ Soak soak(FineTask& task, int ticks, double share, std::uint64_t seed, int threa
   s.faults = after.ru_minflt + after.ru_majflt - before.ru_minflt - before.ru_majflt;
   s.switches = after.ru_nivcsw - before.ru_nivcsw;
   s.statistics = controller.statistics();
+  s.notes = controller.notes();
   return s;
 }
 
@@ -134,7 +136,8 @@ Json as_json(const Soak& s) {
           {"statuses", std::move(statuses)},
           {"rollouts", s.rollouts / static_cast<double>(s.wall.size())},
           {"fallbacks", s.statistics.fallbacks},
-          {"falls", s.falls}};
+          {"falls", s.falls},
+          {"notes", s.notes}};
 }
 
 std::string as_text(const Json& result) {
@@ -164,7 +167,8 @@ std::string as_text(const Json& result) {
          text("page faults %d, involuntary switches %d, fallbacks %d, falls %d; statuses %s\n",
               result["page_faults"].get<int>(), result["involuntary_switches"].get<int>(),
               result["fallbacks"].get<int>(), result["falls"].get<int>(),
-              result["statuses"].dump().c_str());
+              result["statuses"].dump().c_str()) +
+         result["notes"].get<std::string>();
 }
 
 int run_soak(const SoakOptions& options) {
@@ -172,7 +176,10 @@ int run_soak(const SoakOptions& options) {
   const double share = positive_number("--budget", options.budget_share, 1);
   const std::uint64_t seed = seed_number("--seed", options.seed);
   const int threads = options.threads.empty() ? 1 : options.thread_count();
+  ControllerOptions wanted = {.seed = seed, .threads = threads};
+  wanted.black_box = options.black_box;
   FineTask task(bundle_path(options.run));
+  Controller controller = task.make_controller(wanted);
   const std::int64_t period = task.at(1).count();
   const int idle = std::min(ticks, 2000);
   Json result = {{"task", task.bundle.task},
@@ -182,7 +189,7 @@ int run_soak(const SoakOptions& options) {
                  {"period_ms", static_cast<double>(period) * 1e-6},
                  {"budget_ms", share * static_cast<double>(period) * 1e-6},
                  {"empty_before_us", empty_loop(period, idle)}};
-  result.update(as_json(soak(task, ticks, share, seed, threads)));
+  result.update(as_json(soak(task, controller, ticks, share)));
   result["empty_after_us"] = empty_loop(period, idle);
   write_result(options.json, result, as_text);
   return 0;
@@ -199,6 +206,8 @@ Run add_bench_soak(CLI::App& app) {
            "share of a tick until the plan is due, 0.8 if not given");
   add_text(app, "--seed", options->seed, "S", "seed of the start states, 1000 if not given");
   add_text(app, "--threads", options->threads, "N", "threads, 1 if not given; 0: all cores");
+  add_text(app, "--black-box", options->black_box, "FILE[:MiB]",
+           "where all plans are recorded, for softmpc verify and explain");
   options->add_json(app);
   app.footer(
       "One tick is one step of the task's simulator in real time (Hopper: 2 ms), a plan's times\n"

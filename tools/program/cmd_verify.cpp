@@ -8,6 +8,7 @@
 #include "program/gpu_device.h"
 #include "program/json_reader.h"
 #include "softmpc/error.h"
+#include "verify/verify_black_box.h"
 #include "verify/verify_env.h"
 #include "verify/verify_plan.h"
 
@@ -17,7 +18,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct VerifyOptions {
-  std::vector<std::string> files;
+  std::vector<std::string> files, bundles;
   std::string device, precision, path;
   bool json = false;
 };
@@ -38,7 +39,9 @@ VerifyTarget read_target(const VerifyOptions& options) {
   return target;
 }
 
-VerifyReport verify_file(const std::string& path, const VerifyTarget& target) {
+VerifyReport verify_file(const std::string& path, const VerifyTarget& target,
+                         const std::vector<std::string>& bundles) {
+  if (is_black_box(path)) return verify_black_box(path, bundles);
   const nlohmann::json document = parse_json(read_text(path), path);
   const JsonNode root(document, path);
   const std::string kind = root.at("kind").string();
@@ -58,11 +61,8 @@ Json as_json(const VerifyReport& report) {
                                  {"where", quantity.where},
                                  {"pass", quantity.of_limit <= 1}};
   }
-  return {{"file", report.file},
-          {"kind", report.kind},
-          {"task", report.task},
-          {"quantities", quantities},
-          {"pass", report.passed()}};
+  return {{"file", report.file},      {"kind", report.kind},     {"task", report.task},
+          {"quantities", quantities}, {"remark", report.remark}, {"pass", report.passed()}};
 }
 
 std::string as_text(const VerifyReport& report) {
@@ -74,6 +74,7 @@ std::string as_text(const VerifyReport& report) {
              quantity.error, quantity.of_limit, quantity.of_limit > 1 ? "  OVER at " : "",
              quantity.of_limit > 1 ? quantity.where.c_str() : "");
   }
+  if (!report.remark.empty()) result += "      " + report.remark + '\n';
   return result;
 }
 
@@ -82,6 +83,8 @@ int run_verify(const VerifyOptions& options) {
   const std::string where =
       text("%s, %s", target.device ? "cuda" : "cpu", softmpc::to_string(target.precision));
   Json results = Json::array();
+  std::vector<std::string> bundles;
+  for (const std::string& run : options.bundles) bundles.push_back(bundle_path(run));
   std::string first_problem;
   std::size_t problems = 0;
   const auto note = [&](const std::string& problem) {
@@ -89,7 +92,7 @@ int run_verify(const VerifyOptions& options) {
   };
   for (const std::string& file : options.files) {
     try {
-      const VerifyReport report = verify_file(file, target);
+      const VerifyReport report = verify_file(file, target, bundles);
       if (!report.passed()) note(file + ": over its tolerance: " + report.worst());
       if (options.json) {
         results.push_back(as_json(report));
@@ -125,9 +128,13 @@ int run_verify(const VerifyOptions& options) {
 
 Run add_verify(CLI::App& app) {
   auto options = std::make_shared<VerifyOptions>();
-  app.add_option("FILE", options->files, "recordings, \"kind\": \"env\" or \"plan\"")
+  app.add_option("FILE", options->files,
+                 "recordings, \"kind\": \"env\" or \"plan\", or black boxes")
       ->required()
       ->type_name("");
+  app.add_option("--bundle", options->bundles,
+                 "of black boxes: the run folders or bundles that flew")
+      ->type_name("B...");
   add_text(app, "--device", options->device, "D",
            std::string("of plans: ") + kDeviceHelp + "; environments run on the CPU always");
   add_text(app, "--precision", options->precision, "P",
@@ -136,7 +143,7 @@ Run add_verify(CLI::App& app) {
            "kernels of --device cuda: auto (if not given), tile, cluster, wgmma or plain");
   app.add_flag("--json", options->json, "one JSON document on standard output");
   app.footer(
-      "Replays each recording with the task's environment (kind env) or the planner (kind plan) "
+      "Replays each recording with the task's environment (kind env) or the planner (kind plan), "
       "and\n"
       "prints the largest error of each quantity, absolute and as a share of the file's "
       "tolerance.\n"
@@ -144,8 +151,13 @@ Run add_verify(CLI::App& app) {
       "file's\n"
       "problems and iterations: total variation of the rollouts' weights 0.02 and value 0.05 % in\n"
       "float16, 0.05 and 0.4 % in bfloat16.\n"
+      "A black box (ControllerOptions::black_box) is planned again record by record: to the bit "
+      "where\n"
+      "this program, on this instruction set, recorded it; else statuses are equal, values within\n"
+      "0.1 % and actions within 1 % of their range.\n"
       "Exit 1 if any share is over 1 or a file cannot be read.\n\n"
-      "Example: softmpc verify tests/golden/env/*.json tests/golden/plan/*.json");
+      "Example: softmpc verify tests/golden/env/*.json tests/golden/plan/*.json\n"
+      "         softmpc verify flight.blackbox --bundle runs/Hopper-default-seed1");
   return [options] { return run_verify(*options); };
 }
 

@@ -33,6 +33,7 @@ struct Quantity {
 class VerifyReport {
  public:
   std::string file, kind, task;
+  std::string remark;  ///< one more line, may be empty
 
   /// `where` is called only when this element is the worst so far.
   template <class Where>
