@@ -129,7 +129,7 @@ class Prepared {
  public:
   /// Throws Error in one sentence where `bundle` does not fit (sizes, bounds, dt, horizon, task),
   /// or where one of 16 plans from states that training saw is not finite or has a value further
-  /// from theirs than 100 times the spread of the running nets' values.
+  /// from theirs than 100 times the spread of the running nets' values, in plans and in 16 such.
   Prepared(const Controller& controller, const Bundle& bundle);
   Prepared(Prepared&&) noexcept;
   Prepared& operator=(Prepared&&) noexcept;

@@ -56,34 +56,25 @@ void check_options(const ControllerOptions& o, const Planner& planner, double dt
     refuse("fallback", "callback needs on_fallback");
 }
 
-/// Warm from here on: pages, caches, a device's recorded launch.
-void try_out(Engine& engine, std::uint64_t seed) {
-  const ProbePlan probe = engine.probe(seed, 0);
-  if (!probe.good())
-    throw Error(std::string("controller: a plan from the middle of what training saw is ") +
-                (usable(probe.status) ? "without a finite value" : to_string(probe.status)));
-}
-
-std::unique_ptr<Engine> checked(std::unique_ptr<Engine> engine, const ControllerOptions& options) {
+std::unique_ptr<Controller::Impl> started(std::unique_ptr<Engine> engine,
+                                          ControllerOptions&& options) {
   check_options(options, *engine->planner, engine->dt);
-  try_out(*engine, options.seed);
-  return engine;
+  auto impl = std::make_unique<Controller::Impl>(std::move(engine), std::move(options));
+  impl->try_out();
+  impl->open_black_box();
+  impl->reset();
+  return impl;
 }
 
 }  // namespace
 
-Controller::Controller(const Bundle& bundle, const RewardModel* reward, ControllerOptions options) {
-  auto engine = checked(std::make_unique<Engine>(bundle, reward, options), options);
-  impl_ = std::make_unique<Impl>(std::move(engine), std::move(options));
-  reset();
-}
+Controller::Controller(const Bundle& bundle, const RewardModel* reward, ControllerOptions options)
+    : impl_(started(std::make_unique<Engine>(bundle, reward, options), std::move(options))) {}
 
 Controller::Controller(const PlannerConfig& config, const ProblemShape& shape, const Models& models,
-                       double dt, ControllerOptions options) {
-  auto engine = checked(std::make_unique<Engine>(config, shape, models, dt, options), options);
-  impl_ = std::make_unique<Impl>(std::move(engine), std::move(options));
-  reset();
-}
+                       double dt, ControllerOptions options)
+    : impl_(started(std::make_unique<Engine>(config, shape, models, dt, options),
+                    std::move(options))) {}
 
 Controller::Controller(Controller&&) noexcept = default;
 Controller& Controller::operator=(Controller&&) noexcept = default;

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cpu/aligned.h"
+#include "cpu/kernels.h"
 #include "softmpc/error.h"
 
 namespace softmpc {
@@ -130,7 +132,24 @@ ProbePlan Engine::probe(std::uint64_t seed, std::uint32_t k) {
   batch.value = {&result.value, 1};
   batch.status = {&result.status, 1};
   planner->solve({seed, ~k}, batch);  // from the end of the solves that ticks count
+  result.nets_finite = nets_finite(x, action);
   return result;
+}
+
+bool Engine::nets_finite(std::span<const float> x, std::span<const float> a) {
+  const auto finite = [](float v) { return std::isfinite(v); };
+  std::vector<float> next(x.begin(), x.end());
+  if (dynamics && models.dynamics == dynamics.get()) mean.step(*dynamics, next, a);
+  if (!std::ranges::all_of(next, finite)) return false;
+  if (!value || models.value != value.get()) return true;
+  constexpr int kStride = cpu::kLanes;
+  cpu::AlignedFloats states(next.size() * kStride), actions(a.size() * kStride), out(kStride);
+  for (std::size_t i = 0; i < next.size(); ++i) states[i * kStride] = next[i];
+  for (std::size_t i = 0; i < a.size(); ++i) actions[i * kStride] = a[i];
+  cpu::AlignedBytes scratch(value->scratch_bytes(kStride));
+  value->evaluate({states.data(), kStride}, {actions.data(), kStride}, 1, out.data(),
+                  scratch.data());
+  return finite(out[0]);
 }
 
 bool Engine::unlikely(std::span<const float> x, double margin) const {

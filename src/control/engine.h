@@ -21,9 +21,12 @@ namespace softmpc {
 struct ProbePlan {
   PlanStatus status = PlanStatus::ok;
   double value = 0;
-  /// A plan, of a finite value.
-  bool good() const { return usable(status) && std::isfinite(value); }
+  bool nets_finite = true;  ///< predictions and terminal value there
+  /// A plan, of a finite value; nets that are not finite can hide behind the few rollouts that end.
+  bool good() const { return usable(status) && std::isfinite(value) && nets_finite; }
 };
+
+inline constexpr std::uint32_t kProbes = 16;
 
 struct Engine {
   /// Throw as the constructors of Controller.
@@ -38,6 +41,9 @@ struct Engine {
   ProbePlan probe(std::uint64_t seed, std::uint32_t k);
   /// Whether `x` lies further outside the range of training than `margin` of its widths.
   bool unlikely(std::span<const float> x, double margin) const;
+
+  /// Whether the learned ones of dynamics and terminal value are.
+  bool nets_finite(std::span<const float> x, std::span<const float> a);
 
   ThreadPool pool;
   PlannerConfig config;  // with the precision that was asked for

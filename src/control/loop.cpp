@@ -90,11 +90,20 @@ Controller::Impl::Impl(std::unique_ptr<Engine> nets, ControllerOptions given)
   result_.action = action_;
   result_.sequence = loop_.sequence;
   result_.bundle_hash = engine_->hash;
-  if (!options.black_box.empty()) open_black_box();
 }
 
-/// Without one where the file cannot be had: a recorder is no reason to stand still.
+void Controller::Impl::try_out() {
+  for (std::uint32_t k = 0; k < kProbes; ++k) {
+    const ProbePlan probe = engine_->probe(options.seed, k);
+    if (probe.good()) values.add(probe.value);
+    if (k > 0 || probe.good()) continue;
+    throw Error(std::string("controller: a plan from the middle of what training saw is ") +
+                (usable(probe.status) ? "without a finite value" : to_string(probe.status)));
+  }
+}
+
 void Controller::Impl::open_black_box() {
+  if (options.black_box.empty()) return;
   BlackBoxOrigin origin = BlackBoxOrigin::here();
   origin.device = device();
   origin.task = task;

@@ -35,6 +35,12 @@ class ValueRange {
 
 struct Controller::Impl {
   Impl(std::unique_ptr<Engine> nets, ControllerOptions given);
+  /// Warm from here on: pages, caches, a device's recorded launch. Throws Error where the plan from
+  /// the middle of what training saw is none. What the plans are worth is what offered nets are
+  /// compared with, until ticks add to it.
+  void try_out();
+  /// Without one where the file cannot be had: a recorder is no reason to stand still.
+  void open_black_box();
 
   void reset();
   const Plan& plan_untimed(std::span<const float> observation);
@@ -61,7 +67,6 @@ struct Controller::Impl {
   std::string notes;
 
  private:
-  void open_black_box();
   void draw_plan();
   PlanStatus guard(const PlanRequest& request) const;
   void move_to(Nanoseconds time);

@@ -9,7 +9,6 @@
 namespace softmpc {
 namespace {
 
-constexpr int kProbes = 16;
 constexpr double kSpreads = 100;
 
 [[noreturn]] void refuse(const std::string& what) { throw Error("swap: the bundle " + what); }
@@ -41,8 +40,8 @@ Prepared::Prepared(const Controller& controller, const Bundle& bundle) {
   if (!c.task.empty() && bundle.task != c.task)
     refuse("is of the task '" + bundle.task + "', the controller of '" + c.task + "'");
   auto engine = std::make_unique<Engine>(bundle, c.reward, c.options);
-  for (int k = 0; k < kProbes; ++k) {
-    const ProbePlan probe = engine->probe(c.options.seed, static_cast<std::uint32_t>(k));
+  for (std::uint32_t k = 0; k < kProbes; ++k) {
+    const ProbePlan probe = engine->probe(c.options.seed, k);
     const std::string plan = "gives a plan from a state that training saw ";
     if (!probe.good()) refuse(plan + "that is not finite");
     if (!c.values.holds(probe.value, kSpreads))
