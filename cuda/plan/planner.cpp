@@ -114,6 +114,9 @@ struct DevicePlanner::Impl {
   std::unique_ptr<Memory> input, output, host_input, host_output;
   std::map<int, std::unique_ptr<Graph>> graphs;  // by number of problems
   std::vector<std::uint32_t> default_id;
+  std::vector<float> parameters;  // of the reward; empty: its own
+  // whether the device has not seen these yet
+  bool new_bounds = false, new_parameters = false;
   int last_problems = 0;
   RecentSlowest solves;  // under deadlines
 
@@ -123,16 +126,19 @@ struct DevicePlanner::Impl {
   }
   void make_stacks(const DeviceModels& given, const DeviceOptions& options);
   void upload(const DeviceModels& given);
+  void catch_up(const PlannerConstants& constants);
   int members() const { return dynamics ? dynamics->stack() : 1; }
   SolveArrays arrays(int problems) const;
   void fill(SolveKey key, const PlanBatch& batch);
-  void run(SolveKey key, const PlanBatch& batch, PlanTrace* trace);
-  bool run_in_time(SolveKey key, const PlanBatch& batch);
+  void run(SolveKey key, const PlanBatch& batch, PlanTrace* trace,
+           const PlannerConstants& constants);
+  bool run_in_time(SolveKey key, const PlanBatch& batch, const PlannerConstants& constants);
   void hand_out(const PlanBatch& batch) const;
   const Graph& graph(int problems);
-  void trace(SolveKey key, const PlanBatch& batch, PlanTrace& trace);
+  void trace(SolveKey key, const PlanBatch& batch, PlanTrace& trace,
+             const PlannerConstants& constants);
   std::vector<float> trace_noise(SolveKey key, const PlanBatch& batch, int iteration,
-                                 const PlanTrace& trace) const;
+                                 const PlanTrace& trace, const PlannerConstants& constants) const;
   void record(const PlanBatch& batch, const Solver& solved, int iteration, PlanTrace& trace);
 };
 
@@ -172,6 +178,7 @@ DevicePlanner::DevicePlanner(const PlannerConfig& config, const ProblemShape& sh
   for (int b = 0; b < shape.max_problems; ++b)
     p.default_id.push_back(static_cast<std::uint32_t>(b));
   p.upload(models);  // the solver has uploaded rules
+  p.parameters.reserve(parameter_count(models.reward));
 }
 
 void DevicePlanner::Impl::make_stacks(const DeviceModels& given, const DeviceOptions& options) {
@@ -206,9 +213,46 @@ void DevicePlanner::update(const DeviceModels& models) {
   p.upload(models);
   for (Solver* solver : {p.solver.get(), p.traced.get()})
     if (solver) solver->update_rules(models.reward, models.dynamics, models.value);
+  p.new_parameters |= !p.parameters.empty();  // which the rules' own have overwritten
   if (models.reward) p.models.reward = models.reward;
   if (models.dynamics) p.models.dynamics = models.dynamics;
   if (models.value) p.models.value = models.value;
+}
+
+bool DevicePlanner::set_bounds(std::span<const float> low, std::span<const float> high) noexcept {
+  const bool same =
+      std::ranges::equal(low, constants().low) && std::ranges::equal(high, constants().high);
+  if (!Planner::set_bounds(low, high)) return false;
+  impl_->new_bounds |= !same;
+  return true;
+}
+
+bool DevicePlanner::set_parameters(std::span<const float> parameters) noexcept {
+  Impl& p = *impl_;
+  if (!parameters.empty() && !p.solver->fits_reward(parameters.size())) return false;
+  const bool same = std::ranges::equal(parameters, p.parameters);
+  if (!take_parameters(p.models.reward, parameters, p.parameters)) return false;
+  p.new_parameters |= !same;
+  return true;
+}
+
+/// Brings bounds and parameters to the device that were set since the last solve.
+void DevicePlanner::Impl::catch_up(const PlannerConstants& constants) {
+  if (new_bounds) {
+    if (config.prior == Prior::uniform) graphs.clear();  // its constant is in the recorded jobs
+    for (Solver* s : {solver.get(), traced.get()})
+      if (s) s->update_bounds(constants);
+    new_bounds = false;
+  }
+  if (!new_parameters) return;
+  for (Solver* s : {solver.get(), traced.get()}) {
+    if (!s) continue;
+    if (parameters.empty())
+      s->update_rules(models.reward, nullptr, nullptr);
+    else
+      s->update_parameters(parameters);
+  }
+  new_parameters = false;
 }
 
 void DevicePlanner::Impl::upload(const DeviceModels& given) {
@@ -268,10 +312,12 @@ const Graph& DevicePlanner::Impl::graph(int problems) {
   return *graphs.emplace(problems, std::move(recorded)).first->second;
 }
 
-void DevicePlanner::Impl::run(SolveKey key, const PlanBatch& batch, PlanTrace* given) {
+void DevicePlanner::Impl::run(SolveKey key, const PlanBatch& batch, PlanTrace* given,
+                              const PlannerConstants& constants) {
+  catch_up(constants);
   fill(key, batch);
   if (given) {
-    trace(key, batch, *given);
+    trace(key, batch, *given, constants);
   } else {
     device->replay(graph(batch.problems));
     device->synchronise();
@@ -282,7 +328,8 @@ void DevicePlanner::Impl::run(SolveKey key, const PlanBatch& batch, PlanTrace* g
 /// A launch cannot be stopped: it begins where one as slow as the slowest of late is in time; false
 /// if none did. Where expectations alone kept it, it counts as done in no time, so that one slow
 /// solve does not keep all later ones.
-bool DevicePlanner::Impl::run_in_time(SolveKey key, const PlanBatch& batch) {
+bool DevicePlanner::Impl::run_in_time(SolveKey key, const PlanBatch& batch,
+                                      const PlannerConstants& constants) {
   using Clock = SolveBudget::Clock;
   const Clock::time_point begin = Clock::now(), deadline = batch.budget.deadline;
   if (begin + solves.slowest() > deadline) {
@@ -290,7 +337,7 @@ bool DevicePlanner::Impl::run_in_time(SolveKey key, const PlanBatch& batch) {
     return false;
   }
   const bool recorded = graphs.contains(batch.problems);  // else this solve alone records it
-  run(key, batch, nullptr);
+  run(key, batch, nullptr, constants);
   if (recorded) solves.add(Clock::now() - begin);
   return true;
 }
@@ -303,9 +350,9 @@ void DevicePlanner::solve(SolveKey key, const PlanBatch& batch, PlanTrace* trace
   if (trace) check_trace(p.config, p.shape, batch, *trace, p.members());
   p.last_problems = batch.problems;
   if (!has_deadline(batch.budget))
-    p.run(key, batch, trace);
-  else if (!p.run_in_time(key, batch))
-    return hand_out_no_time(p.shape, constants().neutral, batch);
+    p.run(key, batch, trace, constants());
+  else if (!p.run_in_time(key, batch, constants()))
+    return hand_out_no_time(constants(), batch);
   if (batch.done) *batch.done = whole_solve(p.config);
 }
 
@@ -322,14 +369,14 @@ double DevicePlanner::device_seconds(int repeats) {
 
 /// The noise of one iteration: given, or drawn as the kernels draw it.
 std::vector<float> DevicePlanner::Impl::trace_noise(SolveKey key, const PlanBatch& batch,
-                                                    int iteration, const PlanTrace& trace) const {
+                                                    int iteration, const PlanTrace& trace,
+                                                    const PlannerConstants& constants) const {
   const std::size_t count =
       static_cast<std::size_t>(batch.problems) * config.rollouts * plan_floats;
   if (!trace.noise.empty()) {
     const auto from = trace.noise.begin() + static_cast<std::ptrdiff_t>(iteration * count);
     return {from, from + static_cast<std::ptrdiff_t>(count)};
   }
-  const PlannerConstants constants(config, shape);
   const std::uint32_t* id = batch.problem_id.empty() ? default_id.data() : batch.problem_id.data();
   std::vector<float> noise(count);
   float* to = noise.data();
@@ -370,11 +417,15 @@ void DevicePlanner::Impl::record(const PlanBatch& batch, const Solver& solved, i
   }
 }
 
-void DevicePlanner::Impl::trace(SolveKey key, const PlanBatch& batch, PlanTrace& trace) {
+void DevicePlanner::Impl::trace(SolveKey key, const PlanBatch& batch, PlanTrace& trace,
+                                const PlannerConstants& constants) {
   const bool given = !trace.noise.empty() || !trace.member.empty();
-  if (given && !traced)
+  if (given && !traced) {
     traced = std::make_unique<Solver>(*device, config, shape, nets(),
                                       DeviceOptions{.path = solver->diagnostics().path}, true);
+    traced->update_bounds(constants);
+    traced->update_parameters(parameters);
+  }
   Solver& used = given ? *traced : *solver;
   SolveArrays a = arrays(batch.problems);
   device->upload(input->data(), host_input->data(),
@@ -386,7 +437,7 @@ void DevicePlanner::Impl::trace(SolveKey key, const PlanBatch& batch, PlanTrace&
   if (!trace.member.empty()) member = device->allocate(config.horizon * sizeof(int));
   for (int iteration = 0; iteration < config.iterations; ++iteration) {
     if (noise) {
-      const std::vector<float> eps = trace_noise(key, batch, iteration, trace);
+      const std::vector<float> eps = trace_noise(key, batch, iteration, trace, constants);
       device->upload(noise->data(), eps.data(), noise->size());
       device->synchronise();
       a.fixed_noise = noise->as<float>();

@@ -21,15 +21,6 @@ int commands_kept(const ControllerOptions& options) {
   return options.command_delay.count() > 0 ? kCommands : 1;
 }
 
-std::vector<float> rest_action(const ControllerOptions& options, const ProblemShape& shape,
-                               std::span<const float> neutral) {
-  std::vector<float> rest = options.rest;
-  if (rest.empty()) rest.assign(neutral.begin(), neutral.end());
-  for (int i = 0; i < shape.nu; ++i)
-    rest[i] = hd::clip(rest[i], shape.action_low[i], shape.action_high[i]);
-  return rest;
-}
-
 bool all_finite(std::span<const float> values) {
   return std::ranges::all_of(values, [](float v) { return std::isfinite(v); });
 }
@@ -60,11 +51,12 @@ Controller::Impl::Impl(std::unique_ptr<Engine> nets, ControllerOptions given)
       reward(nets->models.reward),
       engine_(std::move(nets)),
       clock_(dt, config.horizon, options.reading),
-      loop_(shape, config.horizon, commands_kept(options)),
+      loop_(shape, config.horizon, commands_kept(options), parameter_count(reward)),
       spare_(loop_),
       neutral_(neutral_action(config, shape)),
-      rest_(rest_action(options, shape, neutral_)),
       action_(shape.nu),
+      asked_rest_(options.rest.empty() ? neutral_ : options.rest),
+      rest_(shape.nu),
       moved_(loop_.sequence.size()),
       from_(shape.nx),
       before_(shape.nx),
@@ -73,6 +65,35 @@ Controller::Impl::Impl(std::unique_ptr<Engine> nets, ControllerOptions given)
   result_.action = action_;
   result_.sequence = loop_.sequence;
   result_.bundle_hash = engine_->hash;
+  follow(loop_);
+}
+
+/// Has planner and rest keep to the state's bounds and parameters; false, and nothing is changed,
+/// where they are not possible.
+bool Controller::Impl::follow(const LoopState& state) noexcept {
+  Planner& planner = *engine_->planner;
+  if (!bounds_fit(shape, state.low, state.high) ||
+      !planner.set_parameters(state.given_parameters()))
+    return false;
+  planner.set_bounds(state.low, state.high);
+  for (int i = 0; i < shape.nu; ++i)
+    rest_[i] = hd::clip(asked_rest_[i], state.low[i], state.high[i]);
+  return true;
+}
+
+bool Controller::Impl::set_bounds(std::span<const float> low,
+                                  std::span<const float> high) noexcept {
+  if (!bounds_fit(shape, low, high)) return false;
+  std::ranges::copy(low, loop_.low.begin());
+  std::ranges::copy(high, loop_.high.begin());
+  return follow(loop_);
+}
+
+bool Controller::Impl::set_parameters(std::span<const float> parameters) noexcept {
+  if (parameters.empty() || !engine_->planner->set_parameters(parameters)) return false;
+  std::ranges::copy(parameters, loop_.parameters.begin());
+  loop_.counts.parameters_given = 1;
+  return true;
 }
 
 void Controller::Impl::draw_plan() {
@@ -216,8 +237,7 @@ void Controller::Impl::predict() {
   const std::size_t nx = from_.size(), nu = action_.size();
   for (int t = 0; t < config.horizon; ++t) {
     for (std::size_t i = 0; i < nu; ++i)
-      planned_[i] = hd::clip(neutral_[i] + loop_.sequence[t * nu + i], shape.action_low[i],
-                             shape.action_high[i]);
+      planned_[i] = hd::clip(neutral_[i] + loop_.sequence[t * nu + i], loop_.low[i], loop_.high[i]);
     const std::span<float> next = std::span(predicted_).subspan((t + 1) * nx, nx);
     std::ranges::copy(std::span(predicted_).subspan(t * nx, nx), next.begin());
     engine_->mean.step(*engine_->models.dynamics, next, t == 0 ? action_ : planned_);
@@ -289,14 +309,14 @@ void Controller::Impl::limit() {
   const std::span<const float> last = loop_.log.last();
   bool slowed = false;
   for (int i = 0; i < shape.nu; ++i) {
-    action_[i] = hd::clip(action_[i], shape.action_low[i], shape.action_high[i]);
+    action_[i] = hd::clip(action_[i], loop_.low[i], loop_.high[i]);
     if (options.max_rate.empty() || last.empty()) continue;
     const double seconds =
         static_cast<double>(std::max<std::int64_t>(loop_.counts.elapsed, 0)) * 1e-9;
     const auto most = static_cast<float>(options.max_rate[i] * seconds);
     const float within = hd::clip(action_[i], last[i] - most, last[i] + most);
     slowed |= within != action_[i];
-    action_[i] = hd::clip(within, shape.action_low[i], shape.action_high[i]);
+    action_[i] = hd::clip(within, loop_.low[i], loop_.high[i]);
   }
   statistics.rate_limited += slowed;
 }
@@ -309,7 +329,7 @@ void Controller::Impl::count(Clock::time_point begin) {
   const bool planned = !r.from_fallback && config.control_mode != ControlMode::policy_residual;
   for (int i = 0; i < shape.nu && planned; ++i) {
     const float action = neutral_[i] + loop_.sequence[i];
-    clipped |= action < shape.action_low[i] || action > shape.action_high[i];
+    clipped |= action < loop_.low[i] || action > loop_.high[i];
   }
   statistics.clipped += clipped;
   r.index = loop_.counts.index++;
@@ -326,7 +346,7 @@ bool Controller::Impl::save_state(std::span<std::byte> to) const noexcept {
 }
 
 bool Controller::Impl::load_state(std::span<const std::byte> from) noexcept {
-  if (!spare_.load(from)) return false;
+  if (!spare_.load(from) || !follow(spare_)) return false;
   std::swap(loop_, spare_);
   result_.sequence = loop_.sequence;
   return true;
@@ -334,6 +354,7 @@ bool Controller::Impl::load_state(std::span<const std::byte> from) noexcept {
 
 void Controller::Impl::swap(std::unique_ptr<Engine>& other) noexcept {
   std::swap(engine_, other);
+  follow(loop_);
   result_.bundle_hash = engine_->hash;
   ++statistics.swaps;
 }
