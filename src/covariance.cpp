@@ -131,8 +131,7 @@ CovarianceFactors::CovarianceFactors(const PlannerConfig& config, const ProblemS
     const auto row = static_cast<std::size_t>(free[static_cast<std::size_t>(i)]);
     log_deviation_[row] = std::log(factor(i, i));
     for (Eigen::Index j = 0; j < n; ++j) {
-      const std::size_t at =
-          row * nu + static_cast<std::size_t>(free[static_cast<std::size_t>(j)]);
+      const std::size_t at = row * nu + static_cast<std::size_t>(free[static_cast<std::size_t>(j)]);
       factor_[at] = static_cast<float>(factor(i, j));
       inverse_[at] = static_cast<float>(inverse(i, j) / (sigma.deviation[i] * sigma.deviation[j]));
     }

@@ -64,7 +64,7 @@ struct HostRules {
   static inline const RewardModel* model = nullptr;
   static inline const float* parameters = nullptr;  // those on the device
   static inline std::size_t parameter_count = 0;    // 0: the model takes none from there
-  static inline std::vector<float> scratch;  // x, a, next
+  static inline std::vector<float> scratch;         // x, a, next
   static float reward_of_scratch();
   static bool terminated_of_scratch();
 };

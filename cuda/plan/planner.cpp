@@ -107,7 +107,8 @@ struct DevicePlanner::Impl {
   std::shared_ptr<Device> device;
   PlannerConfig config;
   ProblemShape shape;
-  DeviceModels models;  // reward and critic; networks are copied
+  const PlannerConstants* constants = nullptr;  // the planner's
+  DeviceModels models;                          // reward and critic; networks are copied
   std::size_t plan_floats;
   std::unique_ptr<DeviceStack> dynamics, critics, policy;
   std::unique_ptr<Solver> solver, traced;
@@ -126,19 +127,17 @@ struct DevicePlanner::Impl {
   }
   void make_stacks(const DeviceModels& given, const DeviceOptions& options);
   void upload(const DeviceModels& given);
-  void catch_up(const PlannerConstants& constants);
+  void catch_up();
   int members() const { return dynamics ? dynamics->stack() : 1; }
   SolveArrays arrays(int problems) const;
   void fill(SolveKey key, const PlanBatch& batch);
-  void run(SolveKey key, const PlanBatch& batch, PlanTrace* trace,
-           const PlannerConstants& constants);
-  bool run_in_time(SolveKey key, const PlanBatch& batch, const PlannerConstants& constants);
+  void run(SolveKey key, const PlanBatch& batch, PlanTrace* trace);
+  bool run_in_time(SolveKey key, const PlanBatch& batch);
   void hand_out(const PlanBatch& batch) const;
   const Graph& graph(int problems);
-  void trace(SolveKey key, const PlanBatch& batch, PlanTrace& trace,
-             const PlannerConstants& constants);
+  void trace(SolveKey key, const PlanBatch& batch, PlanTrace& trace);
   std::vector<float> trace_noise(SolveKey key, const PlanBatch& batch, int iteration,
-                                 const PlanTrace& trace, const PlannerConstants& constants) const;
+                                 const PlanTrace& trace) const;
   void record(const PlanBatch& batch, const Solver& solved, int iteration, PlanTrace& trace);
 };
 
@@ -164,6 +163,7 @@ DevicePlanner::DevicePlanner(const PlannerConfig& config, const ProblemShape& sh
   p.device = device ? std::move(device) : open_device();
   p.config = config;
   p.shape = shape;
+  p.constants = &constants();
   p.models = models;
   p.models.members = p.models.critics = p.models.policy = nullptr;
   p.plan_floats = static_cast<std::size_t>(config.horizon + 1) * shape.nu;
@@ -237,11 +237,11 @@ bool DevicePlanner::set_parameters(std::span<const float> parameters) noexcept {
 }
 
 /// Brings bounds and parameters to the device that were set since the last solve.
-void DevicePlanner::Impl::catch_up(const PlannerConstants& constants) {
+void DevicePlanner::Impl::catch_up() {
   if (new_bounds) {
     if (config.prior == Prior::uniform) graphs.clear();  // its constant is in the recorded jobs
     for (Solver* s : {solver.get(), traced.get()})
-      if (s) s->update_bounds(constants);
+      if (s) s->update_bounds(*constants);
     new_bounds = false;
   }
   if (!new_parameters) return;
@@ -312,12 +312,10 @@ const Graph& DevicePlanner::Impl::graph(int problems) {
   return *graphs.emplace(problems, std::move(recorded)).first->second;
 }
 
-void DevicePlanner::Impl::run(SolveKey key, const PlanBatch& batch, PlanTrace* given,
-                              const PlannerConstants& constants) {
-  catch_up(constants);
+void DevicePlanner::Impl::run(SolveKey key, const PlanBatch& batch, PlanTrace* given) {
   fill(key, batch);
   if (given) {
-    trace(key, batch, *given, constants);
+    trace(key, batch, *given);
   } else {
     device->replay(graph(batch.problems));
     device->synchronise();
@@ -328,8 +326,7 @@ void DevicePlanner::Impl::run(SolveKey key, const PlanBatch& batch, PlanTrace* g
 /// A launch cannot be stopped: it begins where one as slow as the slowest of late is in time; false
 /// if none did. Where expectations alone kept it, it counts as done in no time, so that one slow
 /// solve does not keep all later ones.
-bool DevicePlanner::Impl::run_in_time(SolveKey key, const PlanBatch& batch,
-                                      const PlannerConstants& constants) {
+bool DevicePlanner::Impl::run_in_time(SolveKey key, const PlanBatch& batch) {
   using Clock = SolveBudget::Clock;
   const Clock::time_point begin = Clock::now(), deadline = batch.budget.deadline;
   if (begin + solves.slowest() > deadline) {
@@ -337,7 +334,7 @@ bool DevicePlanner::Impl::run_in_time(SolveKey key, const PlanBatch& batch,
     return false;
   }
   const bool recorded = graphs.contains(batch.problems);  // else this solve alone records it
-  run(key, batch, nullptr, constants);
+  run(key, batch, nullptr);
   if (recorded) solves.add(Clock::now() - begin);
   return true;
 }
@@ -349,9 +346,10 @@ void DevicePlanner::solve(SolveKey key, const PlanBatch& batch, PlanTrace* trace
     throw Error("planner solve: a device computes whole solves; budget has limits of one");
   if (trace) check_trace(p.config, p.shape, batch, *trace, p.members());
   p.last_problems = batch.problems;
+  p.catch_up();
   if (!has_deadline(batch.budget))
-    p.run(key, batch, trace, constants());
-  else if (!p.run_in_time(key, batch, constants()))
+    p.run(key, batch, trace);
+  else if (!p.run_in_time(key, batch))
     return hand_out_no_time(constants(), batch);
   if (batch.done) *batch.done = whole_solve(p.config);
 }
@@ -369,8 +367,7 @@ double DevicePlanner::device_seconds(int repeats) {
 
 /// The noise of one iteration: given, or drawn as the kernels draw it.
 std::vector<float> DevicePlanner::Impl::trace_noise(SolveKey key, const PlanBatch& batch,
-                                                    int iteration, const PlanTrace& trace,
-                                                    const PlannerConstants& constants) const {
+                                                    int iteration, const PlanTrace& trace) const {
   const std::size_t count =
       static_cast<std::size_t>(batch.problems) * config.rollouts * plan_floats;
   if (!trace.noise.empty()) {
@@ -388,10 +385,10 @@ std::vector<float> DevicePlanner::Impl::trace_noise(SolveKey key, const PlanBatc
           hd::normal_block(key.seed, key.solve,
                            hd::draw_word(hd::Stream::noise, iteration, t, i / 4), id[b],
                            static_cast<std::uint32_t>(k), n);
-          to[i] = constants.sigma[i] * n[i % 4];
+          to[i] = constants->sigma[i] * n[i % 4];
         }
-        if (constants.covariance.full())
-          hd::correlate<float>(constants.covariance.view(shape.nu), to);
+        if (constants->covariance.full())
+          hd::correlate<float>(constants->covariance.view(shape.nu), to);
       }
   return noise;
 }
@@ -417,13 +414,12 @@ void DevicePlanner::Impl::record(const PlanBatch& batch, const Solver& solved, i
   }
 }
 
-void DevicePlanner::Impl::trace(SolveKey key, const PlanBatch& batch, PlanTrace& trace,
-                                const PlannerConstants& constants) {
+void DevicePlanner::Impl::trace(SolveKey key, const PlanBatch& batch, PlanTrace& trace) {
   const bool given = !trace.noise.empty() || !trace.member.empty();
   if (given && !traced) {
     traced = std::make_unique<Solver>(*device, config, shape, nets(),
                                       DeviceOptions{.path = solver->diagnostics().path}, true);
-    traced->update_bounds(constants);
+    traced->update_bounds(*constants);
     traced->update_parameters(parameters);
   }
   Solver& used = given ? *traced : *solver;
@@ -437,7 +433,7 @@ void DevicePlanner::Impl::trace(SolveKey key, const PlanBatch& batch, PlanTrace&
   if (!trace.member.empty()) member = device->allocate(config.horizon * sizeof(int));
   for (int iteration = 0; iteration < config.iterations; ++iteration) {
     if (noise) {
-      const std::vector<float> eps = trace_noise(key, batch, iteration, trace, constants);
+      const std::vector<float> eps = trace_noise(key, batch, iteration, trace);
       device->upload(noise->data(), eps.data(), noise->size());
       device->synchronise();
       a.fixed_noise = noise->as<float>();

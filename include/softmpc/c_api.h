@@ -48,8 +48,8 @@ enum {
   SOFTMPC_ERROR_MEMORY = -5,
   SOFTMPC_ERROR_DEVICE = -6,      /* "cuda" was asked for and cannot be used */
   SOFTMPC_ERROR_UNSUPPORTED = -7, /* this bundle cannot do what is asked for */
-  SOFTMPC_ERROR_BUSY = -8,        /* the handle is in use: by a callback's caller, a thread, a runner */
-  SOFTMPC_ERROR_INTERNAL = -9     /* a fault of softmpc's */
+  SOFTMPC_ERROR_BUSY = -8,    /* the handle is in use: by a callback's caller, a thread, a runner */
+  SOFTMPC_ERROR_INTERNAL = -9 /* a fault of softmpc's */
 };
 
 /** What a plan is; all but OK, ALL_INVALID and DEADLINE are commands of the fallback. */

@@ -161,7 +161,8 @@ class Controller {
   /// From the next plan on: all that is sent and looked ahead with keeps to these bounds [nu],
   /// low <= high inside shape()'s box, which they leave as it is, and n with it. `max_rate` gives
   /// way to them. False, and nothing is changed, where they are no such bounds. They stay until
-  /// others come, with a state or by this call; a validator or fallback must not call it.
+  /// others come, with a state or by this call, and nothing is allocated. Not from a validator or
+  /// fallback.
   bool set_bounds(std::span<const float> low, std::span<const float> high) noexcept;
   std::span<const float> action_low() const noexcept;   ///< [nu] the bounds of the next plan
   std::span<const float> action_high() const noexcept;  ///< [nu]

@@ -157,7 +157,8 @@ softmpc_result softmpc_prepare(const softmpc_controller* controller, const char*
     require(bundle != nullptr, "bundle: is NULL, must be a path");
     require(out != nullptr, "out: is NULL, must be where the handle goes");
     if (controller->running.load())
-      throw Failure(SOFTMPC_ERROR_BUSY, "controller: a runner has it, see softmpc_runner_prepare()");
+      throw Failure(SOFTMPC_ERROR_BUSY,
+                    "controller: a runner has it, see softmpc_runner_prepare()");
     *out = prepare(*controller, read_bundle(bundle), [&](const softmpc::Bundle& other) {
       return softmpc::Prepared(controller->controller, other);
     });

@@ -54,8 +54,8 @@ struct softmpc_controller {
   softmpc::Controller controller;
   softmpc::c::NetSizes sizes;
   const std::shared_ptr<const char> identity;  // shared by what is prepared for this one
-  mutable std::atomic_flag used;     // while a runner has it, too
-  std::atomic<bool> running{false};  // in a runner
+  mutable std::atomic_flag used;               // while a runner has it, too
+  std::atomic<bool> running{false};            // in a runner
 
  private:
   int horizon_;

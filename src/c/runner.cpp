@@ -34,8 +34,8 @@ struct softmpc_runner {
   const std::uint64_t swaps_before;
   std::atomic_flag submitting;
   std::mutex offering;
-  std::uint64_t offers = 0;         // taken; all but the last have been swapped
-  NetSizes sizes, offered_sizes;    // before the last offer, and of it
+  std::uint64_t offers = 0;       // taken; all but the last have been swapped
+  NetSizes sizes, offered_sizes;  // before the last offer, and of it
   softmpc::Runner runner;
 };
 
@@ -112,9 +112,8 @@ softmpc_result softmpc_runner_prepare(const softmpc_runner* runner, const char* 
     require(runner != nullptr, "runner: is NULL");
     require(bundle != nullptr, "bundle: is NULL, must be a path");
     require(out != nullptr, "out: is NULL, must be where the handle goes");
-    *out = prepare(runner->handle, read_bundle(bundle), [&](const softmpc::Bundle& other) {
-      return runner->runner.prepare(other);
-    });
+    *out = prepare(runner->handle, read_bundle(bundle),
+                   [&](const softmpc::Bundle& other) { return runner->runner.prepare(other); });
   });
 }
 

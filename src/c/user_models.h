@@ -65,8 +65,7 @@ class UserReward final : public RewardModel {
   }
   void terminated(ConstColumns next, int count, std::uint8_t* out) const override {
     if (given_.terminated != nullptr)
-      check(call(given_.terminated, given_.user, next.data, next.stride, count, out),
-            "terminated");
+      check(call(given_.terminated, given_.user, next.data, next.stride, count, out), "terminated");
     else if (known_)
       known_->terminated(next, count, out);
     else

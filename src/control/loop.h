@@ -82,12 +82,12 @@ struct Controller::Impl {
   LoopState loop_, spare_;    // the latter is what load_state() reads into
   RecentSlowest afterwards_;  // what follows a solve
   Plan result_;
-  std::vector<float> neutral_, action_;         // [nu]
-  std::vector<float> asked_rest_, rest_;        // [nu] of the options, and inside the bounds
-  std::vector<float> moved_;                    // [H+1, nu] the plan before the solve
-  std::vector<float> from_;                     // [nx] the state that is planned from
-  std::vector<float> before_, planned_;         // [nx], [nu] of a step of the mean model
-  std::vector<float> predicted_;                // [H+1, nx]
+  std::vector<float> neutral_, action_;   // [nu]
+  std::vector<float> asked_rest_, rest_;  // [nu] of the options, and inside the bounds
+  std::vector<float> moved_;              // [H+1, nu] the plan before the solve
+  std::vector<float> from_;               // [nx] the state that is planned from
+  std::vector<float> before_, planned_;   // [nx], [nu] of a step of the mean model
+  std::vector<float> predicted_;          // [H+1, nx]
 };
 
 struct Prepared::Impl {

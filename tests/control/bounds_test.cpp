@@ -85,7 +85,8 @@ TEST_F(Bounds, ABundleOfTheseBoundsPlansTheSame) {
     narrow.action_low = box.low;
     narrow.action_high = box.high;
     const ControllerOptions options = {.rest = {0, 0.125f}, .want_predicted = true};
-    Controller tightened(wide, &nets.reward, options), from_the_start(narrow, &nets.reward, options);
+    Controller tightened(wide, &nets.reward, options),
+        from_the_start(narrow, &nets.reward, options);
     play(tightened, 0, 3);
     ASSERT_TRUE(set(tightened, box));
     tightened.reset();

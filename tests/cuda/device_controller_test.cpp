@@ -98,8 +98,8 @@ TEST_F(DeviceController, FollowsBoundsAndParameters) {
     for (const Proposals proposals : {Proposals::plan, Proposals::plan_and_policy}) {
       bundle.planner.prior = prior;
       bundle.planner.proposals = proposals;
-      const std::string name = "prior " + std::to_string(static_cast<int>(prior)) +
-                               " proposals " + std::to_string(static_cast<int>(proposals));
+      const std::string name = "prior " + std::to_string(static_cast<int>(prior)) + " proposals " +
+                               std::to_string(static_cast<int>(proposals));
       Controller cpu(bundle, &nets.reward, {.seed = 3});
       Controller device = make_controller(
           bundle, &nets.reward, {.seed = 3, .device = softmpc::Device::cuda}, test_device());
@@ -108,9 +108,9 @@ TEST_F(DeviceController, FollowsBoundsAndParameters) {
       for (int tick = 0; tick < 5; ++tick) {
         SCOPED_TRACE(name + " tick " + std::to_string(tick));
         for (Controller* c : {&cpu, &device}) {
-          if (tick == 1) EXPECT_TRUE(c->set_bounds(low, high));
-          if (tick == 2) EXPECT_TRUE(c->set_parameters(sizes));  // the second action is free
-          if (tick == 3) EXPECT_TRUE(c->set_bounds(bundle.action_low, bundle.action_high));
+          EXPECT_TRUE(tick != 1 || c->set_bounds(low, high));
+          EXPECT_TRUE(tick != 2 || c->set_parameters(sizes));  // the second action costs nothing
+          EXPECT_TRUE(tick != 3 || c->set_bounds(bundle.action_low, bundle.action_high));
           if (tick == 4) c->reset();
         }
         expect_same_tick(cpu, device, x, 1e-3);

@@ -140,8 +140,8 @@ TEST(Allocation, NoTickAllocates) {
       controller.plan({.observation = x, .state_time = time, .deadline = deadline});
       controller.save_state(state);
       controller.load_state(state);
-      if (i % 10 == 4) EXPECT_TRUE(controller.set_bounds(low, high));
-      if (i % 10 == 6) EXPECT_TRUE(controller.set_parameters(sizes));
+      EXPECT_TRUE(i % 10 != 4 || controller.set_bounds(low, high));
+      EXPECT_TRUE(i % 10 != 6 || controller.set_parameters(sizes));
       if (i % 10 == 9) controller.swap(prepared);
     }
     EXPECT_EQ(allocations, before) << threads << " threads";
