@@ -256,7 +256,8 @@ SOFTMPC_API softmpc_result softmpc_get_statistics(const softmpc_controller* cont
 /* ---- a runner: plans on a thread of its own ----
  * The robot's loop hands states in and reads commands out at its own rate, and never waits for a
  * plan. Times are of one monotonic clock, CLOCK_MONOTONIC where max_state_age_ns is used. Callbacks
- * of the controller come from the runner's thread, and of models from those of options.threads. */
+ * of the controller come from the runner's thread, and of models from those of options.threads;
+ * they may call what any thread may. */
 
 /** When a runner plans. */
 enum {
