@@ -118,6 +118,7 @@ CovarianceFactors::CovarianceFactors(const PlannerConfig& config, const ProblemS
   const auto nu = static_cast<std::size_t>(shape.nu);
   factor_.resize(nu * nu);
   inverse_.resize(nu * nu);
+  log_deviation_.resize(nu);
   const std::vector<int> free = free_actions(shape);
   if (free.empty()) return;
   const Correlations sigma(config, free);
@@ -127,10 +128,10 @@ CovarianceFactors::CovarianceFactors(const PlannerConfig& config, const ProblemS
   const Matrix factor = sigma.deviation.asDiagonal() * Matrix(llt.matrixL());
   const Matrix inverse = llt.solve(Matrix::Identity(n, n));
   for (Eigen::Index i = 0; i < n; ++i) {
-    log_det_ += 2 * std::log(factor(i, i));
+    const auto row = static_cast<std::size_t>(free[static_cast<std::size_t>(i)]);
+    log_deviation_[row] = std::log(factor(i, i));
     for (Eigen::Index j = 0; j < n; ++j) {
-      const std::size_t at = static_cast<std::size_t>(free[static_cast<std::size_t>(i)]) * nu +
-                             static_cast<std::size_t>(free[static_cast<std::size_t>(j)]);
+      const std::size_t at = row * nu + static_cast<std::size_t>(free[static_cast<std::size_t>(j)]);
       factor_[at] = static_cast<float>(factor(i, j));
       inverse_[at] = static_cast<float>(inverse(i, j) / (sigma.deviation[i] * sigma.deviation[j]));
     }

@@ -2,6 +2,7 @@
 // A full action covariance: what is wrong with one, and what a planner computes with.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -25,11 +26,12 @@ class CovarianceFactors {
   hd::Covariance view(int nu) const { return {factor_.data(), inverse_.data(), nu}; }
   const std::vector<float>& factor() const { return factor_; }    ///< [nu, nu] L
   const std::vector<float>& inverse() const { return inverse_; }  ///< [nu, nu]
-  double log_det() const { return log_det_; }                     ///< of the actions not fixed
+  /// log L_ii: half of what action i adds to log |Sigma|; 0 where Sigma is diagonal.
+  double log_deviation(std::size_t i) const { return full() ? log_deviation_[i] : 0; }
 
  private:
   std::vector<float> factor_, inverse_;
-  double log_det_ = 0;
+  std::vector<double> log_deviation_;  // [nu]
 };
 
 }  // namespace softmpc

@@ -34,6 +34,9 @@ class CpuPlanner final : public Planner {
   CpuPlanner(const PlannerConfig& config, const ProblemShape& shape, const Models& models,
              ThreadPool* pool);
   void update(const Models& models) override;
+  bool set_parameters(std::span<const float> parameters) noexcept override {
+    return take_parameters(models_.reward, parameters, parameters_);
+  }
   void solve(SolveKey key, const PlanBatch& batch, PlanTrace* trace) override;
   std::string device() const override { return "cpu"; }
 
@@ -80,6 +83,7 @@ class CpuPlanner final : public Planner {
   void record(const PlanBatch& batch, PlanTrace& trace) const;
 
   Models models_;
+  std::vector<float> parameters_;  // of the reward; empty: its own
   ThreadPool* pool_;
   hd::Covariance covariance_ = {};
   cpu::TileClock clock_;  // read under a deadline alone
@@ -165,6 +169,7 @@ void CpuPlanner::check(const Models& models) const {
 void CpuPlanner::update(const Models& models) {
   check(models);
   models_ = models;
+  parameters_.reserve(parameter_count(models.reward));
   for (auto& s : scratch_) s.prepare(shapes_of(models), scratch_lanes());
   if (config().control_mode != ControlMode::policy_residual) return;
   const int lanes = cpu::pad_lanes(shape().max_problems);
@@ -231,6 +236,7 @@ cpu::RolloutJob CpuPlanner::job_of(SolveKey key, int iteration, const PlanBatch&
       .config = &config(),
       .shape = &shape(),
       .models = models_,
+      .parameters = parameters_,
       .key = key,
       .iteration = iteration,
       .problems = batch.problems,
@@ -242,6 +248,8 @@ cpu::RolloutJob CpuPlanner::job_of(SolveKey key, int iteration, const PlanBatch&
       .inverse_variance = constants().inverse_variance.data(),
       .covariance = constants().covariance.full() ? &covariance_ : nullptr,
       .neutral = constants().neutral.data(),
+      .low = constants().low.data(),
+      .high = constants().high.data(),
       .discount = constants().discount.data(),
       .member = member_.data(),
       .fixed_noise =
@@ -365,8 +373,8 @@ void CpuPlanner::execute(const PlanBatch& batch) {
                        : constants().neutral[i];
       // a broken policy: status not_finite says so, and the action stays usable
       if (!std::isfinite(base)) base = constants().neutral[i];
-      batch.action[static_cast<std::size_t>(b) * nu + i] = hd::clip(
-          base + batch.plan[b * plan_size() + i], shape().action_low[i], shape().action_high[i]);
+      batch.action[static_cast<std::size_t>(b) * nu + i] =
+          hd::clip(base + batch.plan[b * plan_size() + i], constants().low[i], constants().high[i]);
     }
 }
 
@@ -416,7 +424,7 @@ void CpuPlanner::solve(SolveKey key, const PlanBatch& batch, PlanTrace* trace) {
   if (planned)
     hand_out(batch, done);
   else
-    hand_out_no_time(shape(), constants().neutral, batch);
+    hand_out_no_time(constants(), batch);
   if (timed) clock_.end_solve(planned);
 }
 
@@ -425,13 +433,23 @@ void CpuPlanner::solve(SolveKey key, const PlanBatch& batch, PlanTrace* trace) {
 Planner::Planner(const PlannerConfig& config, const ProblemShape& shape)
     : config_(config), shape_(shape) {
   check_shape(config, shape);
-  constants_ = std::make_unique<const PlannerConstants>(config, shape);
+  constants_ = std::make_unique<PlannerConstants>(config, shape);
 }
 
 Planner::~Planner() = default;
 
 std::size_t Planner::plan_size() const {
   return static_cast<std::size_t>(config_.horizon + 1) * shape_.nu;
+}
+
+bool Planner::set_bounds(std::span<const float> low, std::span<const float> high) noexcept {
+  if (!bounds_fit(shape_, low, high)) return false;
+  constants_->set_bounds(config_, low, high);
+  return true;
+}
+
+bool Planner::set_parameters(std::span<const float> parameters) noexcept {
+  return parameters.empty();
 }
 
 void Planner::shift(std::span<float> plan) const { shift_plan(shape_.nu, plan, plan_size()); }

@@ -210,18 +210,42 @@ int fewest_rollouts(const PlannerConfig& config, const SolveBudget& budget) {
   return std::max(budget.min_rollouts > 0 ? budget.min_rollouts : quarter, config.particles);
 }
 
-void hand_out_no_time(const ProblemShape& shape, std::span<const float> neutral,
-                      const PlanBatch& batch) {
+bool bounds_fit(const ProblemShape& shape, std::span<const float> low,
+                std::span<const float> high) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const std::size_t nu = shape.action_low.size();
+  if (low.size() != nu || high.size() != nu) return false;
+  for (std::size_t i = 0; i < nu; ++i) {
+    const bool inside = low[i] >= shape.action_low[i] && high[i] <= shape.action_high[i];
+    if (!inside || !(low[i] <= high[i]) || low[i] == kInfinity || high[i] == -kInfinity)
+      return false;
+  }
+  return true;
+}
+
+int parameter_count(const RewardModel* reward) { return reward ? reward->parameter_count() : 0; }
+
+bool take_parameters(const RewardModel* reward, std::span<const float> parameters,
+                     std::vector<float>& to) noexcept {
+  const bool fit = parameters.size() == static_cast<std::size_t>(parameter_count(reward)) &&
+                   std::ranges::all_of(parameters, [](float p) { return std::isfinite(p); });
+  if (!parameters.empty() && !fit) return false;
+  to.assign(parameters.begin(), parameters.end());
+  return true;
+}
+
+void hand_out_no_time(const PlannerConstants& constants, const PlanBatch& batch) {
   std::ranges::fill(batch.value, std::numeric_limits<double>::quiet_NaN());
   std::ranges::fill(batch.effective_samples, 0.0);
   std::ranges::fill(batch.valid_share, 0.0);
   std::ranges::fill(batch.status, PlanStatus::no_time);
   if (batch.done) *batch.done = {};
-  const std::size_t nu = neutral.size(), plan_size = batch.plan.size() / batch.problems;
+  const std::size_t nu = constants.neutral.size();
+  const std::size_t plan_size = batch.plan.size() / batch.problems;
   for (std::size_t at = 0; at < batch.action.size(); ++at) {
     const std::size_t i = at % nu;
-    batch.action[at] = hd::clip(neutral[i] + batch.plan[at / nu * plan_size + i],
-                                shape.action_low[i], shape.action_high[i]);
+    batch.action[at] = hd::clip(constants.neutral[i] + batch.plan[at / nu * plan_size + i],
+                                constants.low[i], constants.high[i]);
   }
 }
 
@@ -236,29 +260,39 @@ std::vector<float> neutral_action(const PlannerConfig& config, const ProblemShap
 }
 
 PlannerConstants::PlannerConstants(const PlannerConfig& config, const ProblemShape& shape)
-    : covariance(config, shape), neutral(neutral_action(config, shape)) {
-  uniform = -0.5 * covariance.log_det();
-  for (int i = 0; i < shape.nu; ++i) {
-    const float low = shape.action_low[i], high = shape.action_high[i];
-    if (low == high) {  // nothing to draw, to charge for or to measure
-      sigma.push_back(0);
-      inverse_variance.push_back(0);
-      continue;
-    }
-    const bool diagonal = config.covariance.empty();
-    const double variance = diagonal ? entry(config.variance, i) : 1;  // else it is that of z
-    sigma.push_back(static_cast<float>(std::sqrt(variance)));
-    const bool charged = diagonal || config.prior == Prior::gaussian;
-    inverse_variance.push_back(charged ? static_cast<float>(1 / variance) : 0.0f);
-    uniform +=
-        std::log(static_cast<double>(high) - low) - 0.5 * std::log(2 * std::numbers::pi * variance);
-  }
+    : sigma(shape.nu),
+      inverse_variance(shape.nu),
+      low(shape.nu),
+      high(shape.nu),
+      covariance(config, shape),
+      neutral(neutral_action(config, shape)) {
   double power = 1, sum = 0;
   for (int t = 0; t <= config.horizon; ++t, power *= config.gamma) {
     discount.push_back(static_cast<float>(power));
     sum += power;
   }
-  uniform *= config.temperature * sum;
+  charge_sum = config.temperature * sum;
+  set_bounds(config, shape.action_low, shape.action_high);
+}
+
+void PlannerConstants::set_bounds(const PlannerConfig& config, std::span<const float> lowest,
+                                  std::span<const float> highest) {
+  std::ranges::copy(lowest, low.begin());
+  std::ranges::copy(highest, high.begin());
+  const bool diagonal = config.covariance.empty();
+  double sum = 0;
+  for (std::size_t i = 0; i < sigma.size(); ++i) {
+    const double variance = diagonal ? entry(config.variance, static_cast<int>(i)) : 1;  // of z
+    const bool fixed = low[i] == high[i];  // nothing to draw, to charge for or to measure
+    // a fixed one's eps of a full covariance follows from the z of those before it
+    const bool charged = diagonal ? !fixed : config.prior == Prior::gaussian;
+    sigma[i] = fixed ? 0.0f : static_cast<float>(std::sqrt(variance));
+    inverse_variance[i] = charged ? static_cast<float>(1 / variance) : 0.0f;
+    if (!fixed)
+      sum += std::log(static_cast<double>(high[i]) - low[i]) -
+             0.5 * std::log(2 * std::numbers::pi * variance) - covariance.log_deviation(i);
+  }
+  uniform = charge_sum * sum;
 }
 
 void shift_plan(int nu, std::span<float> plan, std::size_t size) {

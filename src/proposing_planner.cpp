@@ -36,6 +36,12 @@ class ProposingPlanner final : public Planner {
   ProposingPlanner(const PlannerConfig& config, const ProblemShape& shape, const Models& models,
                    const PlannerOptions& options);
   void update(const Models& models) override;
+  bool set_bounds(std::span<const float> low, std::span<const float> high) noexcept override {
+    return Planner::set_bounds(low, high) && halves_->set_bounds(low, high);
+  }
+  bool set_parameters(std::span<const float> parameters) noexcept override {
+    return halves_->set_parameters(parameters);
+  }
   void solve(SolveKey key, const PlanBatch& batch, PlanTrace* trace) override;
   std::string device() const override { return halves_->device(); }
   const Planner& solver() const override { return halves_->solver(); }
@@ -96,7 +102,7 @@ void ProposingPlanner::update(const Models& models) {
     if (l.scratch.size() < bytes) l.scratch.resize(bytes);
 }
 
-/// u_t = mu(x_t) - n of problems [begin, end), x_t rolled out by the members that the first
+/// u_t = clip(mu(x_t)) - n of problems [begin, end), x_t rolled out by the members that the first
 /// iteration draws for a whole step.
 void ProposingPlanner::propose(SolveKey key, int problems, int begin, int end, Lanes& l) {
   const int nx = shape().nx, nu = shape().nu, count = end - begin;
@@ -109,9 +115,11 @@ void ProposingPlanner::propose(SolveKey key, int problems, int begin, int end, L
     models_.policy->evaluate({l.x.data(), kBlock}, count, {l.action.data(), kBlock},
                              l.scratch.data());
     for (int j = 0; j < count; ++j)
-      for (int i = 0; i < nu; ++i)
-        plan_of(problems + begin + j)[static_cast<std::size_t>(t) * nu + i] =
-            l.action[static_cast<std::size_t>(i) * kBlock + j] - neutral_[i];
+      for (int i = 0; i < nu; ++i) {
+        float& a = l.action[static_cast<std::size_t>(i) * kBlock + j];
+        a = hd::clip(a, constants().low[i], constants().high[i]);
+        plan_of(problems + begin + j)[static_cast<std::size_t>(t) * nu + i] = a - neutral_[i];
+      }
     if (t == config().horizon) break;
     const int member = hd::draw_member(key.seed, key.solve, 0, t, dynamics.members());
     dynamics.step(member, {l.x.data(), kBlock}, {l.action.data(), kBlock}, count,
@@ -142,7 +150,7 @@ void ProposingPlanner::merge(const PlanBatch& batch, int b) {
   if (!batch.action.empty())
     for (int i = 0; i < nu; ++i)
       batch.action[static_cast<std::size_t>(b) * nu + i] =
-          hd::clip(neutral_[i] + plan[i], shape().action_low[i], shape().action_high[i]);
+          hd::clip(neutral_[i] + plan[i], constants().low[i], constants().high[i]);
 }
 
 void ProposingPlanner::propose_all(SolveKey key, int problems) {

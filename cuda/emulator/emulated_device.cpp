@@ -15,6 +15,9 @@ void HostRules::set(const KernelConstants& constants, const RewardModel* rules) 
   nx = constants.nx;
   nu = constants.nu;
   model = rules;
+  parameters = nullptr;
+  const auto count = static_cast<std::size_t>(rules ? rules->parameter_count() : 0);
+  parameter_count = count > 0 && rules->device_rules().parameters.size() == count ? count : 0;
   scratch.assign(2 * static_cast<std::size_t>(nx) + nu, 0.0f);
 }
 
@@ -22,7 +25,11 @@ float HostRules::reward_of_scratch() {
   if (model == nullptr) fail("asks for a reward, but the KernelSource has no host_rules");
   const float* x = scratch.data();
   float reward = 0;
-  model->reward({x, 1}, {x + nx, 1}, {x + nx + nu, 1}, 1, &reward);
+  if (parameter_count > 0)
+    model->reward_with({parameters, parameter_count}, {x, 1}, {x + nx, 1}, {x + nx + nu, 1}, 1,
+                       &reward);
+  else
+    model->reward({x, 1}, {x + nx, 1}, {x + nx + nu, 1}, 1, &reward);
   return reward;
 }
 
@@ -30,7 +37,11 @@ bool HostRules::terminated_of_scratch() {
   if (model == nullptr) fail("asks for a termination, but the KernelSource has no host_rules");
   if (!model->has_termination()) return false;
   std::uint8_t out = 0;
-  model->terminated({scratch.data() + nx + nu, 1}, 1, &out);
+  const ConstColumns next = {scratch.data() + nx + nu, 1};
+  if (parameter_count > 0)
+    model->terminated_with({parameters, parameter_count}, next, 1, &out);
+  else
+    model->terminated(next, 1, &out);
   return out != 0;
 }
 

@@ -42,7 +42,7 @@ struct EmulatedSizes {
 struct HostRules {
   static constexpr bool has_termination = true;  // terminated() is false where the model has none
   HostRules() = default;
-  explicit HostRules(const float*) {}
+  explicit HostRules(const float* given) { parameters = given; }
 
   template <class X, class A, class Next>
   static float reward(const X& x, const A& a, const Next& next) {
@@ -62,7 +62,9 @@ struct HostRules {
  private:
   static inline int nx = 0, nu = 0;
   static inline const RewardModel* model = nullptr;
-  static inline std::vector<float> scratch;  // x, a, next
+  static inline const float* parameters = nullptr;  // those on the device
+  static inline std::size_t parameter_count = 0;    // 0: the model takes none from there
+  static inline std::vector<float> scratch;         // x, a, next
   static float reward_of_scratch();
   static bool terminated_of_scratch();
 };

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 
 #include "runtime/device.h"
@@ -43,6 +44,8 @@ class DevicePlanner final : public Planner {
   std::string device() const override { return "cuda (" + diagnostics().device + ")"; }
 
   void update(const Models& models) override;
+  bool set_bounds(std::span<const float> low, std::span<const float> high) noexcept override;
+  bool set_parameters(std::span<const float> parameters) noexcept override;
   /// Copies new weights of the same shapes, and new parameters (a map that changed) of the rules of
   /// those models that are given. With analytic dynamics any of them may be absent.
   void update(const DeviceModels& models);

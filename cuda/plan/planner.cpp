@@ -107,13 +107,17 @@ struct DevicePlanner::Impl {
   std::shared_ptr<Device> device;
   PlannerConfig config;
   ProblemShape shape;
-  DeviceModels models;  // reward and critic; networks are copied
+  const PlannerConstants* constants = nullptr;  // the planner's
+  DeviceModels models;                          // reward and critic; networks are copied
   std::size_t plan_floats;
   std::unique_ptr<DeviceStack> dynamics, critics, policy;
   std::unique_ptr<Solver> solver, traced;
   std::unique_ptr<Memory> input, output, host_input, host_output;
   std::map<int, std::unique_ptr<Graph>> graphs;  // by number of problems
   std::vector<std::uint32_t> default_id;
+  std::vector<float> parameters;  // of the reward; empty: its own
+  // whether the device has not seen these yet
+  bool new_bounds = false, new_parameters = false;
   int last_problems = 0;
   RecentSlowest solves;  // under deadlines
 
@@ -123,6 +127,7 @@ struct DevicePlanner::Impl {
   }
   void make_stacks(const DeviceModels& given, const DeviceOptions& options);
   void upload(const DeviceModels& given);
+  void catch_up();
   int members() const { return dynamics ? dynamics->stack() : 1; }
   SolveArrays arrays(int problems) const;
   void fill(SolveKey key, const PlanBatch& batch);
@@ -158,6 +163,7 @@ DevicePlanner::DevicePlanner(const PlannerConfig& config, const ProblemShape& sh
   p.device = device ? std::move(device) : open_device();
   p.config = config;
   p.shape = shape;
+  p.constants = &constants();
   p.models = models;
   p.models.members = p.models.critics = p.models.policy = nullptr;
   p.plan_floats = static_cast<std::size_t>(config.horizon + 1) * shape.nu;
@@ -172,6 +178,7 @@ DevicePlanner::DevicePlanner(const PlannerConfig& config, const ProblemShape& sh
   for (int b = 0; b < shape.max_problems; ++b)
     p.default_id.push_back(static_cast<std::uint32_t>(b));
   p.upload(models);  // the solver has uploaded rules
+  p.parameters.reserve(parameter_count(models.reward));
 }
 
 void DevicePlanner::Impl::make_stacks(const DeviceModels& given, const DeviceOptions& options) {
@@ -206,9 +213,46 @@ void DevicePlanner::update(const DeviceModels& models) {
   p.upload(models);
   for (Solver* solver : {p.solver.get(), p.traced.get()})
     if (solver) solver->update_rules(models.reward, models.dynamics, models.value);
+  p.new_parameters |= !p.parameters.empty();  // which the rules' own have overwritten
   if (models.reward) p.models.reward = models.reward;
   if (models.dynamics) p.models.dynamics = models.dynamics;
   if (models.value) p.models.value = models.value;
+}
+
+bool DevicePlanner::set_bounds(std::span<const float> low, std::span<const float> high) noexcept {
+  const bool same =
+      std::ranges::equal(low, constants().low) && std::ranges::equal(high, constants().high);
+  if (!Planner::set_bounds(low, high)) return false;
+  impl_->new_bounds |= !same;
+  return true;
+}
+
+bool DevicePlanner::set_parameters(std::span<const float> parameters) noexcept {
+  Impl& p = *impl_;
+  if (!parameters.empty() && !p.solver->fits_reward(parameters.size())) return false;
+  const bool same = std::ranges::equal(parameters, p.parameters);
+  if (!take_parameters(p.models.reward, parameters, p.parameters)) return false;
+  p.new_parameters |= !same;
+  return true;
+}
+
+/// Brings bounds and parameters to the device that were set since the last solve.
+void DevicePlanner::Impl::catch_up() {
+  if (new_bounds) {
+    if (config.prior == Prior::uniform) graphs.clear();  // its constant is in the recorded jobs
+    for (Solver* s : {solver.get(), traced.get()})
+      if (s) s->update_bounds(*constants);
+    new_bounds = false;
+  }
+  if (!new_parameters) return;
+  for (Solver* s : {solver.get(), traced.get()}) {
+    if (!s) continue;
+    if (parameters.empty())
+      s->update_rules(models.reward, nullptr, nullptr);
+    else
+      s->update_parameters(parameters);
+  }
+  new_parameters = false;
 }
 
 void DevicePlanner::Impl::upload(const DeviceModels& given) {
@@ -302,10 +346,11 @@ void DevicePlanner::solve(SolveKey key, const PlanBatch& batch, PlanTrace* trace
     throw Error("planner solve: a device computes whole solves; budget has limits of one");
   if (trace) check_trace(p.config, p.shape, batch, *trace, p.members());
   p.last_problems = batch.problems;
+  p.catch_up();
   if (!has_deadline(batch.budget))
     p.run(key, batch, trace);
   else if (!p.run_in_time(key, batch))
-    return hand_out_no_time(p.shape, constants().neutral, batch);
+    return hand_out_no_time(constants(), batch);
   if (batch.done) *batch.done = whole_solve(p.config);
 }
 
@@ -329,7 +374,6 @@ std::vector<float> DevicePlanner::Impl::trace_noise(SolveKey key, const PlanBatc
     const auto from = trace.noise.begin() + static_cast<std::ptrdiff_t>(iteration * count);
     return {from, from + static_cast<std::ptrdiff_t>(count)};
   }
-  const PlannerConstants constants(config, shape);
   const std::uint32_t* id = batch.problem_id.empty() ? default_id.data() : batch.problem_id.data();
   std::vector<float> noise(count);
   float* to = noise.data();
@@ -341,10 +385,10 @@ std::vector<float> DevicePlanner::Impl::trace_noise(SolveKey key, const PlanBatc
           hd::normal_block(key.seed, key.solve,
                            hd::draw_word(hd::Stream::noise, iteration, t, i / 4), id[b],
                            static_cast<std::uint32_t>(k), n);
-          to[i] = constants.sigma[i] * n[i % 4];
+          to[i] = constants->sigma[i] * n[i % 4];
         }
-        if (constants.covariance.full())
-          hd::correlate<float>(constants.covariance.view(shape.nu), to);
+        if (constants->covariance.full())
+          hd::correlate<float>(constants->covariance.view(shape.nu), to);
       }
   return noise;
 }
@@ -372,9 +416,12 @@ void DevicePlanner::Impl::record(const PlanBatch& batch, const Solver& solved, i
 
 void DevicePlanner::Impl::trace(SolveKey key, const PlanBatch& batch, PlanTrace& trace) {
   const bool given = !trace.noise.empty() || !trace.member.empty();
-  if (given && !traced)
+  if (given && !traced) {
     traced = std::make_unique<Solver>(*device, config, shape, nets(),
                                       DeviceOptions{.path = solver->diagnostics().path}, true);
+    traced->update_bounds(*constants);
+    traced->update_parameters(parameters);
+  }
   Solver& used = given ? *traced : *solver;
   SolveArrays a = arrays(batch.problems);
   device->upload(input->data(), host_input->data(),

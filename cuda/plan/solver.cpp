@@ -112,9 +112,13 @@ class RuleMemory {
       throw Error("planner: the rules " + rules.type + " have " +
                   std::to_string(rules.parameters.size()) + " parameters, were created with " +
                   std::to_string(rules_.parameters.size()));
-    if (rules.parameters.empty()) return;
-    device_.upload(memory_->data(), rules.parameters.data(),
-                   rules.parameters.size() * sizeof(float));
+    copy(rules.parameters);
+  }
+  std::size_t count() const { return rules_.parameters.size(); }
+  /// `parameters` [count()].
+  void copy(std::span<const float> parameters) {
+    if (parameters.empty()) return;
+    device_.upload(memory_->data(), parameters.data(), parameters.size_bytes());
     device_.synchronise();
   }
 
@@ -236,8 +240,8 @@ void Solver::Impl::allocate() {
   factor = constant_array(device, values.covariance.factor());
   inverse = constant_array(device, values.covariance.inverse());
   neutral = constant_array(device, values.neutral);
-  low = constant_array(device, shape.action_low);
-  high = constant_array(device, shape.action_high);
+  low = constant_array(device, values.low);
+  high = constant_array(device, values.high);
   discount = constant_array(device, values.discount);
   uniform_constant = values.uniform;
   const std::size_t problems = shape.max_problems, most = problems * config.rollouts;
@@ -295,6 +299,27 @@ void Solver::update_rules(const RewardModel* reward, const DynamicsModel* dynami
   if (reward) impl_->reward_rules->update(rules.reward);
   if (dynamics) impl_->dynamics_rules->update(rules.dynamics);
   if (value) impl_->value_rules->update(rules.value);
+}
+
+void Solver::update_bounds(const PlannerConstants& constants) {
+  Impl& s = *impl_;
+  const auto copy = [&s](Memory& to, const std::vector<float>& from) {
+    s.device.upload(to.data(), from.data(), from.size() * sizeof(float));
+  };
+  copy(*s.sigma, constants.sigma);
+  copy(*s.inverse_variance, constants.inverse_variance);
+  copy(*s.low, constants.low);
+  copy(*s.high, constants.high);
+  s.device.synchronise();
+  s.uniform_constant = constants.uniform;
+}
+
+bool Solver::fits_reward(std::size_t parameters) const {
+  return parameters == impl_->reward_rules->count();
+}
+
+void Solver::update_parameters(std::span<const float> parameters) {
+  impl_->reward_rules->copy(parameters);
 }
 
 void Solver::Impl::set_networks(RolloutJob& job, int critic) const {

@@ -3,7 +3,9 @@
 // and from the host, the trainer the replay.
 #pragma once
 
+#include <cstddef>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "kernels/job.h"
@@ -64,6 +66,13 @@ class Solver {
   /// are other rules than the solver was made with.
   void update_rules(const RewardModel* reward, const DynamicsModel* dynamics,
                     const TerminalValue* value);
+  /// Copies bounds and what follows from them. Waits. Work that was recorded before has the old
+  /// ones in part.
+  void update_bounds(const PlannerConstants& constants);
+  /// Whether the reward's rules have so many parameters.
+  bool fits_reward(std::size_t parameters) const;
+  /// Copies parameters in place of the reward's own. Waits.
+  void update_parameters(std::span<const float> parameters);
   /// S and validity of the last iteration [B, K], on the device.
   const float* cost() const;
   const std::uint8_t* valid() const;

@@ -10,8 +10,9 @@
  *
  * Every array and struct is the caller's, and is not kept after the call. No function throws, exits
  * or prints. One thread at a time uses a handle, handles are independent of each other; only
- * softmpc_prepare() may run beside softmpc_plan(). A callback must return (no exception, no
- * longjmp) and must not call into its own handle, which answers SOFTMPC_ERROR_BUSY.
+ * softmpc_prepare() may run beside softmpc_plan(), and of a runner what says so. A callback must
+ * return (no exception, no longjmp) and must not call into its own handle, which answers
+ * SOFTMPC_ERROR_BUSY.
  */
 #ifndef SOFTMPC_C_API_H
 #define SOFTMPC_C_API_H
@@ -34,6 +35,7 @@ extern "C" {
 
 typedef struct softmpc_controller softmpc_controller;
 typedef struct softmpc_prepared softmpc_prepared;
+typedef struct softmpc_runner softmpc_runner;
 
 /** What a function has done. */
 typedef int32_t softmpc_result;
@@ -46,8 +48,8 @@ enum {
   SOFTMPC_ERROR_MEMORY = -5,
   SOFTMPC_ERROR_DEVICE = -6,      /* "cuda" was asked for and cannot be used */
   SOFTMPC_ERROR_UNSUPPORTED = -7, /* this bundle cannot do what is asked for */
-  SOFTMPC_ERROR_BUSY = -8,        /* the handle is in use: by a callback's caller, or a thread */
-  SOFTMPC_ERROR_INTERNAL = -9     /* a fault of softmpc's */
+  SOFTMPC_ERROR_BUSY = -8,    /* the handle is in use: by a callback's caller, a thread, a runner */
+  SOFTMPC_ERROR_INTERNAL = -9 /* a fault of softmpc's */
 };
 
 /** What a plan is; all but OK, ALL_INVALID and DEADLINE are commands of the fallback. */
@@ -215,9 +217,14 @@ SOFTMPC_API void softmpc_close(softmpc_controller* controller);
 
 SOFTMPC_API softmpc_result softmpc_get_sizes(const softmpc_controller* controller,
                                              softmpc_sizes* sizes);
-/** Bounds of the action, [nu] each. */
+/** The bundle's bounds of the action, [nu] each. */
 SOFTMPC_API softmpc_result softmpc_get_bounds(const softmpc_controller* controller, float* low,
                                               float* high);
+/** Tighter ones from the next plan on, for all that is sent and looked ahead with: low <= high
+ *  [nu], inside the bundle's. They stay until others come, by this call or with a state. ARGUMENT,
+ *  and nothing is changed, where they are no such bounds. */
+SOFTMPC_API softmpc_result softmpc_set_bounds(softmpc_controller* controller, const float* low,
+                                              const float* high);
 
 /** A command inside the bounds, whatever the state; returns plan->status. Does not allocate (but
  *  where a callback fails), lock (with one thread, on the CPU) or block. */
@@ -226,7 +233,8 @@ SOFTMPC_API softmpc_status softmpc_plan(softmpc_controller* controller,
 /** Starts an episode: a new plan, no command sent. */
 SOFTMPC_API softmpc_result softmpc_reset(softmpc_controller* controller);
 
-/** All that decides the next plan, nets and options apart; `bytes` is softmpc_sizes.state_bytes.
+/** All that decides the next plan, bounds too, nets and options apart; `bytes` is
+ *  softmpc_sizes.state_bytes.
  *  load: ARGUMENT, and nothing is changed, for anything but such a state of the same sizes. */
 SOFTMPC_API softmpc_result softmpc_save_state(const softmpc_controller* controller, void* data,
                                               size_t bytes);
@@ -244,6 +252,89 @@ SOFTMPC_API void softmpc_prepared_free(softmpc_prepared* prepared);
 
 SOFTMPC_API softmpc_result softmpc_get_statistics(const softmpc_controller* controller,
                                                   softmpc_statistics* statistics);
+
+/* ---- a runner: plans on a thread of its own ----
+ * The robot's loop hands states in and reads commands out at its own rate, and never waits for a
+ * plan. Times are of one monotonic clock, CLOCK_MONOTONIC where max_state_age_ns is used. Callbacks
+ * of the controller come from the runner's thread, and of models from those of options.threads;
+ * they may call what any thread may. */
+
+/** When a runner plans. */
+enum {
+  SOFTMPC_TRIGGER_NEW_STATE = 0, /* as soon as there is a state that was not planned from */
+  SOFTMPC_TRIGGER_PERIOD = 1     /* every period_ns, from the latest state, be it new or not */
+};
+
+/** softmpc_runner_options_init() sets the defaults, which are in brackets. */
+typedef struct softmpc_runner_options {
+  size_t size;
+  int32_t trigger;     /* [SOFTMPC_TRIGGER_NEW_STATE] */
+  int32_t reading;     /* [SOFTMPC_READING_HOLD] of the plan between its steps */
+  int64_t period_ns;   /* [0] of TRIGGER_PERIOD: 1 ns..1 h */
+  int64_t budget_ns;   /* [0] what a plan may take, 0..1 h; 0: no deadline */
+  int32_t priority;    /* [0] SCHED_FIFO 1..99; 0: that of the thread that starts it */
+  int32_t cpu;         /* [-1] it runs on this one, 0..1023; -1: on any */
+  int32_t lock_memory; /* [0] 1: no page of the process leaves memory, now and later */
+  int32_t reserved;    /* [0] */
+} softmpc_runner_options;
+
+/** Where a command comes from; written where size reaches. */
+typedef struct softmpc_command_info {
+  size_t size;
+  int32_t known;          /* 0: there is no plan yet, the action is rest, the rest says nothing */
+  int32_t beyond_horizon; /* 1: the time lies after the plan's last step, the action is rest */
+  int32_t from_fallback;
+  softmpc_status status;
+  uint64_t index; /* of the plan */
+  uint64_t bundle_hash;
+  int64_t state_time_ns; /* when the state was measured that was planned from */
+  int64_t age_ns;        /* the time asked for, less that */
+} softmpc_command_info;
+
+/** The defaults; `size` is sizeof(softmpc_runner_options). Nothing happens to NULL. */
+SOFTMPC_API void softmpc_runner_options_init(softmpc_runner_options* options, size_t size);
+
+/** Takes `controller`: until softmpc_runner_stop() gives it back its functions answer BUSY, and
+ *  softmpc_close() does nothing. `options` may be NULL. On an error, of which `error` is as for
+ *  softmpc_open(), *out is NULL and the controller stays the caller's; MEMORY: no thread starts. */
+SOFTMPC_API softmpc_result softmpc_runner_start(softmpc_controller* controller,
+                                                const softmpc_runner_options* options,
+                                                softmpc_runner** out, char* error,
+                                                size_t error_size);
+/** Waits for a plan that is being made, ends the thread, frees the runner and gives the controller
+ *  back; an offer that still waits is dropped. BUSY from a callback. Beside no other call into the
+ *  runner. */
+SOFTMPC_API softmpc_result softmpc_runner_stop(softmpc_runner* runner, softmpc_controller** out);
+
+/** Hands in `state` [nx], measured at `measured_ns`, which is not 0; `state_count` is its length,
+ *  0: nx, unchecked. The latest counts. No wait, no allocation, at most one system call. From one
+ *  thread at a time: BUSY for another. ARGUMENT, and the state is not taken, where the length is
+ *  not nx or the time is 0; what is wrong inside is a status of the plan. */
+SOFTMPC_API softmpc_result softmpc_runner_submit(softmpc_runner* runner, const float* state,
+                                                 size_t state_count, int64_t measured_ns);
+/** The newest plan's command at `t_ns`, to `action` [nu]: its first step, also before it begins;
+ *  later steps clipped to the bounds, without max_rate; then rest. `info` may be NULL. From any
+ *  threads at once. No wait, no allocation, no system call. */
+SOFTMPC_API softmpc_result softmpc_runner_command_at(const softmpc_runner* runner, int64_t t_ns,
+                                                     float* action, softmpc_command_info* info);
+
+/** As softmpc_prepare(), while the runner plans. From any thread. Free what it gives, or have it
+ *  taken, before the controller is closed. */
+SOFTMPC_API softmpc_result softmpc_runner_prepare(const softmpc_runner* runner, const char* bundle,
+                                                  softmpc_prepared** out, char* error,
+                                                  size_t error_size);
+/** Has the next plan swap nets with `prepared`, which is the runner's from then on. BUSY while an
+ *  earlier one waits for its plan, ARGUMENT for what another controller prepared; then it stays the
+ *  caller's. From any thread. */
+SOFTMPC_API softmpc_result softmpc_runner_offer(softmpc_runner* runner, softmpc_prepared* prepared);
+
+/** The controller's as of the last plan. From any thread. */
+SOFTMPC_API softmpc_result softmpc_runner_get_statistics(const softmpc_runner* runner,
+                                                         softmpc_statistics* statistics);
+/** What the system refused of priority, cpu and lock_memory, a line each, cut as an error is; empty
+ *  where nothing was. From any thread. */
+SOFTMPC_API softmpc_result softmpc_runner_notes(const softmpc_runner* runner, char* text,
+                                                size_t text_size);
 
 #ifdef __cplusplus
 }

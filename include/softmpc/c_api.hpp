@@ -33,12 +33,25 @@ inline softmpc_options default_options() {
   return options;
 }
 
+inline softmpc_runner_options default_runner_options() {
+  softmpc_runner_options options;
+  softmpc_runner_options_init(&options, sizeof options);
+  return options;
+}
+
 struct Close {
   void operator()(softmpc_controller* controller) const { softmpc_close(controller); }
+  void operator()(softmpc_runner* runner) const {
+    softmpc_controller* controller = nullptr;
+    if (softmpc_runner_stop(runner, &controller) == SOFTMPC_DONE) softmpc_close(controller);
+  }
   void operator()(softmpc_prepared* prepared) const { softmpc_prepared_free(prepared); }
 };
-/// A bundle that Controller::swap() takes; freed before its controller.
+/// A bundle that Controller::swap() or Runner::offer() takes; freed before its controller.
 using Prepared = std::unique_ptr<softmpc_prepared, Close>;
+
+/// Room for an error's text.
+inline constexpr std::size_t kLongest = 1000;
 
 /// One thread at a time; arrays and callbacks of `options` as softmpc_open() has them.
 class Controller {
@@ -58,7 +71,16 @@ class Controller {
     take(made);
   }
 
+  /// Owns `handle` from here on.
+  explicit Controller(softmpc_controller* handle) { take(handle); }
+
   const softmpc_sizes& sizes() const { return sizes_; }
+  /// Tighter than the bundle's from the next plan on, [nu] each.
+  void set_bounds(const std::vector<float>& low, const std::vector<float>& high) {
+    if (low.size() != action_.size() || high.size() != action_.size())
+      throw Error(SOFTMPC_ERROR_ARGUMENT, "softmpc: bounds have nu entries");
+    check(softmpc_set_bounds(get(), low.data(), high.data()));
+  }
   /// A plan's numbers and its command, action(), from state [nx].
   softmpc_plan_out plan(const std::vector<float>& state, std::int64_t state_time_ns = 0,
                         std::int64_t deadline_ns = 0) {
@@ -104,10 +126,10 @@ class Controller {
     return s;
   }
   softmpc_controller* get() const { return handle_.get(); }
+  /// The handle is the caller's.
+  softmpc_controller* release() { return handle_.release(); }
 
  private:
-  static constexpr std::size_t kLongest = 1000;
-
   void take(softmpc_controller* made) {
     handle_.reset(made);
     sizes_.size = sizeof sizes_;
@@ -118,6 +140,73 @@ class Controller {
   std::unique_ptr<softmpc_controller, Close> handle_;
   softmpc_sizes sizes_{};
   std::vector<float> action_;
+};
+
+/// A controller on a thread of its own: softmpc_runner_start() says from which threads.
+class Runner {
+ public:
+  /// Where it throws, the controller stays where it was.
+  explicit Runner(Controller&& controller,
+                  const softmpc_runner_options& options = default_runner_options())
+      : sizes_(controller.sizes()) {
+    softmpc_runner* made = nullptr;
+    char error[kLongest];
+    check(softmpc_runner_start(controller.get(), &options, &made, error, sizeof error), error);
+    controller.release();
+    handle_.reset(made);
+  }
+
+  void submit(const std::vector<float>& state, std::int64_t measured_ns) {
+    check(state.empty() ? SOFTMPC_ERROR_ARGUMENT
+                        : softmpc_runner_submit(get(), state.data(), state.size(), measured_ns));
+  }
+  /// To `action` [nu].
+  softmpc_command_info command_at(std::int64_t t_ns, std::vector<float>& action) const {
+    action.resize(static_cast<std::size_t>(sizes_.nu));
+    softmpc_command_info info{};
+    info.size = sizeof info;
+    check(softmpc_runner_command_at(get(), t_ns, action.data(), &info));
+    return info;
+  }
+
+  Prepared prepare(const std::string& bundle) const {
+    softmpc_prepared* made = nullptr;
+    char error[kLongest];
+    check(softmpc_runner_prepare(get(), bundle.c_str(), &made, error, sizeof error), error);
+    return Prepared(made);
+  }
+  /// False while an earlier offer waits; `prepared` is empty if it was taken.
+  bool offer(Prepared& prepared) {
+    const softmpc_result result = softmpc_runner_offer(get(), prepared.get());
+    if (result == SOFTMPC_ERROR_BUSY) return false;
+    check(result);
+    prepared.release();
+    return true;
+  }
+
+  softmpc_statistics statistics() const {
+    softmpc_statistics s{};
+    s.size = sizeof s;
+    check(softmpc_runner_get_statistics(get(), &s));
+    return s;
+  }
+  std::string notes() const {
+    char text[kLongest];
+    check(softmpc_runner_notes(get(), text, sizeof text));
+    return text;
+  }
+  /// Once.
+  Controller stop() {
+    softmpc_controller* controller = nullptr;
+    check(softmpc_runner_stop(get(), &controller));
+    handle_.release();
+    return Controller(controller);
+  }
+  softmpc_runner* get() const { return handle_.get(); }
+
+ private:
+  softmpc_sizes sizes_;
+  std::unique_ptr<softmpc_runner, Close> handle_;
 };
 
 }  // namespace softmpc::c_api

@@ -130,6 +130,7 @@ class Prepared {
   /// Throws Error in one sentence where `bundle` does not fit (sizes, bounds, dt, horizon, task),
   /// or where one of 16 plans from states that training saw is not finite or has a value further
   /// from theirs than 100 times the spread of the running nets' values, in plans and in 16 such.
+  /// Those plans are made in the bundle's bounds, with the reward's own parameters.
   Prepared(const Controller& controller, const Bundle& bundle);
   Prepared(Prepared&&) noexcept;
   Prepared& operator=(Prepared&&) noexcept;
@@ -167,6 +168,19 @@ class Controller {
   const ControllerOptions& options() const noexcept;
   std::span<const float> rest() const noexcept;  ///< [nu] what Fallback::rest sends
 
+  /// From the next plan on: all that is sent and looked ahead with keeps to these bounds [nu],
+  /// low <= high inside shape()'s box, which they leave as it is, and n with it. `max_rate` gives
+  /// way to them. False, and nothing is changed, where they are no such bounds. They stay until
+  /// others come, with a state or by this call, and nothing is allocated. Not from a validator or
+  /// fallback.
+  bool set_bounds(std::span<const float> low, std::span<const float> high) noexcept;
+  std::span<const float> action_low() const noexcept;   ///< [nu] the bounds of the next plan
+  std::span<const float> action_high() const noexcept;  ///< [nu]
+  /// From the next plan on the reward is that of these parameters (a goal, a speed limit) in place
+  /// of its own, for this controller alone: RewardModel::reward_with(). False, and nothing is
+  /// changed, where it takes none or not so many, or one is not finite. They stay as bounds do.
+  bool set_parameters(std::span<const float> parameters) noexcept;
+
   /// Starts an episode: the plan is drawn from N(0, Sigma) around n, and no command was sent.
   void reset();
   /// Shifts the plan by one step and refines it, without allocating, from `observation` [nx].
@@ -178,7 +192,8 @@ class Controller {
   /// CPU) or throw.
   const Plan& plan(const PlanRequest& request) noexcept;
 
-  /// Bytes of everything that decides the next plan, nets and options apart.
+  /// Bytes of everything that decides the next plan, bounds and the reward's parameters too; nets,
+  /// options and what the reward has of its own apart.
   std::size_t state_size() const noexcept;
   /// False, and nothing is changed, where the span is not state_size() bytes; load: or holds
   /// anything but a state that a controller of the same sizes saved.
@@ -191,8 +206,8 @@ class Controller {
   /// controller.
   const Plan& replay(const BlackBoxRecord& record);
 
-  /// Exchanges nets and planner between two plans; plan, time and counters go on. What planned
-  /// before is in the argument afterwards.
+  /// Exchanges nets and planner between two plans; plan, time, bounds, parameters and counters go
+  /// on. What planned before is in the argument afterwards.
   void swap(Prepared& prepared) noexcept;
   const Statistics& statistics() const noexcept;
   /// What the controller goes without, a line with one sentence each; empty where all is there.

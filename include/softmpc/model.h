@@ -81,6 +81,20 @@ class RewardModel {
     (void)next;
     for (int j = 0; j < count; ++j) out[j] = 0;
   }
+  /// How many numbers (a goal, a speed limit) a planner may give in place of the model's own; 0: it
+  /// takes none. For a device device_rules() has as many.
+  virtual int parameter_count() const { return 0; }
+  /// reward() and terminated() with `parameters` [parameter_count()] in place of the model's own.
+  virtual void reward_with(std::span<const float> parameters, ConstColumns x, ConstColumns a,
+                           ConstColumns next, int count, float* out) const {
+    (void)parameters;
+    reward(x, a, next, count, out);
+  }
+  virtual void terminated_with(std::span<const float> parameters, ConstColumns next, int count,
+                               std::uint8_t* out) const {
+    (void)parameters;
+    terminated(next, count, out);
+  }
   /// The same rules for a CUDA device.
   virtual DeviceRules device_rules() const { return {}; }
 };

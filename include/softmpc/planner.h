@@ -111,6 +111,14 @@ class Planner {
   /// borrows them (cheap), a device copies weights and parameters. Throws Error if one that this
   /// configuration needs is missing.
   virtual void update(const Models& models) = 0;
+  /// From the next solve on actions keep to these bounds [nu]: low <= high inside shape()'s box,
+  /// which they leave as it is, and n with it. An action of equal bounds is fixed. False, and
+  /// nothing is changed, where they are no such bounds.
+  virtual bool set_bounds(std::span<const float> low, std::span<const float> high) noexcept;
+  /// From the next solve on the reward is that of these parameters
+  /// [RewardModel::parameter_count()]; empty: of its own. False, and nothing is changed, where it
+  /// takes none or not so many, or one is not finite.
+  virtual bool set_parameters(std::span<const float> parameters) noexcept;
   /// Runs config.iterations plan updates for every problem; allocates nothing. Throws Error on
   /// wrong sizes or a budget out of range; numeric trouble and want of time are a status. `trace`
   /// may be null, and is of whole solves only.
@@ -135,7 +143,7 @@ class Planner {
  private:
   PlannerConfig config_;
   ProblemShape shape_;
-  std::unique_ptr<const PlannerConstants> constants_;
+  std::unique_ptr<PlannerConstants> constants_;
 };
 
 struct PlannerOptions {

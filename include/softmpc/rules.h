@@ -91,13 +91,16 @@ class RuleSource {
                        "and anonymous namespaces");
     }
   }
-  Rules rules() const {
-    if constexpr (std::is_constructible_v<Rules, const float*>) {
-      return Rules(device_.parameters.data());
+  static constexpr bool takes_parameters = std::is_constructible_v<Rules, const float*>;
+  static Rules rules(const float* parameters) {
+    if constexpr (takes_parameters) {
+      return Rules(parameters);
     } else {
+      (void)parameters;
       return Rules();
     }
   }
+  Rules rules() const { return rules(device_.parameters.data()); }
   const DeviceRules& device() const { return device_; }
   void set_parameters(std::span<const float> values) {
     if (values.size() != device_.parameters.size()) {
@@ -123,31 +126,56 @@ class RuleModel : public Model {
       : source_(std::move(text), std::move(parameters)) {}
 
   DeviceRules device_rules() const override { return source_.device(); }
-  /// As many as before, not while a plan is made. A device takes them by Planner::update().
+  /// Its own parameters: as many as before, not while a plan is made. A device takes them by
+  /// Planner::update().
   void set_parameters(std::span<const float> values) { source_.set_parameters(values); }
 
  protected:
+  using Source = detail::RuleSource<Rules>;
+  const Source& source() const { return source_; }
   Rules rules() const { return source_.rules(); }
 
  private:
-  detail::RuleSource<Rules> source_;
+  Source source_;
 };
 
 /// r(x, a, x'), and where Rules::has_termination, whether x' ends the episode.
 template <RewardRules Rules>
 class RuleReward : public RuleModel<Rules, RewardModel> {
+  using Base = RuleModel<Rules, RewardModel>;
+
  public:
-  using RuleModel<Rules, RewardModel>::RuleModel;
+  using Base::Base;
 
   void reward(ConstColumns x, ConstColumns a, ConstColumns next, int count,
               float* out) const override {
-    const Rules rules = this->rules();
-    float* __restrict result = out;  // no alias checks, so that the loop vectorises
-    for (int j = 0; j < count; ++j) result[j] = rules.reward(x.lane(j), a.lane(j), next.lane(j));
+    reward_of(this->rules(), x, a, next, count, out);
   }
   bool has_termination() const override { return Rules::has_termination; }
   void terminated(ConstColumns next, int count, std::uint8_t* out) const override {
-    const Rules rules = this->rules();
+    terminated_of(this->rules(), next, count, out);
+  }
+  int parameter_count() const override {
+    return Base::Source::takes_parameters
+               ? static_cast<int>(this->source().device().parameters.size())
+               : 0;
+  }
+  void reward_with(std::span<const float> parameters, ConstColumns x, ConstColumns a,
+                   ConstColumns next, int count, float* out) const override {
+    reward_of(Base::Source::rules(parameters.data()), x, a, next, count, out);
+  }
+  void terminated_with(std::span<const float> parameters, ConstColumns next, int count,
+                       std::uint8_t* out) const override {
+    terminated_of(Base::Source::rules(parameters.data()), next, count, out);
+  }
+
+ private:
+  static void reward_of(const Rules& rules, ConstColumns x, ConstColumns a, ConstColumns next,
+                        int count, float* out) {
+    float* __restrict result = out;  // no alias checks, so that the loop vectorises
+    for (int j = 0; j < count; ++j) result[j] = rules.reward(x.lane(j), a.lane(j), next.lane(j));
+  }
+  static void terminated_of(const Rules& rules, ConstColumns next, int count, std::uint8_t* out) {
     for (int j = 0; j < count; ++j) {
       if constexpr (Rules::has_termination) {
         out[j] = rules.terminated(next.lane(j)) ? 1 : 0;

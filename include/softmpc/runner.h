@@ -49,11 +49,12 @@ struct CommandInfo {
 
 /// Owns a controller and the thread that it plans on. All times are of the caller's one monotonic
 /// clock, as in PlanRequest; ControllerOptions::max_state_age needs that to be steady_clock. "Rest"
-/// is ControllerOptions::rest, or n, clipped.
+/// is ControllerOptions::rest, or n, clipped to the controller's bounds, which are set before.
 class Runner {
  public:
-  /// Throws UsageError on an option that is out of its range, Error where no thread starts.
-  explicit Runner(Controller controller, RunnerOptions options = {});
+  /// Throws UsageError on an option that is out of its range, Error where no thread starts; then
+  /// the controller stays where it was.
+  explicit Runner(Controller&& controller, RunnerOptions options = {});
   Runner(const Runner&) = delete;
   Runner& operator=(const Runner&) = delete;
   ~Runner();  ///< stops

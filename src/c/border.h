@@ -34,6 +34,15 @@ bool take(const T* given, std::size_t least, T& known) noexcept {
   return true;
 }
 
+/// The defaults in as much as the caller's struct has room for, zeros behind what is known.
+template <class T>
+void initialise(T* to, std::size_t size, const T& defaults) noexcept {
+  if (to == nullptr || size < sizeof size) return;
+  std::memset(static_cast<void*>(to), 0, size);
+  std::memcpy(static_cast<void*>(to), &defaults, std::min(size, sizeof defaults));
+  std::memcpy(static_cast<void*>(to), &size, sizeof size);
+}
+
 /// Writes as much as the caller's struct has room for; after take().
 template <class T>
 void give(const T& known, T* to) noexcept {
@@ -50,6 +59,10 @@ inline void say(char* error, std::size_t size, const char* text) noexcept {
   while (length > 0 && (text[length] & 0xC0) == 0x80) --length;
   std::memcpy(error, text, length);
   error[length] = '\0';
+}
+
+inline void require(bool holds, const char* rule) {
+  if (!holds) throw Failure(SOFTMPC_ERROR_ARGUMENT, rule);
 }
 
 /// An Error of `work` that says no more of itself is `result`.

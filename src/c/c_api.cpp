@@ -3,40 +3,20 @@
 #include "softmpc/c_api.h"
 
 #include <algorithm>
-#include <iterator>
 
 #include "border.h"
 #include "handle.h"
-#include "io/atomic_file.h"
 #include "options.h"
 #include "softmpc/version.h"
 
 namespace softmpc::c {
 namespace {
 
-void require(bool holds, const char* rule) {
-  if (!holds) throw Failure(SOFTMPC_ERROR_ARGUMENT, rule);
-}
-
-Bundle read_bundle(const char* path) {
-  const std::string bytes = or_fail(SOFTMPC_ERROR_FILE, [&] { return read_file(path); });
-  return or_fail(SOFTMPC_ERROR_FORMAT,
-                 [&] { return load_bundle(std::as_bytes(std::span(bytes)), path); });
-}
-
 softmpc_controller* open(const Bundle& bundle, const softmpc_options* given) {
   const softmpc_options options = known_options(given);
   const bool cuda = options.device != nullptr && std::string_view(options.device) == "cuda";
   return or_fail(cuda ? SOFTMPC_ERROR_DEVICE : SOFTMPC_ERROR_UNSUPPORTED,
                  [&] { return new softmpc_controller(options, bundle); });
-}
-
-softmpc_prepared* prepare(const softmpc_controller& c, const Bundle& bundle) {
-  check_bundle_for(c.options, bundle);
-  return or_fail(SOFTMPC_ERROR_UNSUPPORTED, [&] {
-    return new softmpc_prepared{Prepared(c.controller, bundle), net_sizes(c.options, bundle),
-                                c.identity};
-  });
 }
 
 /// Runs `work` as the handle's only user.
@@ -46,29 +26,6 @@ softmpc_result alone(Handle* controller, Work&& work) noexcept {
   const InUse mine(controller->used);
   if (!mine) return SOFTMPC_ERROR_BUSY;
   return guarded(nullptr, 0, std::forward<Work>(work));
-}
-
-std::int64_t percentile(const Statistics& s, double share) noexcept {
-  return s.latency.percentile(share).count();
-}
-
-void fill(const Statistics& s, softmpc_statistics& out) noexcept {
-  static_assert(kPlanStatuses <= std::size(softmpc_statistics{}.by_status));
-  out.plans = s.plans;
-  std::ranges::copy(s.by_status, out.by_status);
-  out.fallbacks = s.fallbacks;
-  out.rests = s.rests;
-  out.callback_errors = s.callback_errors;
-  out.clipped = s.clipped;
-  out.rate_limited = s.rate_limited;
-  out.time_backwards = s.time_backwards;
-  out.cold_starts = s.cold_starts;
-  out.swaps = s.swaps;
-  out.p50_ns = percentile(s, 0.5);
-  out.p90_ns = percentile(s, 0.9);
-  out.p99_ns = percentile(s, 0.99);
-  out.p999_ns = percentile(s, 0.999);
-  out.max_ns = s.latency.longest().count();
 }
 
 constexpr const char* kResults[] = {"done",   "argument", "file",        "format", "version",
@@ -95,11 +52,7 @@ const char* softmpc_result_name(softmpc_result result) {
 }
 
 void softmpc_options_init(softmpc_options* options, size_t size) {
-  if (options == nullptr || size < sizeof size) return;
-  std::memset(static_cast<void*>(options), 0, size);
-  const softmpc_options defaults = default_options();
-  std::memcpy(static_cast<void*>(options), &defaults, std::min(size, sizeof defaults));
-  std::memcpy(static_cast<void*>(options), &size, sizeof size);
+  initialise(options, size, default_options());
 }
 
 softmpc_result softmpc_open(const char* bundle, const softmpc_options* options,
@@ -125,7 +78,9 @@ softmpc_result softmpc_open_memory(const void* data, size_t bytes, const softmpc
   });
 }
 
-void softmpc_close(softmpc_controller* controller) { delete controller; }
+void softmpc_close(softmpc_controller* controller) {
+  if (controller != nullptr && !controller->running.load()) delete controller;
+}
 
 softmpc_result softmpc_get_sizes(const softmpc_controller* controller, softmpc_sizes* sizes) {
   softmpc_sizes s = {};
@@ -148,6 +103,15 @@ softmpc_result softmpc_get_bounds(const softmpc_controller* controller, float* l
   return alone(controller, [&] {
     std::ranges::copy(controller->controller.shape().action_low, low);
     std::ranges::copy(controller->controller.shape().action_high, high);
+  });
+}
+
+softmpc_result softmpc_set_bounds(softmpc_controller* controller, const float* low,
+                                  const float* high) {
+  if (low == nullptr || high == nullptr) return SOFTMPC_ERROR_ARGUMENT;
+  return alone(controller, [&] {
+    const auto nu = static_cast<std::size_t>(controller->controller.shape().nu);
+    require(controller->controller.set_bounds({low, nu}, {high, nu}), "bounds");
   });
 }
 
@@ -192,7 +156,12 @@ softmpc_result softmpc_prepare(const softmpc_controller* controller, const char*
     require(controller != nullptr, "controller: is NULL");
     require(bundle != nullptr, "bundle: is NULL, must be a path");
     require(out != nullptr, "out: is NULL, must be where the handle goes");
-    *out = prepare(*controller, read_bundle(bundle));
+    if (controller->running.load())
+      throw Failure(SOFTMPC_ERROR_BUSY,
+                    "controller: a runner has it, see softmpc_runner_prepare()");
+    *out = prepare(*controller, read_bundle(bundle), [&](const softmpc::Bundle& other) {
+      return softmpc::Prepared(controller->controller, other);
+    });
   });
 }
 
@@ -213,7 +182,7 @@ softmpc_result softmpc_get_statistics(const softmpc_controller* controller,
   if (!take(statistics, SOFTMPC_END_OF(softmpc_statistics, plans), s))
     return SOFTMPC_ERROR_ARGUMENT;
   return alone(controller, [&] {
-    fill(controller->controller.statistics(), s);
+    fill_statistics(controller->controller.statistics(), s);
     give(s, statistics);
   });
 }

@@ -3,8 +3,12 @@
 #include "handle.h"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
+#include <span>
+#include <string>
 
+#include "io/atomic_file.h"
 #include "options.h"
 
 namespace softmpc::c {
@@ -41,7 +45,7 @@ Verdict ask(const softmpc_options& given, std::span<const float> state, const Pl
   out.predicted = shown(plan.predicted);
   out.duration_ns = 0;  // of the plan before
   out.index = 0;
-  switch (given.validate(given.user, state.data(), &out)) {
+  switch (call(given.validate, given.user, state.data(), &out)) {
     case SOFTMPC_SEND:
       return Verdict::send;
     case SOFTMPC_REJECT_AND_RESTART:
@@ -65,8 +69,8 @@ ControllerOptions all_options(const softmpc_options& given, const UserModels& mo
     options.on_fallback = [&given, nx](PlanStatus why, std::span<const float> state,
                                        std::span<float> action) {
       const bool whole = state.size() == static_cast<std::size_t>(nx);
-      check(given.on_fallback(given.user, static_cast<softmpc_status>(why),
-                              whole ? state.data() : nullptr, action.data()),
+      check(call(given.on_fallback, given.user, static_cast<softmpc_status>(why),
+                 whole ? state.data() : nullptr, action.data()),
             "on_fallback");
     };
   return options;
@@ -78,6 +82,32 @@ SolveBudget::Clock::time_point deadline_of(std::int64_t ns) noexcept {
 }
 
 }  // namespace
+
+Bundle read_bundle(const char* path) {
+  const std::string bytes = or_fail(SOFTMPC_ERROR_FILE, [&] { return read_file(path); });
+  return or_fail(SOFTMPC_ERROR_FORMAT,
+                 [&] { return load_bundle(std::as_bytes(std::span(bytes)), path); });
+}
+
+void fill_statistics(const Statistics& s, softmpc_statistics& out) noexcept {
+  const auto percentile = [&s](double share) { return s.latency.percentile(share).count(); };
+  static_assert(kPlanStatuses <= std::size(softmpc_statistics{}.by_status));
+  out.plans = s.plans;
+  std::ranges::copy(s.by_status, out.by_status);
+  out.fallbacks = s.fallbacks;
+  out.rests = s.rests;
+  out.callback_errors = s.callback_errors;
+  out.clipped = s.clipped;
+  out.rate_limited = s.rate_limited;
+  out.time_backwards = s.time_backwards;
+  out.cold_starts = s.cold_starts;
+  out.swaps = s.swaps;
+  out.p50_ns = percentile(0.5);
+  out.p90_ns = percentile(0.9);
+  out.p99_ns = percentile(0.99);
+  out.p999_ns = percentile(0.999);
+  out.max_ns = s.latency.longest().count();
+}
 
 NetSizes net_sizes(const softmpc_options& given, const Bundle& bundle) {
   return {bundle.planner.rollouts, given.step != nullptr ? 1 : bundle.members.stack};

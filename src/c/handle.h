@@ -28,11 +28,17 @@ class InUse {
   InUse(const InUse&) = delete;
   InUse& operator=(const InUse&) = delete;
   explicit operator bool() const noexcept { return granted_; }
+  /// It stays in use afterwards.
+  void keep() noexcept { granted_ = false; }
 
  private:
   std::atomic_flag& flag_;
   bool granted_;
 };
+
+/// Throws Failure.
+Bundle read_bundle(const char* path);
+void fill_statistics(const Statistics& from, softmpc_statistics& out) noexcept;
 
 }  // namespace softmpc::c
 
@@ -48,7 +54,8 @@ struct softmpc_controller {
   softmpc::Controller controller;
   softmpc::c::NetSizes sizes;
   const std::shared_ptr<const char> identity;  // shared by what is prepared for this one
-  mutable std::atomic_flag used;
+  mutable std::atomic_flag used;               // while a runner has it, too
+  std::atomic<bool> running{false};            // in a runner
 
  private:
   int horizon_;
@@ -59,3 +66,17 @@ struct softmpc_prepared {
   softmpc::c::NetSizes sizes;
   std::shared_ptr<const char> identity;
 };
+
+namespace softmpc::c {
+
+/// `make(bundle)` gives the Prepared, for what `handle` plans with. Throws Failure.
+template <class Make>
+softmpc_prepared* prepare(const softmpc_controller& handle, const Bundle& bundle,
+                          const Make& make) {
+  check_bundle_for(handle.options, bundle);
+  return or_fail(SOFTMPC_ERROR_UNSUPPORTED, [&] {
+    return new softmpc_prepared{make(bundle), net_sizes(handle.options, bundle), handle.identity};
+  });
+}
+
+}  // namespace softmpc::c

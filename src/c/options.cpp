@@ -14,6 +14,17 @@ int choice(const char* name, std::int32_t value, int most) {
   return value;
 }
 
+/// `given`, which may be null, over `defaults`.
+template <class T>
+T known(const char* initialiser, const T* given, std::size_t least, T defaults) {
+  if (given != nullptr && !take(given, least, defaults))
+    throw Failure(SOFTMPC_ERROR_ARGUMENT,
+                  "options.size: " + std::to_string(given->size) +
+                      " is no size of them that this library knows, up to " +
+                      std::to_string(sizeof defaults) + ": " + initialiser + " sets it");
+  return defaults;
+}
+
 std::vector<float> array(const float* values, int count) {
   return values == nullptr ? std::vector<float>() : std::vector<float>(values, values + count);
 }
@@ -30,14 +41,8 @@ softmpc_options default_options() noexcept {
 }
 
 softmpc_options known_options(const softmpc_options* given) {
-  softmpc_options options = default_options();
-  if (given == nullptr) return options;
-  if (!take(given, SOFTMPC_END_OF(softmpc_options, seed), options))
-    throw Failure(SOFTMPC_ERROR_ARGUMENT,
-                  "options.size: " + std::to_string(given->size) +
-                      " is no size of them that this library knows, up to " +
-                      std::to_string(sizeof options) + ": softmpc_options_init() sets it");
-  return options;
+  return known("softmpc_options_init()", given, SOFTMPC_END_OF(softmpc_options, seed),
+               default_options());
 }
 
 ControllerOptions controller_options(const softmpc_options& given, int nu) {
@@ -57,6 +62,27 @@ ControllerOptions controller_options(const softmpc_options& given, int nu) {
   options.reading = static_cast<Reading>(choice("reading", given.reading, 1));
   options.want_predicted = choice("want_predicted", given.want_predicted, 1) != 0;
   return options;
+}
+
+softmpc_runner_options default_runner_options() noexcept {
+  softmpc_runner_options options = {};
+  options.size = sizeof options;
+  options.reading = SOFTMPC_READING_HOLD;
+  options.cpu = -1;
+  return options;
+}
+
+RunnerOptions runner_options(const softmpc_runner_options* given) {
+  const softmpc_runner_options o =
+      known("softmpc_runner_options_init()", given, SOFTMPC_END_OF(softmpc_runner_options, trigger),
+            default_runner_options());
+  return {.trigger = static_cast<Trigger>(choice("trigger", o.trigger, 1)),
+          .period = Nanoseconds(o.period_ns),
+          .budget = Nanoseconds(o.budget_ns),
+          .reading = static_cast<Reading>(choice("reading", o.reading, 1)),
+          .priority = o.priority,
+          .cpu = o.cpu,
+          .lock_memory = choice("lock_memory", o.lock_memory, 1) != 0};
 }
 
 }  // namespace softmpc::c

@@ -17,6 +17,19 @@
 
 namespace softmpc::c {
 
+/// Callbacks that this thread is inside of. In the library's own share of a thread's memory: the
+/// first use of another kind would allocate.
+inline thread_local int callbacks_here [[gnu::tls_model("initial-exec")]] = 0;
+
+/// Calls a function of the caller's.
+template <class... Parameters, class... Arguments>
+std::int32_t call(std::int32_t (*function)(Parameters...), Arguments... arguments) {
+  ++callbacks_here;
+  const std::int32_t returned = function(arguments...);
+  --callbacks_here;
+  return returned;
+}
+
 inline void check(std::int32_t returned, const char* callback) {
   if (returned != 0)
     throw Failure(SOFTMPC_ERROR_ARGUMENT, std::string("options.") + callback +
@@ -39,7 +52,8 @@ class UserReward final : public RewardModel {
               float* out) const override {
     if (given_.reward != nullptr) {
       const auto stride = common_stride(x.stride, common_stride(a.stride, next.stride));
-      check(given_.reward(given_.user, x.data, a.data, next.data, stride, count, out), "reward");
+      check(call(given_.reward, given_.user, x.data, a.data, next.data, stride, count, out),
+            "reward");
     } else if (known_) {
       known_->reward(x, a, next, count, out);
     } else {  // the nets predict it
@@ -51,7 +65,7 @@ class UserReward final : public RewardModel {
   }
   void terminated(ConstColumns next, int count, std::uint8_t* out) const override {
     if (given_.terminated != nullptr)
-      check(given_.terminated(given_.user, next.data, next.stride, count, out), "terminated");
+      check(call(given_.terminated, given_.user, next.data, next.stride, count, out), "terminated");
     else if (known_)
       known_->terminated(next, count, out);
     else
@@ -72,7 +86,7 @@ class UserDynamics final : public DynamicsModel {
   void step(int, ConstColumns x, ConstColumns a, int count, const StepResult& out,
             void*) const override {
     const auto stride = common_stride(x.stride, common_stride(a.stride, out.next.stride));
-    check(step_(user_, x.data, a.data, stride, count, out.next.data), "step");
+    check(call(step_, user_, x.data, a.data, stride, count, out.next.data), "step");
   }
 
  private:
@@ -87,7 +101,7 @@ class UserValue final : public TerminalValue {
   std::size_t scratch_bytes(int) const override { return 0; }
   void evaluate(ConstColumns x, ConstColumns a, int count, float* out, void*) const override {
     const auto stride = common_stride(x.stride, a.stride);
-    check(value_(user_, x.data, a.data, stride, count, out), "value");
+    check(call(value_, user_, x.data, a.data, stride, count, out), "value");
   }
 
  private:

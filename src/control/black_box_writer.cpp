@@ -91,11 +91,11 @@ BlackBoxPlace::BlackBoxPlace(const std::string& option) : path(option) {
   path.resize(colon);
 }
 
-BlackBoxWriter::BlackBoxWriter(const BlackBoxPlace& place, const ProblemShape& shape, int horizon,
-                               int commands, const std::string& text)
-    : state_(recorded_state(shape, horizon, commands)),
-      layout_(shape.nx, shape.nu, horizon, state_.bytes()),
-      nx_(shape.nx) {
+BlackBoxWriter::BlackBoxWriter(const BlackBoxPlace& place, int nx, LoopState recorded,
+                               const std::string& text)
+    : state_(std::move(recorded)),
+      layout_(nx, static_cast<int>(state_.low.size()), state_.horizon(), state_.bytes()),
+      nx_(nx) {
   static_assert(std::is_trivially_copyable_v<FileHead> && sizeof(FileHead) % 8 == 0);
   static_assert(sizeof(RecordHead) == 16 + 8 * 12 + 16, "padding would be written");
   const std::size_t bytes = static_cast<std::size_t>(place.mebibytes) << 20;

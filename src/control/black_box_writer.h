@@ -27,13 +27,8 @@ class BlackBoxWriter {
  public:
   /// Throws Error naming the path where the file cannot be had: the whole of it is allocated, a
   /// black box that lies there is kept beside it as PATH.1, .2, ..., nothing else is touched.
-  /// `text` is the header's JSON.
-  BlackBoxWriter(const BlackBoxPlace& place, const ProblemShape& shape, int horizon, int commands,
-                 const std::string& text);
-  /// As a state is recorded of a controller that keeps `commands`.
-  static LoopState recorded_state(const ProblemShape& shape, int horizon, int commands) {
-    return {shape, horizon, std::min(commands, black_box::kCommands)};
-  }
+  /// `text` is the header's JSON; states are recorded as `recorded` holds them.
+  BlackBoxWriter(const BlackBoxPlace& place, int nx, LoopState recorded, const std::string& text);
   ~BlackBoxWriter();
   BlackBoxWriter(const BlackBoxWriter&) = delete;
   BlackBoxWriter& operator=(const BlackBoxWriter&) = delete;

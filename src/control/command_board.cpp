@@ -14,8 +14,8 @@ CommandBoard::CommandBoard(const Controller& controller, Reading reading)
           1, PlanClock(controller.dt(), controller.config().horizon, reading).step())),
       delay_(within_reach(controller.options().command_delay).count()),
       horizon_(static_cast<std::size_t>(controller.config().horizon)),
-      low_(controller.shape().action_low),
-      high_(controller.shape().action_high),
+      low_(controller.action_low().begin(), controller.action_low().end()),
+      high_(controller.action_high().begin(), controller.action_high().end()),
       neutral_(neutral_action(controller.config(), controller.shape())),
       rest_(controller.rest().begin(), controller.rest().end()),
       ring_(RecordRing::words_of<Header> + (horizon_ + 1) * rest_.size()) {}

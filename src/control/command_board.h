@@ -40,7 +40,7 @@ class CommandBoard {
   const Reading reading_;
   const std::int64_t step_, delay_;  // ns
   const std::size_t horizon_;
-  const std::vector<float> low_, high_, neutral_, rest_;  // [nu]
+  const std::vector<float> low_, high_, neutral_, rest_;  // [nu] which a run does not change
   RecordRing ring_;                                       // of a Header and commands [H+1, nu]
 };
 

@@ -104,6 +104,14 @@ bool Controller::load_state(std::span<const std::byte> from) noexcept {
   return impl_->load_state(from);
 }
 void Controller::swap(Prepared& prepared) noexcept { impl_->swap(prepared.impl_->engine); }
+bool Controller::set_bounds(std::span<const float> low, std::span<const float> high) noexcept {
+  return impl_->set_bounds(low, high);
+}
+bool Controller::set_parameters(std::span<const float> parameters) noexcept {
+  return impl_->set_parameters(parameters);
+}
+std::span<const float> Controller::action_low() const noexcept { return impl_->low(); }
+std::span<const float> Controller::action_high() const noexcept { return impl_->high(); }
 const Statistics& Controller::statistics() const noexcept { return impl_->statistics; }
 const std::string& Controller::notes() const noexcept { return impl_->notes; }
 const Plan& Controller::replay(const BlackBoxRecord& record) { return impl_->replay(record); }

@@ -22,15 +22,6 @@ int commands_kept(const ControllerOptions& options) {
   return options.command_delay.count() > 0 ? kCommands : 1;
 }
 
-std::vector<float> rest_action(const ControllerOptions& options, const ProblemShape& shape,
-                               std::span<const float> neutral) {
-  std::vector<float> rest = options.rest;
-  if (rest.empty()) rest.assign(neutral.begin(), neutral.end());
-  for (int i = 0; i < shape.nu; ++i)
-    rest[i] = hd::clip(rest[i], shape.action_low[i], shape.action_high[i]);
-  return rest;
-}
-
 /// The part of a solve that was done in time, or all of it.
 SolveBudget done_again(const Plan& plan, const PlannerConfig& config) {
   const bool whole =
@@ -77,11 +68,12 @@ Controller::Impl::Impl(std::unique_ptr<Engine> nets, ControllerOptions given)
       reward(nets->models.reward),
       engine_(std::move(nets)),
       clock_(dt, config.horizon, options.reading),
-      loop_(shape, config.horizon, commands_kept(options)),
+      loop_(shape, config.horizon, commands_kept(options), parameter_count(reward)),
       spare_(loop_),
       neutral_(neutral_action(config, shape)),
-      rest_(rest_action(options, shape, neutral_)),
       action_(shape.nu),
+      asked_rest_(options.rest.empty() ? neutral_ : options.rest),
+      rest_(shape.nu),
       moved_(loop_.sequence.size()),
       from_(shape.nx),
       before_(shape.nx),
@@ -90,6 +82,35 @@ Controller::Impl::Impl(std::unique_ptr<Engine> nets, ControllerOptions given)
   result_.action = action_;
   result_.sequence = loop_.sequence;
   result_.bundle_hash = engine_->hash;
+  follow(loop_);
+}
+
+/// Has planner and rest keep to the state's bounds and parameters; false, and nothing is changed,
+/// where they are not possible.
+bool Controller::Impl::follow(const LoopState& state) noexcept {
+  Planner& planner = *engine_->planner;
+  if (!bounds_fit(shape, state.low, state.high) ||
+      !planner.set_parameters(state.given_parameters()))
+    return false;
+  planner.set_bounds(state.low, state.high);
+  for (int i = 0; i < shape.nu; ++i)
+    rest_[i] = hd::clip(asked_rest_[i], state.low[i], state.high[i]);
+  return true;
+}
+
+bool Controller::Impl::set_bounds(std::span<const float> low,
+                                  std::span<const float> high) noexcept {
+  if (!bounds_fit(shape, low, high)) return false;
+  std::ranges::copy(low, loop_.low.begin());
+  std::ranges::copy(high, loop_.high.begin());
+  return follow(loop_);
+}
+
+bool Controller::Impl::set_parameters(std::span<const float> parameters) noexcept {
+  if (parameters.empty() || !engine_->planner->set_parameters(parameters)) return false;
+  std::ranges::copy(parameters, loop_.parameters.begin());
+  loop_.counts.parameters_given = 1;
+  return true;
 }
 
 void Controller::Impl::try_out() {
@@ -102,6 +123,12 @@ void Controller::Impl::try_out() {
   }
 }
 
+/// As a black box holds it.
+LoopState Controller::Impl::recorded_state() const {
+  const int commands = std::min(commands_kept(options), black_box::kCommands);
+  return {shape, config.horizon, commands, static_cast<int>(loop_.parameters.size())};
+}
+
 void Controller::Impl::open_black_box() {
   if (options.black_box.empty()) return;
   BlackBoxOrigin origin = BlackBoxOrigin::here();
@@ -110,14 +137,12 @@ void Controller::Impl::open_black_box() {
   origin.nx = shape.nx;
   origin.nu = shape.nu;
   origin.horizon = config.horizon;
-  origin.state_bytes =
-      BlackBoxWriter::recorded_state(shape, config.horizon, commands_kept(options)).bytes();
+  origin.state_bytes = recorded_state().bytes();
   origin.dt = dt;
   const BlackBoxPlace place(options.black_box);
   try {
-    black_box_ =
-        std::make_unique<BlackBoxWriter>(place, shape, config.horizon, commands_kept(options),
-                                         black_box_header(origin, config, options));
+    black_box_ = std::make_unique<BlackBoxWriter>(place, shape.nx, recorded_state(),
+                                                  black_box_header(origin, config, options));
     black_box_->flies(engine_->hash);
   } catch (const Error& error) {
     notes += std::string(error.what()) + "; plans are not recorded\n";
@@ -274,8 +299,7 @@ void Controller::Impl::predict() {
   const std::size_t nx = from_.size(), nu = action_.size();
   for (int t = 0; t < config.horizon; ++t) {
     for (std::size_t i = 0; i < nu; ++i)
-      planned_[i] = hd::clip(neutral_[i] + loop_.sequence[t * nu + i], shape.action_low[i],
-                             shape.action_high[i]);
+      planned_[i] = hd::clip(neutral_[i] + loop_.sequence[t * nu + i], loop_.low[i], loop_.high[i]);
     const std::span<float> next = std::span(predicted_).subspan((t + 1) * nx, nx);
     std::ranges::copy(std::span(predicted_).subspan(t * nx, nx), next.begin());
     engine_->mean.step(*engine_->models.dynamics, next, t == 0 ? action_ : planned_);
@@ -352,14 +376,14 @@ void Controller::Impl::limit() {
   const std::span<const float> last = loop_.log.last();
   bool slowed = false;
   for (int i = 0; i < shape.nu; ++i) {
-    action_[i] = hd::clip(action_[i], shape.action_low[i], shape.action_high[i]);
+    action_[i] = hd::clip(action_[i], loop_.low[i], loop_.high[i]);
     if (options.max_rate.empty() || last.empty()) continue;
     const double seconds =
         static_cast<double>(std::max<std::int64_t>(loop_.counts.elapsed, 0)) * 1e-9;
     const auto most = static_cast<float>(options.max_rate[i] * seconds);
     const float within = hd::clip(action_[i], last[i] - most, last[i] + most);
     slowed |= within != action_[i];
-    action_[i] = hd::clip(within, shape.action_low[i], shape.action_high[i]);
+    action_[i] = hd::clip(within, loop_.low[i], loop_.high[i]);
   }
   statistics.rate_limited += slowed;
 }
@@ -372,7 +396,7 @@ void Controller::Impl::count(Clock::time_point begin) {
   const bool planned = !r.from_fallback && config.control_mode != ControlMode::policy_residual;
   for (int i = 0; i < shape.nu && planned; ++i) {
     const float action = neutral_[i] + loop_.sequence[i];
-    clipped |= action < shape.action_low[i] || action > shape.action_high[i];
+    clipped |= action < loop_.low[i] || action > loop_.high[i];
   }
   statistics.clipped += clipped;
   r.index = loop_.counts.index++;
@@ -390,7 +414,7 @@ bool Controller::Impl::save_state(std::span<std::byte> to) const noexcept {
 }
 
 bool Controller::Impl::load_state(std::span<const std::byte> from) noexcept {
-  if (!spare_.load(from)) return false;
+  if (!spare_.load(from) || !follow(spare_)) return false;
   std::swap(loop_, spare_);
   result_.sequence = loop_.sequence;
   return true;
@@ -398,8 +422,9 @@ bool Controller::Impl::load_state(std::span<const std::byte> from) noexcept {
 
 const Plan& Controller::Impl::replay(const BlackBoxRecord& record) {
   const std::string name = "replay: record " + std::to_string(record.number);
-  LoopState before = BlackBoxWriter::recorded_state(shape, config.horizon, commands_kept(options));
-  if (static_cast<int>(record.plan.action.size()) != shape.nu || !before.load(record.state))
+  LoopState before = recorded_state();
+  if (static_cast<int>(record.plan.action.size()) != shape.nu || !before.load(record.state) ||
+      !follow(before))
     throw Error(name + " is of a controller of other sizes or options");
   if (record.cut)
     throw Error(name + " lacks commands that were on their way, it has room for " +
@@ -423,6 +448,7 @@ const Plan& Controller::Impl::replay(const BlackBoxRecord& record) {
 
 void Controller::Impl::swap(std::unique_ptr<Engine>& other) noexcept {
   std::swap(engine_, other);
+  follow(loop_);
   result_.bundle_hash = engine_->hash;
   if (black_box_) black_box_->flies(engine_->hash);
   ++statistics.swaps;

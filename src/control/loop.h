@@ -48,8 +48,12 @@ struct Controller::Impl {
   /// Makes a recorded plan again; see Controller::replay.
   const Plan& replay(const BlackBoxRecord& record);
   void swap(std::unique_ptr<Engine>& other) noexcept;
+  bool set_bounds(std::span<const float> low, std::span<const float> high) noexcept;
+  bool set_parameters(std::span<const float> parameters) noexcept;
 
   std::span<const float> rest() const { return rest_; }
+  std::span<const float> low() const { return loop_.low; }
+  std::span<const float> high() const { return loop_.high; }
   std::string device() const { return engine_->planner->device(); }
   std::size_t state_size() const noexcept;
   bool save_state(std::span<std::byte> to) const noexcept;
@@ -67,6 +71,8 @@ struct Controller::Impl {
   std::string notes;
 
  private:
+  bool follow(const LoopState& state) noexcept;
+  LoopState recorded_state() const;
   void draw_plan();
   PlanStatus guard(const PlanRequest& request) const;
   void move_to(Nanoseconds time);
@@ -90,11 +96,12 @@ struct Controller::Impl {
   LoopState loop_, spare_;    // the latter is what load_state() reads into
   RecentSlowest afterwards_;  // what follows a solve
   Plan result_;
-  std::vector<float> neutral_, rest_, action_;  // [nu]
-  std::vector<float> moved_;                    // [H+1, nu] the plan before the solve
-  std::vector<float> from_;                     // [nx] the state that is planned from
-  std::vector<float> before_, planned_;         // [nx], [nu] of a step of the mean model
-  std::vector<float> predicted_;                // [H+1, nx]
+  std::vector<float> neutral_, action_;   // [nu]
+  std::vector<float> asked_rest_, rest_;  // [nu] of the options, and inside the bounds
+  std::vector<float> moved_;              // [H+1, nu] the plan before the solve
+  std::vector<float> from_;               // [nx] the state that is planned from
+  std::vector<float> before_, planned_;   // [nx], [nu] of a step of the mean model
+  std::vector<float> predicted_;          // [H+1, nx]
 };
 
 struct Prepared::Impl {

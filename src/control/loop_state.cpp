@@ -12,11 +12,11 @@
 namespace softmpc {
 namespace {
 
-constexpr std::uint32_t kMagic = 0x50434d53, kVersion = 1;  // "SMCP"
+constexpr std::uint32_t kMagic = 0x50434d53, kVersion = 2;  // "SMCP"
 
 struct Header {
   std::uint32_t magic = kMagic, version = kVersion;
-  std::int32_t nx = 0, nu = 0, horizon = 0, commands = 0;
+  std::int32_t nx = 0, nu = 0, horizon = 0, commands = 0, parameters = 0;
   std::uint32_t checksum = 0;
   bool operator==(const Header&) const = default;
 };
@@ -29,9 +29,12 @@ auto one(T& value) {
 
 }  // namespace
 
-LoopState::LoopState(const ProblemShape& shape, int horizon, int commands)
+LoopState::LoopState(const ProblemShape& shape, int horizon, int commands, int count)
     : log(shape.nu, commands),
       sequence(static_cast<std::size_t>(horizon + 1) * shape.nu),
+      low(shape.action_low),
+      high(shape.action_high),
+      parameters(static_cast<std::size_t>(count)),
       nx_(shape.nx),
       nu_(shape.nu),
       horizon_(horizon) {}
@@ -44,6 +47,9 @@ void LoopState::for_each_part(Self& self, const F& f) {
   f(std::span(self.log.times));
   f(std::span(self.log.actions));
   f(std::span(self.sequence));
+  f(std::span(self.low));
+  f(std::span(self.high));
+  f(std::span(self.parameters));
 }
 
 void LoopState::take(const LoopState& other) {
@@ -51,6 +57,9 @@ void LoopState::take(const LoopState& other) {
   time = other.time;
   log.take(other.log);
   std::ranges::copy(other.sequence, sequence.begin());
+  std::ranges::copy(other.low, low.begin());
+  std::ranges::copy(other.high, high.begin());
+  std::ranges::copy(other.parameters, parameters.begin());
 }
 
 std::size_t LoopState::bytes() const {
@@ -69,6 +78,7 @@ void LoopState::save(std::span<std::byte> to) const {
                          .nu = nu_,
                          .horizon = horizon_,
                          .commands = static_cast<std::int32_t>(log.times.size()),
+                         .parameters = static_cast<std::int32_t>(parameters.size()),
                          .checksum = crc32c(to.subspan(sizeof(Header)))};
   std::memcpy(to.data(), &header, sizeof header);
 }
@@ -79,6 +89,7 @@ bool LoopState::load(std::span<const std::byte> from) {
                            .nu = nu_,
                            .horizon = horizon_,
                            .commands = static_cast<std::int32_t>(log.times.size()),
+                           .parameters = static_cast<std::int32_t>(parameters.size()),
                            .checksum = crc32c(from.subspan(sizeof(Header)))};
   Header header;
   std::memcpy(&header, from.data(), sizeof header);

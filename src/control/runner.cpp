@@ -50,9 +50,9 @@ RunnerOptions checked(const RunnerOptions& o) {
 struct Runner::Impl {
   Impl(Controller&& given, const RunnerOptions& asked)
       : options(checked(asked)),
-        controller(std::move(given)),
-        mailbox(controller.shape().nx),
-        board(controller, options.reading) {
+        mailbox(given.shape().nx),
+        board(given, options.reading),
+        controller(std::move(given)) {
     publish_statistics();
   }
   ~Impl() { end(); }
@@ -66,13 +66,13 @@ struct Runner::Impl {
   void publish_statistics() noexcept;
 
   const RunnerOptions options;
-  Controller controller;
   Mailbox mailbox;
   OfferSlot offers;
   CommandBoard board;
   RecordRing statistics{RecordRing::words_of<Statistics>};
   std::atomic<std::uint64_t> ignored{0};
   std::string notes;
+  Controller controller;  // taken when nothing above has failed
 
   std::atomic<bool> stopping{false};
   std::atomic<std::uint32_t> news{0};  // counts states, and the end; the thread sleeps on it
@@ -147,9 +147,15 @@ void Runner::Impl::end() noexcept {
   offers.clear();
 }
 
-Runner::Runner(Controller controller, RunnerOptions options)
+Runner::Runner(Controller&& controller, RunnerOptions options)
     : impl_(std::make_unique<Impl>(std::move(controller), options)) {
-  impl_->start();
+  try {
+    impl_->start();
+  } catch (...) {
+    impl_->end();
+    controller = std::move(impl_->controller);
+    throw;
+  }
 }
 Runner::~Runner() = default;
 

@@ -211,8 +211,8 @@ class TileRollout {
       act_row({.plan = job_.plan + at,
                .cost_plan = job_.cost_plan + at,
                .plan_size = static_cast<std::ptrdiff_t>(c_.horizon + 1) * nu_,
-               .low = job_.shape->action_low[i],
-               .high = job_.shape->action_high[i],
+               .low = job_.low[i],
+               .high = job_.high[i],
                .discount = job_.discount[t],
                .inverse_variance = job_.inverse_variance[i],
                .base = base[i],
@@ -287,16 +287,30 @@ class TileRollout {
     }
   }
 
+  void reward() {
+    const RewardModel& model = *job_.models.reward;
+    const ConstColumns x = columns(s_.x), a = columns(s_.action), next = columns(s_.next);
+    if (job_.parameters.empty())
+      model.reward(x, a, next, count_, s_.reward.data());
+    else
+      model.reward_with(job_.parameters, x, a, next, count_, s_.reward.data());
+  }
+
+  void terminated() {
+    const RewardModel& model = *job_.models.reward;
+    if (job_.parameters.empty())
+      model.terminated(columns(s_.next), count_, s_.terminated.data());
+    else
+      model.terminated_with(job_.parameters, columns(s_.next), count_, s_.terminated.data());
+  }
+
   // J -= gamma^t r_t; after a terminating step nothing counts
   void account(int t) {
     const DynamicsModel& model = *job_.models.dynamics;
-    if (!model.predicts_reward())
-      job_.models.reward->reward(columns(s_.x), columns(s_.action), columns(s_.next), count_,
-                                 s_.reward.data());
+    if (!model.predicts_reward()) reward();
     add_reward(job_.discount[t], s_.reward.data(), s_.alive.data(), s_.j.data(), count_);
     if (c_.handle_terminations) {
-      if (!model.predicts_termination())
-        job_.models.reward->terminated(columns(s_.next), count_, s_.terminated.data());
+      if (!model.predicts_termination()) terminated();
       for (int j = 0; j < count_; ++j)
         if (s_.terminated[j]) s_.alive[j] = 0;
     }

@@ -20,6 +20,7 @@ struct RolloutJob {
   const PlannerConfig* config;
   const ProblemShape* shape;
   Models models;
+  std::span<const float> parameters;  // of the reward; empty: its own
   SolveKey key;
   int iteration;
   int problems;
@@ -31,6 +32,7 @@ struct RolloutJob {
   const float* inverse_variance;     // [nu]
   const hd::Covariance* covariance;  // null: Sigma is diagonal
   const float* neutral;              // [nu] n
+  const float *low, *high;           // [nu]
   const float* discount;             // [H+1] gamma^t
   const int* member;                 // [H] per_step members
   const float* fixed_noise;          // [B, K, H+1, nu] or null

@@ -323,12 +323,12 @@ TEST_F(Recorded, WhatIsNoBlackBoxIsRefusedInALine) {
 /// The writer alone, with a clock of the test's.
 TEST_F(Recorded, TheFirstTroubleIsNotWrittenOver) {
   const ProblemShape shape = nets.shape(1);
-  LoopState state(shape, 3, 1);
+  LoopState state(shape, 3, 1, 0);
   const std::vector<float> action(2), sequence(8), x(4);
   Controller controller = make({.black_box = path + ":1"});
   const std::string header = BlackBox(path).header();
   const std::string name = folder.file("ring");
-  BlackBoxWriter writer(BlackBoxPlace(name + ":1"), shape, 3, 1, header);
+  BlackBoxWriter writer(BlackBoxPlace(name + ":1"), shape.nx, state, header);
   std::int64_t now = 0;
   const auto record = [&](PlanStatus status) {
     now += 20'000'000;  // 50 Hz

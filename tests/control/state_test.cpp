@@ -70,7 +70,7 @@ TEST_F(State, AForgedStateDoesNoHarm) {
   Controller controller = make(options);
   play(controller, 0, 3);
   const auto bytes = saved(controller);
-  constexpr std::size_t kHeader = 28;
+  constexpr std::size_t kHeader = 32;
   Random forger(4);
   int loaded = 0;
   for (int run = 0; run < 3000; ++run) {

@@ -92,6 +92,34 @@ TEST_F(DeviceController, PlansWithProposalsAsTheCpuDoes) {
   }
 }
 
+TEST_F(DeviceController, FollowsBoundsAndParameters) {
+  bundle.policy = nets.policy_weights;
+  for (const Prior prior : {Prior::gaussian, Prior::uniform})
+    for (const Proposals proposals : {Proposals::plan, Proposals::plan_and_policy}) {
+      bundle.planner.prior = prior;
+      bundle.planner.proposals = proposals;
+      const std::string name = "prior " + std::to_string(static_cast<int>(prior)) + " proposals " +
+                               std::to_string(static_cast<int>(proposals));
+      Controller cpu(bundle, &nets.reward, {.seed = 3});
+      Controller device = make_controller(
+          bundle, &nets.reward, {.seed = 3, .device = softmpc::Device::cuda}, test_device());
+      std::vector<float> x(static_cast<std::size_t>(bundle.nx), 0.1f);
+      const std::vector<float> low = {-0.5f, 0.25f}, high = {0.125f, 0.25f}, sizes = {4, 1};
+      for (int tick = 0; tick < 5; ++tick) {
+        SCOPED_TRACE(name + " tick " + std::to_string(tick));
+        for (Controller* c : {&cpu, &device}) {
+          EXPECT_TRUE(tick != 1 || c->set_bounds(low, high));
+          EXPECT_TRUE(tick != 2 || c->set_parameters(sizes));  // the second action costs nothing
+          EXPECT_TRUE(tick != 3 || c->set_bounds(bundle.action_low, bundle.action_high));
+          if (tick == 4) c->reset();
+        }
+        expect_same_tick(cpu, device, x, 1e-3);
+        x[0] += 0.05f;
+      }
+      EXPECT_FALSE(device.set_parameters(std::vector<float>{1}));
+    }
+}
+
 TEST_F(DeviceController, DiagnosticsSeeThroughProposals) {
   const MlpDynamics dynamics(bundle.members, bundle.nx, bundle.nu, {});
   const MlpValue value(bundle.critics, bundle.nx, bundle.nu, 0);

@@ -128,6 +128,8 @@ TEST(Allocation, NoTickAllocates) {
     Prepared prepared(controller, busy_bundle(wider));
     std::vector<float> observation(4, 0.1f), bad(4, std::nanf(""));
     std::vector<std::byte> state(controller.state_size());
+    const std::array<float, 3> low = {-0.5f, -0.5f, 0}, high = {0.5f, 0.5f, 0};
+    const std::array<float, 2> sizes = {4, 1};  // parameters of the reward
     const long before = allocations;
     auto time = std::chrono::nanoseconds(5'000'000'000);
     for (int i = 0; i < 30; ++i) {
@@ -138,6 +140,8 @@ TEST(Allocation, NoTickAllocates) {
       controller.plan({.observation = x, .state_time = time, .deadline = deadline});
       controller.save_state(state);
       controller.load_state(state);
+      EXPECT_TRUE(i % 10 != 4 || controller.set_bounds(low, high));
+      EXPECT_TRUE(i % 10 != 6 || controller.set_parameters(sizes));
       if (i % 10 == 9) controller.swap(prepared);
     }
     EXPECT_EQ(allocations, before) << threads << " threads";
