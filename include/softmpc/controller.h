@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "softmpc/bundle.h"
+#include "softmpc/nonblocking.h"
 #include "softmpc/planner.h"
 #include "softmpc/statistics.h"
 
@@ -166,7 +167,7 @@ class Controller {
   /// Moves the plan by the time that has passed, refines it and gives a command inside the bounds,
   /// whatever happens: a wrong size is bad_state. Does not allocate, lock (with one thread, on the
   /// CPU) or throw.
-  const Plan& plan(const PlanRequest& request) noexcept;
+  const Plan& plan(const PlanRequest& request) noexcept SOFTMPC_NONBLOCKING;
 
   /// Bytes of everything that decides the next plan, nets and options apart.
   std::size_t state_size() const noexcept;
@@ -177,7 +178,7 @@ class Controller {
 
   /// Exchanges nets and planner between two plans; plan, time and counters go on. What planned
   /// before is in the argument afterwards.
-  void swap(Prepared& prepared) noexcept;
+  void swap(Prepared& prepared) noexcept SOFTMPC_NONBLOCKING;
   const Statistics& statistics() const noexcept;
 
  private:

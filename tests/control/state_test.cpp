@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "control/controllers.h"
+#include "control/loop_state.h"
 #include "io/crc32c.h"
 #include "softmpc/error.h"
 
@@ -70,7 +71,7 @@ TEST_F(State, AForgedStateDoesNoHarm) {
   Controller controller = make(options);
   play(controller, 0, 3);
   const auto bytes = saved(controller);
-  constexpr std::size_t kHeader = 28;
+  constexpr std::size_t kHeader = sizeof(SavedHeader);
   Random forger(4);
   int loaded = 0;
   for (int run = 0; run < 3000; ++run) {
@@ -81,7 +82,7 @@ TEST_F(State, AForgedStateDoesNoHarm) {
       forged[kHeader + forger.whole(0, reach)] = static_cast<std::byte>(forger.whole(0, 255));
     }
     const std::uint32_t checksum = crc32c(std::span(forged).subspan(kHeader));
-    std::memcpy(forged.data() + kHeader - 4, &checksum, 4);
+    std::memcpy(forged.data() + offsetof(SavedHeader, checksum), &checksum, 4);
     if (!controller.load_state(forged)) continue;
     ++loaded;
     for (int tick = 3; tick < 5; ++tick) {
