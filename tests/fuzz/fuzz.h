@@ -53,6 +53,26 @@ inline Bundle small_bundle(int nx, int nu, std::uint64_t seed = 8) {
   return bundle;
 }
 
+/// Of each kind: without and with a policy, which proposes or acts, and with members that predict
+/// reward and termination.
+inline std::vector<Bundle> good_bundles() {
+  testing::Random random(3);
+  std::vector<Bundle> all(4, small_bundle(3, 2));
+  for (const int k : {1, 2})
+    all[k].policy = testing::random_weights(random, 1, NetSpec::mlp({3, 4, 2}));
+  all[1].planner.proposals = Proposals::plan_and_policy;
+  all[2].planner.control_mode = ControlMode::policy_residual;
+  all[2].planner.prior = Prior::uniform;
+  all[2].planner.iterations = 2;
+  all[2].planner.precision = Precision::bfloat16;
+  all[3].members = testing::random_weights(random, 2, NetSpec::mlp({5, 4, 5}, true), 0.7, true);
+  all[3].outputs = {.reward = true, .termination = true};
+  all[3].planner.covariance = {{0.2, 0.1}, {0.1, 0.3}};
+  all[3].planner.neutral = {0.1, 0};
+  all[3].planner.handle_terminations = true;
+  return all;
+}
+
 inline std::string bytes_of(const Bundle& bundle) {
   const test::TempFolder folder;
   const std::string path = folder.file("model.safetensors");

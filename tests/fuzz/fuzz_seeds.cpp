@@ -22,25 +22,7 @@ struct Folder {
 };
 
 void write_bundles(Folder to) {
-  Bundle bundle = small_bundle(3, 2);
-  to.add(bytes_of(bundle));
-  testing::Random random(3);
-  bundle.policy = testing::random_weights(random, 1, NetSpec::mlp({3, 4, 2}));
-  bundle.planner.proposals = Proposals::plan_and_policy;
-  to.add(bytes_of(bundle));
-  bundle.planner.control_mode = ControlMode::policy_residual;
-  bundle.planner.proposals = Proposals::plan;
-  bundle.planner.prior = Prior::uniform;
-  bundle.planner.iterations = 2;
-  bundle.planner.precision = Precision::bfloat16;
-  to.add(bytes_of(bundle));
-  Bundle learned = small_bundle(3, 2);
-  learned.members = testing::random_weights(random, 2, NetSpec::mlp({5, 4, 5}, true), 0.7, true);
-  learned.outputs = {.reward = true, .termination = true};
-  learned.planner.covariance = {{0.2, 0.1}, {0.1, 0.3}};
-  learned.planner.neutral = {0.1, 0};
-  learned.planner.handle_terminations = true;
-  to.add(bytes_of(learned));
+  for (const Bundle& bundle : good_bundles()) to.add(bytes_of(bundle));
 }
 
 void write_states(Folder to) {
