@@ -3,6 +3,7 @@
 #pragma once
 
 #include "softmpc/bundle.h"
+#include "softmpc/check_models.h"
 #include "softmpc/config.h"
 #include "softmpc/controller.h"
 #include "softmpc/error.h"

@@ -2,6 +2,7 @@
 // Tests what outlives a tick: saved states, hot swaps, statistics.
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -93,6 +94,32 @@ TEST_F(State, AForgedStateDoesNoHarm) {
   }
   EXPECT_GT(loaded, 100);
   EXPECT_TRUE(controller.load_state(bytes));
+}
+
+TEST_F(State, CountsOfAForgedStateDoNotOverflow) {
+  Controller controller = make();
+  auto forged = saved(controller);
+  const std::int32_t most = std::numeric_limits<std::int32_t>::max();
+  std::memcpy(&forged[sizeof(SavedHeader) + offsetof(TickCounts, fallbacks_in_a_row)], &most, 4);
+  const std::uint32_t checksum = crc32c(std::span(forged).subspan(sizeof(SavedHeader)));
+  std::memcpy(&forged[offsetof(SavedHeader, checksum)], &checksum, 4);
+  ASSERT_TRUE(controller.load_state(forged));
+  for (std::uint64_t tick = 1; tick < 4; ++tick) {
+    controller.plan(PlanRequest{});
+    EXPECT_EQ(controller.statistics().rests, tick);
+  }
+}
+
+// Times are clipped there, and those that a delay adds lie behind.
+TEST_F(State, AStateOfTheEndOfTimeIsLoaded) {
+  for (const Nanoseconds end : {Nanoseconds::max(), Nanoseconds::min()}) {
+    Controller controller = make({.command_delay = milliseconds(150)});
+    const auto x = observation(0);
+    for (const Nanoseconds time : {kStart, end, Nanoseconds(0)}) {
+      controller.plan({.observation = x, .state_time = time});
+      EXPECT_TRUE(controller.load_state(saved(controller))) << time.count();
+    }
+  }
 }
 
 TEST_F(State, ASwapExchangesNetsAndKeepsThePlan) {
