@@ -73,6 +73,7 @@ void check_state_range(const Bundle& b) {
 }
 
 void check_bundle(const Bundle& b) {
+  require(printable(b.task) == b.task, "task: has a control character");
   require(b.nx > 0 && b.nu > 0 && b.nx <= kWidest && b.nu <= kWidest,
           "sizes: " + sizes_text(b) + " are not positive");
   require(std::isfinite(b.dt) && b.dt > 0, "dt: " + std::to_string(b.dt) + " is not positive");
@@ -429,9 +430,9 @@ Bundle load_bundle(std::span<const std::byte> bytes, const std::string& name) {
     return from_file(
         decode_safetensors({reinterpret_cast<const char*>(bytes.data()), bytes.size()}));
   } catch (const NewerBundle& error) {
-    throw NewerBundle(name + ": " + error.what());
+    throw NewerBundle(name + ": " + printable(error.what()));
   } catch (const Error& error) {  // settings that do not fit are the file's fault, not the caller's
-    throw Error(name + ": " + error.what());
+    throw Error(name + ": " + printable(error.what()));
   }
 }
 

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "softmpc/bundle.h"
+#include "softmpc/nonblocking.h"
 #include "softmpc/planner.h"
 #include "softmpc/statistics.h"
 
@@ -190,7 +191,7 @@ class Controller {
   /// Moves the plan by the time that has passed, refines it and gives a command inside the bounds,
   /// whatever happens: a wrong size is bad_state. Does not allocate, lock (with one thread, on the
   /// CPU) or throw.
-  const Plan& plan(const PlanRequest& request) noexcept;
+  const Plan& plan(const PlanRequest& request) noexcept SOFTMPC_NONBLOCKING;
 
   /// Bytes of everything that decides the next plan, bounds and the reward's parameters too; nets,
   /// options and what the reward has of its own apart.
@@ -208,7 +209,7 @@ class Controller {
 
   /// Exchanges nets and planner between two plans; plan, time, bounds, parameters and counters go
   /// on. What planned before is in the argument afterwards.
-  void swap(Prepared& prepared) noexcept;
+  void swap(Prepared& prepared) noexcept SOFTMPC_NONBLOCKING;
   const Statistics& statistics() const noexcept;
   /// What the controller goes without, a line with one sentence each; empty where all is there.
   const std::string& notes() const noexcept;

@@ -63,7 +63,8 @@ class Runner {
   /// thread at a time. Wait-free: no lock, no allocation; under Trigger::new_state one system call,
   /// a few microseconds, where the planner sleeps. Not taken, but counted in ignored(), is an
   /// observation that has not nx entries, or a time of 0.
-  void submit(std::span<const float> observation, Nanoseconds measured) noexcept;
+  void submit(std::span<const float> observation,
+              Nanoseconds measured) noexcept SOFTMPC_NONBLOCKING;
 
   /// The newest plan's command at `t`, to `action` [nu] (of another size nothing is written, and
   /// `known` is false). The first step of a plan begins at its state's time and command_delay and
@@ -74,7 +75,7 @@ class Runner {
   /// a copy is tried again only where the planner finished several plans meanwhile, and a thread
   /// that was held up so in each of 64 tries gets rest, `known` false. What one thread reads never
   /// goes back to an older plan.
-  CommandInfo command_at(Nanoseconds t, std::span<float> action) const noexcept;
+  CommandInfo command_at(Nanoseconds t, std::span<float> action) const noexcept SOFTMPC_NONBLOCKING;
 
   /// Nets for offer(), made while the planner goes on, from any thread but not during stop().
   /// Throws as the constructor of Prepared, and UsageError after stop().

@@ -4,6 +4,7 @@
 
 #include "softmpc/black_box.h"
 #include "softmpc/bundle.h"
+#include "softmpc/check_models.h"
 #include "softmpc/config.h"
 #include "softmpc/controller.h"
 #include "softmpc/error.h"

@@ -11,7 +11,8 @@
 namespace softmpc {
 namespace {
 
-constexpr int kMostDelay = 64;  // model steps
+constexpr int kMostDelay = 64;                                  // model steps
+constexpr double kShortestStep = 1e-9, kLongestStep = 864'000;  // s; times are in ns
 
 [[noreturn]] void refuse(const std::string& option, const std::string& rule) {
   throw UsageError("controller: " + option + " " + rule);
@@ -36,6 +37,8 @@ void check_rest(const ControllerOptions& o, const ProblemShape& s) {
 }
 
 void check_options(const ControllerOptions& o, const Planner& planner, double dt) {
+  if (!(dt >= kShortestStep && dt <= kLongestStep))
+    refuse("dt", std::to_string(dt) + " s must be positive, a nanosecond to 10 days");
   check_rest(o, planner.shape());
   if (o.min_rollouts < 0 || o.min_rollouts > planner.config().rollouts)
     refuse("min_rollouts", std::to_string(o.min_rollouts) + " is out of range 0.." +

@@ -110,8 +110,6 @@ Engine::Engine(const PlannerConfig& settings, const ProblemShape& shape, const M
       probe_low(static_cast<std::size_t>(shape.nx)),
       probe_high(static_cast<std::size_t>(shape.nx)),
       unit(static_cast<std::size_t>(shape.nx), 1.0f) {
-  if (!(dt > 0) || !std::isfinite(dt))
-    throw UsageError("controller: dt " + std::to_string(dt) + " must be positive");
   mean.prepare(*models.dynamics);
 }
 

@@ -243,7 +243,7 @@ void Controller::Impl::move_to(Nanoseconds time) {
   Move move = clock_.until(time, loop_.time);
   loop_.counts.elapsed = timed && known ? time.count() - loop_.counts.time : step;
   statistics.time_backwards += loop_.counts.elapsed < 0;
-  loop_.counts.time = timed ? time.count() : loop_.counts.time + step;
+  loop_.counts.time = within_reach(timed ? time : Nanoseconds(loop_.counts.time + step)).count();
   if (move.cold || loop_.counts.restart) {
     draw_plan();
     ++statistics.cold_starts;
@@ -335,12 +335,12 @@ void Controller::Impl::fall_back(std::span<const float> observation) {
   result_.from_fallback = true;
   ++statistics.fallbacks;
   const int most = options.max_fallbacks > 0 ? options.max_fallbacks : config.horizon;
-  if (++loop_.counts.fallbacks_in_a_row > most) {
-    loop_.counts.fallbacks_in_a_row = most + 1;
+  if (loop_.counts.fallbacks_in_a_row >= most) {
     ++statistics.rests;
     std::ranges::copy(rest_, action_.begin());
     return;
   }
+  ++loop_.counts.fallbacks_in_a_row;
   switch (options.fallback) {
     case Fallback::shifted_plan:
       for (int i = 0; i < shape.nu; ++i) action_[i] = neutral_[i] + loop_.sequence[i];

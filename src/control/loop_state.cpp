@@ -12,15 +12,6 @@
 namespace softmpc {
 namespace {
 
-constexpr std::uint32_t kMagic = 0x50434d53, kVersion = 2;  // "SMCP"
-
-struct Header {
-  std::uint32_t magic = kMagic, version = kVersion;
-  std::int32_t nx = 0, nu = 0, horizon = 0, commands = 0, parameters = 0;
-  std::uint32_t checksum = 0;
-  bool operator==(const Header&) const = default;
-};
-
 template <class T>
 auto one(T& value) {
   static_assert(std::has_unique_object_representations_v<T>, "padding would be saved");
@@ -63,47 +54,47 @@ void LoopState::take(const LoopState& other) {
 }
 
 std::size_t LoopState::bytes() const {
-  std::size_t sum = sizeof(Header);
+  std::size_t sum = sizeof(SavedHeader);
   for_each_part(*this, [&](auto part) { sum += part.size_bytes(); });
   return sum;
 }
 
 void LoopState::save(std::span<std::byte> to) const {
-  std::byte* at = to.data() + sizeof(Header);
+  std::byte* at = to.data() + sizeof(SavedHeader);
   for_each_part(*this, [&](auto part) {
     std::memcpy(at, part.data(), part.size_bytes());
     at += part.size_bytes();
   });
-  const Header header = {.nx = nx_,
-                         .nu = nu_,
-                         .horizon = horizon_,
-                         .commands = static_cast<std::int32_t>(log.times.size()),
-                         .parameters = static_cast<std::int32_t>(parameters.size()),
-                         .checksum = crc32c(to.subspan(sizeof(Header)))};
+  const SavedHeader header = {.nx = nx_,
+                              .nu = nu_,
+                              .horizon = horizon_,
+                              .commands = static_cast<std::int32_t>(log.times.size()),
+                              .checksum = crc32c(to.subspan(sizeof(SavedHeader)))};
   std::memcpy(to.data(), &header, sizeof header);
 }
 
 bool LoopState::load(std::span<const std::byte> from) {
   if (from.size() != bytes()) return false;
-  const Header expected = {.nx = nx_,
-                           .nu = nu_,
-                           .horizon = horizon_,
-                           .commands = static_cast<std::int32_t>(log.times.size()),
-                           .parameters = static_cast<std::int32_t>(parameters.size()),
-                           .checksum = crc32c(from.subspan(sizeof(Header)))};
-  Header header;
+  const SavedHeader expected = {.nx = nx_,
+                                .nu = nu_,
+                                .horizon = horizon_,
+                                .commands = static_cast<std::int32_t>(log.times.size()),
+                                .checksum = crc32c(from.subspan(sizeof(SavedHeader)))};
+  SavedHeader header;
   std::memcpy(&header, from.data(), sizeof header);
   if (header != expected) return false;
-  const std::byte* at = from.data() + sizeof(Header);
+  const std::byte* at = from.data() + sizeof(SavedHeader);
   for_each_part(*this, [&](auto part) {
     std::memcpy(part.data(), at, part.size_bytes());
     at += part.size_bytes();
   });
   const auto finite = [](float v) { return std::isfinite(v); };
-  const auto sane = [](std::int64_t t) { return std::abs(t) <= std::int64_t{1} << 61; };
+  const auto sane = [](std::int64_t t) { return within_reach(Nanoseconds(t)).count() == t; };
+  // differences of two times, and times with a delay
+  const auto sane_sum = [&sane](std::int64_t t) { return sane(t / 2); };
   return log.valid() && std::ranges::all_of(sequence, finite) && counts.fallbacks_in_a_row >= 0 &&
-         sane(counts.time) && sane(counts.elapsed) && sane(time.origin) &&
-         std::ranges::all_of(log.times, sane);
+         sane(counts.time) && sane_sum(counts.elapsed) && sane(time.origin) &&
+         std::ranges::all_of(log.times, sane_sum);
 }
 
 }  // namespace softmpc

@@ -24,6 +24,14 @@ struct TickCounts {
   std::uint32_t reserved = 0;          ///< no padding is saved
 };
 
+/// Stands before the rest of a saved state, which its checksum covers.
+struct SavedHeader {
+  std::uint32_t magic = 0x50434d53, version = 2;  // "SMCP"
+  std::int32_t nx = 0, nu = 0, horizon = 0, commands = 0, parameters = 0;
+  std::uint32_t checksum = 0;
+  bool operator==(const SavedHeader&) const = default;
+};
+
 struct LoopState {
   LoopState(const ProblemShape& shape, int horizon, int commands, int parameters);
 

@@ -12,7 +12,7 @@ constexpr double kWhole = 0.05;  // steps that count as none
 
 Move PlanClock::until(Nanoseconds time, PlanTime& from) const {
   if (time.count() == 0) {
-    from.origin += step();
+    from.origin = within_reach(Nanoseconds(from.origin + step())).count();
     return {.whole = 1};
   }
   const bool first = !from.known;
@@ -29,7 +29,8 @@ Move PlanClock::until(Nanoseconds time, PlanTime& from) const {
   const bool whole = std::abs(steps - nearest) <= kWhole;
   if (whole || reading_ == Reading::hold) {
     const double moved = whole ? nearest : std::floor(steps);
-    from.origin += static_cast<std::int64_t>(std::llround(moved * step_));
+    const auto by = static_cast<std::int64_t>(std::llround(moved * step_));
+    from.origin = within_reach(Nanoseconds(from.origin + by)).count();
     return {.whole = static_cast<int>(moved)};
   }
   from.origin = time.count();

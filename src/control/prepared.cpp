@@ -49,7 +49,7 @@ Prepared::Prepared(const Controller& controller, const Bundle& bundle) {
              std::to_string(static_cast<int>(kSpreads)) +
              " times their spread from the running nets' values");
   }
-  impl_ = std::make_unique<Impl>(std::move(engine));
+  impl_ = std::make_unique<Impl>(Impl{std::move(engine)});  // clang 14 has no Impl(...)
 }
 
 Prepared::Prepared(Prepared&&) noexcept = default;

@@ -39,9 +39,7 @@ const TypeRow& row_of(TensorType type) {
 
 /// A name from the file, fit for one line of a message.
 std::string shown(std::string text) {
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  }
+  text = printable(std::move(text));
   return text.size() > 60 ? text.substr(0, 60) + "..." : text;
 }
 
@@ -178,6 +176,12 @@ void read_metadata(const Json& entry, TensorFile& file) {
 }
 
 }  // namespace
+
+std::string printable(std::string text) {
+  for (char& c : text)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  return text;
+}
 
 const char* to_string(TensorType type) { return row_of(type).name; }
 std::size_t element_bytes(TensorType type) { return row_of(type).bytes; }

@@ -37,6 +37,9 @@ struct TensorTypeOf<std::uint8_t> {
   static constexpr TensorType value = TensorType::u8;
 };
 
+/// A text from a file, fit for one line: a control character becomes '?'.
+std::string printable(std::string text);
+
 const char* to_string(TensorType type);  ///< as in the file: "F32"
 std::size_t element_bytes(TensorType type);
 

@@ -114,6 +114,11 @@ TEST_F(Recorded, EveryPlanIsMadeAgainToTheBit) {
         }
         PlanRequest request = {.observation = x, .state_time = now, .now = now};
         if (kind == 6) request.state_time = {};
+        if (kind == 9) {
+          const std::vector<float> low = {-1, static_cast<float>(draw.real(-1, 0))},
+                                   high = {1, 1.5f};
+          EXPECT_TRUE(controller.set_bounds(low, high));
+        }
         if (kind == 7) request.now = now + milliseconds(draw.whole(0, 600));
         if (kind == 8) request.state_time = now - milliseconds(draw.whole(0, 2000));
         if (kind >= 25)

@@ -2,12 +2,14 @@
 // Tests what outlives a tick: saved states, hot swaps, statistics.
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include "control/controllers.h"
+#include "control/loop_state.h"
 #include "io/crc32c.h"
 #include "softmpc/error.h"
 
@@ -70,7 +72,7 @@ TEST_F(State, AForgedStateDoesNoHarm) {
   Controller controller = make(options);
   play(controller, 0, 3);
   const auto bytes = saved(controller);
-  constexpr std::size_t kHeader = 32;
+  constexpr std::size_t kHeader = sizeof(SavedHeader);
   Random forger(4);
   int loaded = 0;
   for (int run = 0; run < 3000; ++run) {
@@ -81,7 +83,7 @@ TEST_F(State, AForgedStateDoesNoHarm) {
       forged[kHeader + forger.whole(0, reach)] = static_cast<std::byte>(forger.whole(0, 255));
     }
     const std::uint32_t checksum = crc32c(std::span(forged).subspan(kHeader));
-    std::memcpy(forged.data() + kHeader - 4, &checksum, 4);
+    std::memcpy(forged.data() + offsetof(SavedHeader, checksum), &checksum, 4);
     if (!controller.load_state(forged)) continue;
     ++loaded;
     for (int tick = 3; tick < 5; ++tick) {
@@ -92,6 +94,32 @@ TEST_F(State, AForgedStateDoesNoHarm) {
   }
   EXPECT_GT(loaded, 100);
   EXPECT_TRUE(controller.load_state(bytes));
+}
+
+TEST_F(State, CountsOfAForgedStateDoNotOverflow) {
+  Controller controller = make();
+  auto forged = saved(controller);
+  const std::int32_t most = std::numeric_limits<std::int32_t>::max();
+  std::memcpy(&forged[sizeof(SavedHeader) + offsetof(TickCounts, fallbacks_in_a_row)], &most, 4);
+  const std::uint32_t checksum = crc32c(std::span(forged).subspan(sizeof(SavedHeader)));
+  std::memcpy(&forged[offsetof(SavedHeader, checksum)], &checksum, 4);
+  ASSERT_TRUE(controller.load_state(forged));
+  for (std::uint64_t tick = 1; tick < 4; ++tick) {
+    controller.plan(PlanRequest{});
+    EXPECT_EQ(controller.statistics().rests, tick);
+  }
+}
+
+// Times are clipped there, and those that a delay adds lie behind.
+TEST_F(State, AStateOfTheEndOfTimeIsLoaded) {
+  for (const Nanoseconds end : {Nanoseconds::max(), Nanoseconds::min()}) {
+    Controller controller = make({.command_delay = milliseconds(150)});
+    const auto x = observation(0);
+    for (const Nanoseconds time : {kStart, end, Nanoseconds(0)}) {
+      controller.plan({.observation = x, .state_time = time});
+      EXPECT_TRUE(controller.load_state(saved(controller))) << time.count();
+    }
+  }
 }
 
 TEST_F(State, ASwapExchangesNetsAndKeepsThePlan) {

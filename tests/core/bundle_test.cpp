@@ -420,6 +420,13 @@ TEST_F(BundleTest, WrongMetadataIsNamed) {
             "metadata acting)");
 }
 
+TEST_F(BundleTest, NamesFromAFileStayWithinALineOfText) {
+  EXPECT_EQ(changed_error([](TensorFile& f) { f.metadata["task"] = "a\nrobot"; }),
+            "task: has a control character");
+  EXPECT_EQ(changed_error([](TensorFile& f) { f.tensors["a\nname"] = Tensor::of<float>({0}, {}); }),
+            "tensor a?name: is not expected");
+}
+
 TEST_F(BundleTest, WhatWouldNotLoadIsNotSaved) {
   EXPECT_NE(save_error([](Bundle& bad) { bad.state_low = {1}; }).find("state_range"),
             std::string::npos);

@@ -15,6 +15,9 @@ block() { # the README's first code block of a language, without its fences
 diff <(block cpp) "$source_dir/tests/embed/main.cpp" ||
   { echo "README.md: its C++ example is not tests/embed/main.cpp"; exit 1; }
 
+[[ $(<"$source_dir/README.md") == *"$(<"$source_dir/tests/embed/own_models.cpp")"* ]] ||
+  { echo "README.md: its example of own models is not tests/embed/own_models.cpp"; exit 1; }
+
 # a short training of the example's task; the bundle is what a robot would be given
 "$SOFTMPC_PROGRAM" train lq --steps 3000 --seed 5 --threads 1 --out "$work/run" --quiet \
   --set planner.rollouts=100 --set planner.variance=1 --set planner.horizon=6 \
@@ -54,5 +57,6 @@ fi
   { echo "the example does not print four lines of the README's form"; exit 1; }
 "$work/build/built_in" "$work/run/model.safetensors" >"$work/built_in.log" ||
   { echo "what was trained on a built-in task does not plan by its rules:"; cat "$work/built_in.log"; exit 1; }
+"$work/build/own_models" || { echo "the example of own models has findings, see above"; exit 1; }
 awk '{p = $4; p = p < 0 ? -p : p} END {exit !(p < 0.3)}' "$work/printed" ||
   { echo "the example does not bring the position to 0"; exit 1; }

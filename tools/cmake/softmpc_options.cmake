@@ -4,7 +4,8 @@ add_library(softmpc_options INTERFACE)
 
 if(CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
   target_compile_options(softmpc_options INTERFACE
-    $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wshadow;-Wnon-virtual-dtor;-Woverloaded-virtual>)
+    $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wshadow;-Wnon-virtual-dtor;-Woverloaded-virtual>
+    $<$<COMPILE_LANG_AND_ID:CXX,Clang>:-Wno-unknown-pragmas>)  # GCC's ivdep
   if(SOFTMPC_WERROR)
     target_compile_options(softmpc_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Werror>)
   endif()
@@ -25,6 +26,12 @@ function(softmpc_quick_compile target)
   endif()
 endfunction()
 
+if(SOFTMPC_SANITIZE MATCHES "realtime" AND NOT (CMAKE_CXX_COMPILER_ID STREQUAL "Clang"
+    AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 20))
+  message(FATAL_ERROR "softmpc: SOFTMPC_SANITIZE=${SOFTMPC_SANITIZE} needs clang 20 or later with its runtime (Debian: "
+    "clang-22 libclang-rt-22-dev), the compiler is ${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}: "
+    "set -DCMAKE_CXX_COMPILER=clang++-22")
+endif()
 if(SOFTMPC_SANITIZE)
   target_compile_options(softmpc_options INTERFACE
     -fsanitize=${SOFTMPC_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)

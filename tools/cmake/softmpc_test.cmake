@@ -7,7 +7,7 @@ target_link_libraries(softmpc_test_headers PRIVATE softmpc_options GTest::gtest 
 
 # softmpc_test(name SOURCES a_test.cpp ... [LIBS softmpc::core ...] [LABELS core ...]
 #              [ARGS ...] [TIMEOUT seconds] [PROCESSORS n])
-# One GoogleTest program, one ctest entry. Labels in use: core tasks models pipeline tools cuda embed c slow gpu.
+# One GoogleTest program, one ctest entry. Labels in use: core tasks models pipeline tools cuda embed c fuzz slow gpu.
 # Tests find the golden files in SOFTMPC_GOLDEN_DIR, a compile definition.
 # A test whose libraries are not part of this build is left out, and configuring says so;
 # one labelled slow is not built with sanitizers.
