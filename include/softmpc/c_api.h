@@ -155,6 +155,11 @@ typedef struct softmpc_options {
   softmpc_validate_fn validate;    /* [NULL] NULL: every plan is sent */
   softmpc_fallback_fn on_fallback; /* [NULL] of SOFTMPC_FALLBACK_CALLBACK */
   void* user;                      /* [NULL] first argument of all callbacks */
+  const char* precision; /* [NULL] "float32", "bfloat16", "auto"; NULL: the bundle's */
+  /* [NULL] "FILE" or "FILE:MiB": the latest plans and all that decided them, in a file that outlives
+     the process, for `softmpc verify` and `softmpc explain`; without it where the file cannot be had,
+     as softmpc_get_notes() says */
+  const char* black_box;
 } softmpc_options;
 
 typedef struct softmpc_request {
@@ -250,6 +255,9 @@ SOFTMPC_API softmpc_result softmpc_prepare(const softmpc_controller* controller,
 SOFTMPC_API softmpc_result softmpc_swap(softmpc_controller* controller, softmpc_prepared* prepared);
 SOFTMPC_API void softmpc_prepared_free(softmpc_prepared* prepared);
 
+/** What the controller goes without, a line with one sentence each; "" where all is there. */
+SOFTMPC_API softmpc_result softmpc_get_notes(const softmpc_controller* controller, char* text,
+                                             size_t text_size);
 SOFTMPC_API softmpc_result softmpc_get_statistics(const softmpc_controller* controller,
                                                   softmpc_statistics* statistics);
 

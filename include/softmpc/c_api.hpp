@@ -75,6 +75,11 @@ class Controller {
   explicit Controller(softmpc_controller* handle) { take(handle); }
 
   const softmpc_sizes& sizes() const { return sizes_; }
+  std::string notes() const {
+    char text[kLongest];
+    check(softmpc_get_notes(get(), text, sizeof text));
+    return text;
+  }
   /// Tighter than the bundle's from the next plan on, [nu] each.
   void set_bounds(const std::vector<float>& low, const std::vector<float>& high) {
     if (low.size() != action_.size() || high.size() != action_.size())

@@ -176,6 +176,12 @@ softmpc_result softmpc_swap(softmpc_controller* controller, softmpc_prepared* pr
 
 void softmpc_prepared_free(softmpc_prepared* prepared) { delete prepared; }
 
+softmpc_result softmpc_get_notes(const softmpc_controller* controller, char* text,
+                                 size_t text_size) {
+  if (text == nullptr || text_size == 0) return SOFTMPC_ERROR_ARGUMENT;
+  return alone(controller, [&] { say(text, text_size, controller->controller.notes().c_str()); });
+}
+
 softmpc_result softmpc_get_statistics(const softmpc_controller* controller,
                                       softmpc_statistics* statistics) {
   softmpc_statistics s = {};

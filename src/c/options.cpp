@@ -2,6 +2,8 @@
 #include "options.h"
 
 #include "border.h"
+#include "softmpc/config.h"
+#include "softmpc/error.h"
 
 namespace softmpc::c {
 namespace {
@@ -27,6 +29,16 @@ T known(const char* initialiser, const T* given, std::size_t least, T defaults) 
 
 std::vector<float> array(const float* values, int count) {
   return values == nullptr ? std::vector<float>() : std::vector<float>(values, values + count);
+}
+
+Precision precision_named(const std::string& name) {
+  Config config;
+  try {
+    apply_setting(config, "planner.precision=" + name);
+  } catch (const UsageError& error) {
+    throw UsageError(std::string("options.precision: ") + error.what());
+  }
+  return config.planner.precision;
 }
 
 }  // namespace
@@ -61,6 +73,8 @@ ControllerOptions controller_options(const softmpc_options& given, int nu) {
   options.state_margin = given.state_margin;
   options.reading = static_cast<Reading>(choice("reading", given.reading, 1));
   options.want_predicted = choice("want_predicted", given.want_predicted, 1) != 0;
+  if (given.precision != nullptr) options.precision = precision_named(given.precision);
+  if (given.black_box != nullptr) options.black_box = given.black_box;
   return options;
 }
 

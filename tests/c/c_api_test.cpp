@@ -5,6 +5,7 @@
 
 #include "c/c_fixture.h"
 #include "io/atomic_file.h"
+#include "softmpc/black_box.h"
 #include "softmpc/controller.h"
 #include "softmpc/task_rules.h"
 #include "softmpc/version.h"
@@ -161,6 +162,40 @@ TEST_F(CApi, StatisticsCount) {
   EXPECT_LE(s.p90_ns, s.p99_ns);
   EXPECT_LE(s.p99_ns, s.p999_ns);
   EXPECT_LE(s.p999_ns, s.max_ns);
+}
+
+TEST_F(CApi, ABlackBoxHoldsWhatFlew) {
+  const std::string box = folder.file("flight");
+  softmpc_options options = c_api::default_options();
+  options.precision = "float32";
+  options.black_box = box.c_str();
+  char notes[100] = "";
+  {
+    const Handle c = open(options);
+    for (int tick = 0; tick < 4; ++tick) status(c, observation(tick));
+    EXPECT_EQ(softmpc_get_notes(c.get(), notes, sizeof notes), SOFTMPC_DONE);
+    EXPECT_STREQ(notes, "");
+    const Handle second = open(options);
+    EXPECT_EQ(softmpc_get_notes(second.get(), notes, sizeof notes), SOFTMPC_DONE);
+    EXPECT_EQ(std::string(notes).find("black box " + box), 0u) << notes;
+    EXPECT_EQ(softmpc_get_notes(second.get(), notes, 0), SOFTMPC_ERROR_ARGUMENT);
+    EXPECT_EQ(softmpc_get_notes(second.get(), nullptr, 9), SOFTMPC_ERROR_ARGUMENT);
+    EXPECT_EQ(softmpc_get_notes(nullptr, notes, sizeof notes), SOFTMPC_ERROR_ARGUMENT);
+  }
+  const BlackBox flight(box);
+  ASSERT_EQ(flight.size(), 4u);
+  const auto reward = make_rollout_reward(bundle);
+  ControllerOptions again = flight.options();
+  again.precision = flight[0].precision;
+  Controller controller(bundle, reward.get(), again);
+  for (std::size_t i = 0; i < flight.size(); ++i)
+    EXPECT_TRUE(same_bits(flight[i], controller.replay(flight[i])));
+  options.precision = "float12";
+  EXPECT_EQ(refused(options), SOFTMPC_ERROR_ARGUMENT);
+  EXPECT_EQ(error.find("options.precision: "), 0u) << error;
+  options.precision = nullptr;
+  options.black_box = "file:0";
+  EXPECT_EQ(refused(options), SOFTMPC_ERROR_ARGUMENT);
 }
 
 // ---- callbacks ----
