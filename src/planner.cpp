@@ -303,7 +303,7 @@ void CpuPlanner::update_plans(const PlanBatch& batch, const float* cost_plan, in
         .first_lane = static_cast<int>(first),
     };
     const cpu::Weighed r = cpu::update_plan(in, std::span(weight_).subspan(first, k),
-                                                 batch.plan.subspan(b * plan_size(), plan_size()));
+                                            batch.plan.subspan(b * plan_size(), plan_size()));
     batch.value[b] = r.value;
     if (!batch.effective_samples.empty()) batch.effective_samples[b] = r.effective_samples;
     if (!batch.valid_share.empty()) batch.valid_share[b] = r.valid_share;
