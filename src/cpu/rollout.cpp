@@ -117,7 +117,8 @@ std::uint64_t TileScratch::bytes(const RolloutJob& job, int lanes) {
   return sum;
 }
 
-/// The steps of one tile, in the order of the method.
+/// The steps of one tile, in the order of the method; `traced` ones keep what they did.
+template <bool traced>
 class TileRollout {
  public:
   TileRollout(const RolloutJob& job, int begin, int end, int lanes, TileScratch& s,
@@ -131,7 +132,7 @@ class TileRollout {
         lanes_(lanes),
         s_(s),
         out_(out) {
-    if (job_.trace) inside_.resize(static_cast<std::size_t>(lanes));
+    if constexpr (traced) inside_.resize(static_cast<std::size_t>(lanes));
   }
 
   void run() {
@@ -211,7 +212,7 @@ class TileRollout {
     const auto act_row = c_.prior == Prior::gaussian ? act_gaussian : act_uniform;
     for (int i = 0; i < nu_; ++i) {
       const std::size_t at = static_cast<std::size_t>(t) * nu_ + i;
-      if (job_.trace) std::ranges::fill(inside_, 1u);
+      if constexpr (traced) std::ranges::fill(inside_, 1u);
       act_row({.plan = job_.plan + at,
                .cost_plan = job_.cost_plan + at,
                .plan_size = static_cast<std::ptrdiff_t>(c_.horizon + 1) * nu_,
@@ -223,29 +224,29 @@ class TileRollout {
                .eps = noise(t, i),
                .action = s_.action.data() + static_cast<std::size_t>(i) * lanes_,
                .prior = s_.prior.data(),
-               .valid = job_.trace ? inside_.data() : s_.valid.data()},
+               .valid = traced ? inside_.data() : s_.valid.data()},
               s_.runs.data(), runs_);
-      if (job_.trace) keep_inside(t, i);
+      if constexpr (traced) keep_inside(t, i);
     }
-    if (job_.trace) keep_act(t);
+    if constexpr (traced) keep_act(t);
   }
 
   /// Where entry [t] of a lane lies in an array [..., K, steps] of the trace.
-  std::size_t traced(int lane, int steps, int t) const {
+  std::size_t entry(int lane, int steps, int t) const {
     return (job_.trace_lane + begin_ + lane) * steps + t;
   }
 
   void keep_inside(int t, int i) {
     for (int j = 0; j < lanes_; ++j) s_.valid[j] &= inside_[j];
     for (int j = 0; j < count_; ++j)
-      job_.trace->outside[traced(j, c_.horizon + 1, t) * nu_ + i] = inside_[j] == 0;
+      job_.trace->outside[entry(j, c_.horizon + 1, t) * nu_ + i] = inside_[j] == 0;
   }
 
   void keep_act(int t) {
     const auto keep = [&](const AlignedFloats& from, int rows, std::vector<float>& to) {
       for (int j = 0; j < count_; ++j)
         for (int i = 0; i < rows; ++i)
-          to[traced(j, c_.horizon + 1, t) * rows + i] =
+          to[entry(j, c_.horizon + 1, t) * rows + i] =
               from[static_cast<std::size_t>(i) * lanes_ + j];
     };
     keep(s_.x, nx_, job_.trace->state);
@@ -256,9 +257,9 @@ class TileRollout {
     RolloutTrace& to = *job_.trace;
     const bool one = c_.member_draw == MemberDraw::per_step;
     for (int j = 0; j < count_; ++j) {
-      to.member[traced(j, c_.horizon, t)] = one ? job_.member[t] : s_.member[j];
-      to.reward[traced(j, c_.horizon, t)] = s_.reward[j];
-      to.end[traced(j, 1, 0)] += s_.alive[j] != 0;
+      to.member[entry(j, c_.horizon, t)] = one ? job_.member[t] : s_.member[j];
+      to.reward[entry(j, c_.horizon, t)] = s_.reward[j];
+      to.end[entry(j, 1, 0)] += s_.alive[j] != 0;
     }
   }
 
@@ -338,7 +339,7 @@ class TileRollout {
       for (int j = 0; j < count_; ++j)
         if (s_.terminated[j]) s_.alive[j] = 0;
     }
-    if (job_.trace) keep_step(t);
+    if constexpr (traced) keep_step(t);
     std::swap(s_.x, s_.next);
   }
 
@@ -354,9 +355,10 @@ class TileRollout {
       out_.cost[begin_ + j] =
           hd::rollout_cost(c_.prior == Prior::uniform, cost, lambda, s_.prior[j]);
       out_.valid[begin_ + j] = static_cast<std::uint8_t>(s_.valid[j]);
-      if (!job_.trace) continue;
-      job_.trace->terminal_value[traced(j, 1, 0)] = s_.value[j];
-      job_.trace->prior[traced(j, 1, 0)] = s_.prior[j];
+      if constexpr (traced) {
+        job_.trace->terminal_value[entry(j, 1, 0)] = s_.value[j];
+        job_.trace->prior[entry(j, 1, 0)] = s_.prior[j];
+      }
     }
   }
 
@@ -386,7 +388,10 @@ std::size_t make_room(RolloutTrace& trace, const PlannerConfig& c, const Problem
 
 void roll_out(const RolloutJob& job, int begin, int end, int lanes, TileScratch& scratch,
               const RolloutOutput& out) {
-  TileRollout(job, begin, end, lanes, scratch, out).run();
+  if (job.trace)
+    TileRollout<true>(job, begin, end, lanes, scratch, out).run();
+  else
+    TileRollout<false>(job, begin, end, lanes, scratch, out).run();
 }
 
 }  // namespace softmpc::cpu

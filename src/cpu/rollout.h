@@ -58,6 +58,7 @@ class TileScratch {
   static std::uint64_t bytes(const RolloutJob& job, int lanes);
 
  private:
+  template <bool traced>
   friend class TileRollout;
   /// Calls f(array, entries) for each array.
   template <class F>
