@@ -80,7 +80,8 @@ class CpuPlanner final : public Planner {
   void update_plans(const PlanBatch& batch, const float* cost_plan, int rollouts);
   void hand_out(const PlanBatch& batch, const SolveDone& done);
   void execute(const PlanBatch& batch);
-  void record(const PlanBatch& batch, PlanTrace& trace) const;
+  void record(const PlanBatch& batch, int rollouts, PlanTrace& trace) const;
+  void record_before(const PlanBatch& batch, const float* cost_plan, RolloutTrace& trace) const;
 
   Models models_;
   std::vector<float> parameters_;  // of the reward; empty: its own
@@ -254,6 +255,10 @@ cpu::RolloutJob CpuPlanner::job_of(SolveKey key, int iteration, const PlanBatch&
       .member = member_.data(),
       .fixed_noise =
           trace && !trace->noise.empty() ? trace->noise.data() + iteration * noise : nullptr,
+      .trace = trace ? trace->rollouts : nullptr,
+      .trace_lane = trace && trace->rollouts
+                        ? cpu::make_room(*trace->rollouts, config(), shape(), batch.problems)
+                        : 0,
   };
 }
 
@@ -305,8 +310,8 @@ void CpuPlanner::update_plans(const PlanBatch& batch, const float* cost_plan, in
         .tiling = &tiling_,
         .first_lane = static_cast<int>(first),
     };
-    const cpu::UpdateResult r = cpu::update_plan(in, std::span(weight_).subspan(first, k),
-                                                 batch.plan.subspan(b * plan_size(), plan_size()));
+    const cpu::Weighed r = cpu::update_plan(in, std::span(weight_).subspan(first, k),
+                                            batch.plan.subspan(b * plan_size(), plan_size()));
     batch.value[b] = r.value;
     if (!batch.effective_samples.empty()) batch.effective_samples[b] = r.effective_samples;
     if (!batch.valid_share.empty()) batch.valid_share[b] = r.valid_share;
@@ -315,25 +320,37 @@ void CpuPlanner::update_plans(const PlanBatch& batch, const float* cost_plan, in
   for_each(batch.problems, update_one);
 }
 
-void CpuPlanner::record(const PlanBatch& batch, PlanTrace& trace) const {
+/// After an update from the first `rollouts` of each problem.
+void CpuPlanner::record(const PlanBatch& batch, int rollouts, PlanTrace& trace) const {
   const auto append = [](auto& to, const auto& from, std::size_t n) {
     to.insert(to.end(), from.begin(), from.begin() + static_cast<std::ptrdiff_t>(n));
   };
   const std::size_t lanes = static_cast<std::size_t>(batch.problems) * config().rollouts;
   append(trace.cost, cost_, lanes);
+  for (std::size_t lane = 0; lane < lanes; ++lane)
+    if (lane % config().rollouts >= static_cast<std::size_t>(rollouts))
+      trace.cost[trace.cost.size() - lanes + lane] = std::nanf("");
   append(trace.valid, valid_, lanes);
   append(trace.plan, batch.plan, batch.plan.size());
   append(trace.value, batch.value, batch.value.size());
   for (int b = 0; b < batch.problems; ++b) {
     double sum = 0, squares = 0;
     const bool weighed = status_[b] == PlanStatus::ok || status_[b] == PlanStatus::all_invalid;
-    for (int k = 0; k < config().rollouts && weighed; ++k) {
+    for (int k = 0; k < rollouts && weighed; ++k) {
       const double w = weight_[static_cast<std::size_t>(b) * config().rollouts + k];
       sum += w;
       squares += w * w;
     }
     trace.effective_samples.push_back(weighed ? sum * sum / squares / config().particles : 0);
   }
+}
+
+/// Before the rollouts of an iteration.
+void CpuPlanner::record_before(const PlanBatch& batch, const float* cost_plan,
+                               RolloutTrace& trace) const {
+  trace.plan.insert(trace.plan.end(), batch.plan.begin(), batch.plan.end());
+  for (int b = 0; b < batch.problems; ++b)
+    trace.value_constant.push_back(value_constant(cost_plan + b * plan_size()));
 }
 
 /// Marks problems whose observation is not finite; their results say so, and models see zeros in
@@ -386,6 +403,7 @@ SolveDone CpuPlanner::iterate(SolveKey key, const PlanBatch& batch, PlanTrace* t
   for (int iteration = 0; iteration < part.iterations; ++iteration) {
     draw_members(key, iteration, trace, models_.dynamics->members());
     const float* in_cost = cost_plan(batch);
+    if (trace && trace->rollouts) record_before(batch, in_cost, *trace->rollouts);
     const cpu::RolloutJob job = job_of(key, iteration, batch, in_cost, trace);
     const bool last = iteration + 1 == part.iterations;
     int rollouts = last ? part.rollouts : config().rollouts;
@@ -397,7 +415,7 @@ SolveDone CpuPlanner::iterate(SolveKey key, const PlanBatch& batch, PlanTrace* t
     }
     update_plans(batch, in_cost, rollouts);
     done = {iteration + 1, rollouts};
-    if (trace) record(batch, *trace);
+    if (trace) record(batch, rollouts, *trace);
     if (rollouts < config().rollouts) break;
   }
   return done;

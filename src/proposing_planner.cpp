@@ -202,13 +202,12 @@ PlanBatch ProposingPlanner::halves_of(const PlanBatch& batch) {
 void ProposingPlanner::solve(SolveKey key, const PlanBatch& batch, PlanTrace* trace) {
   using Clock = SolveBudget::Clock;
   check_batch(config(), shape(), batch);
-  if (trace) throw Error("planner solve: a trace needs planner.proposals plan");
   PlanBatch halves = halves_of(batch);
   SolveDone done;
   halves.done = &done;
   const bool timed = has_deadline(batch.budget);
   if (!timed || Clock::now() < batch.budget.deadline) propose_all(key, batch.problems);
-  halves_->solve(key, halves);
+  halves_->solve(key, halves, trace);
   const Clock::time_point solved = timed ? Clock::now() : Clock::time_point{};
   for (int b = 0; b < batch.problems; ++b) merge(batch, b);
   if (timed) merges_.add(Clock::now() - solved);

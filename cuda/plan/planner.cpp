@@ -345,6 +345,8 @@ void DevicePlanner::solve(SolveKey key, const PlanBatch& batch, PlanTrace* trace
   if (part_of(p.config, batch.budget) != whole_solve(p.config))
     throw Error("planner solve: a device computes whole solves; budget has limits of one");
   if (trace) check_trace(p.config, p.shape, batch, *trace, p.members());
+  if (trace && trace->rollouts)
+    throw Error("planner solve: a device keeps no rollouts for a trace; the CPU does");
   p.last_problems = batch.problems;
   p.catch_up();
   if (!has_deadline(batch.budget))

@@ -83,15 +83,35 @@ struct PlanBatch {
   SolveDone* done = nullptr;  ///< out, may be null
 };
 
+/// What the rollouts of a traced solve were made of, for explanations. Each plan update appends its
+/// arrays; in the last one of a part of a solve, entries of rollouts left out are 0 or mean
+/// nothing.
+struct RolloutTrace {
+  std::vector<float> plan;    ///< [iterations, B, H+1, nu] u before the update
+  std::vector<float> state;   ///< [iterations, B, K, H+1, nx] x_0..x_H
+  std::vector<float> action;  ///< [iterations, B, K, H+1, nu] a_t, clipped
+  std::vector<std::uint8_t>
+      outside;                ///< [iterations, B, K, H+1, nu] this entry of v_t left the box
+  std::vector<int> member;    ///< [iterations, B, K, H] that made the step
+  std::vector<float> reward;  ///< [iterations, B, K, H] r_t, after an end, too
+  std::vector<int> end;       ///< [iterations, B, K] t of the step that ended it; H: none
+  std::vector<float> terminal_value;   ///< [iterations, B, K] Q(x_H, a_H), after an end, too
+  std::vector<float> prior;            ///< [iterations, B, K] the prior sum of hd::rollout_cost
+  std::vector<double> value_constant;  ///< [iterations, B] c of hd::soft_value
+};
+
 /// Fixed noise and members in place of drawn ones, and intermediate results, for verification.
+/// Under proposals plan_and_policy B stands for 2B, first those about the given plans, then those
+/// about the policy's, and K for K/2.
 struct PlanTrace {
-  std::span<const float> noise;           ///< [iterations, B, K, H+1, nu]; empty: drawn
-  std::span<const int> member;            ///< [iterations, H]; empty: drawn
-  std::vector<float> cost;                ///< out [iterations, B, K]: S before masking
+  std::span<const float> noise;  ///< [iterations, B, K, H+1, nu]; empty: drawn
+  std::span<const int> member;   ///< [iterations, H]; empty: drawn
+  std::vector<float> cost;       ///< out [iterations, B, K]: S before masking; NaN: not rolled out
   std::vector<std::uint8_t> valid;        ///< out [iterations, B, K]
   std::vector<float> plan;                ///< out [iterations, B, H+1, nu]
   std::vector<double> value;              ///< out [iterations, B]
   std::vector<double> effective_samples;  ///< out [iterations, B]
+  RolloutTrace* rollouts = nullptr;       ///< out, null: not asked for. A device throws Error
 };
 
 struct PlannerConstants;  // private to src/
@@ -121,7 +141,7 @@ class Planner {
   virtual bool set_parameters(std::span<const float> parameters) noexcept;
   /// Runs config.iterations plan updates for every problem; allocates nothing. Throws Error on
   /// wrong sizes or a budget out of range; numeric trouble and want of time are a status. `trace`
-  /// may be null, and is of whole solves only.
+  /// may be null, and is of solves without a deadline.
   virtual void solve(SolveKey key, const PlanBatch& batch, PlanTrace* trace = nullptr) = 0;
   /// "cpu", or "cuda (NAME)".
   virtual std::string device() const = 0;

@@ -79,7 +79,8 @@ void correlate(const hd::Covariance& sigma, bool uniform, bool given, float disc
 SOFTMPC_MULTIVERSION
 void add_reward(float discount, const float* __restrict reward, const float* __restrict alive,
                 float* __restrict j, int count) {
-  for (int k = 0; k < count; ++k) j[k] = alive[k] != 0 ? j[k] - discount * reward[k] : j[k];
+  for (int k = 0; k < count; ++k)
+    j[k] = alive[k] != 0 ? hd::subtract_reward(j[k], discount, reward[k]) : j[k];
 }
 
 }  // namespace
@@ -116,7 +117,8 @@ std::uint64_t TileScratch::bytes(const RolloutJob& job, int lanes) {
   return sum;
 }
 
-/// The steps of one tile, in the order of the method.
+/// The steps of one tile, in the order of the method; `traced` ones keep what they did.
+template <bool traced>
 class TileRollout {
  public:
   TileRollout(const RolloutJob& job, int begin, int end, int lanes, TileScratch& s,
@@ -129,7 +131,9 @@ class TileRollout {
         count_(end - begin),
         lanes_(lanes),
         s_(s),
-        out_(out) {}
+        out_(out) {
+    if constexpr (traced) inside_.resize(static_cast<std::size_t>(lanes));
+  }
 
   void run() {
     start();
@@ -208,6 +212,7 @@ class TileRollout {
     const auto act_row = c_.prior == Prior::gaussian ? act_gaussian : act_uniform;
     for (int i = 0; i < nu_; ++i) {
       const std::size_t at = static_cast<std::size_t>(t) * nu_ + i;
+      if constexpr (traced) std::ranges::fill(inside_, 1u);
       act_row({.plan = job_.plan + at,
                .cost_plan = job_.cost_plan + at,
                .plan_size = static_cast<std::ptrdiff_t>(c_.horizon + 1) * nu_,
@@ -219,8 +224,42 @@ class TileRollout {
                .eps = noise(t, i),
                .action = s_.action.data() + static_cast<std::size_t>(i) * lanes_,
                .prior = s_.prior.data(),
-               .valid = s_.valid.data()},
+               .valid = traced ? inside_.data() : s_.valid.data()},
               s_.runs.data(), runs_);
+      if constexpr (traced) keep_inside(t, i);
+    }
+    if constexpr (traced) keep_act(t);
+  }
+
+  /// Where entry [t] of a lane lies in an array [..., K, steps] of the trace.
+  std::size_t entry(int lane, int steps, int t) const {
+    return (job_.trace_lane + begin_ + lane) * steps + t;
+  }
+
+  void keep_inside(int t, int i) {
+    for (int j = 0; j < lanes_; ++j) s_.valid[j] &= inside_[j];
+    for (int j = 0; j < count_; ++j)
+      job_.trace->outside[entry(j, c_.horizon + 1, t) * nu_ + i] = inside_[j] == 0;
+  }
+
+  void keep_act(int t) {
+    const auto keep = [&](const AlignedFloats& from, int rows, std::vector<float>& to) {
+      for (int j = 0; j < count_; ++j)
+        for (int i = 0; i < rows; ++i)
+          to[entry(j, c_.horizon + 1, t) * rows + i] =
+              from[static_cast<std::size_t>(i) * lanes_ + j];
+    };
+    keep(s_.x, nx_, job_.trace->state);
+    keep(s_.action, nu_, job_.trace->action);
+  }
+
+  void keep_step(int t) {
+    RolloutTrace& to = *job_.trace;
+    const bool one = c_.member_draw == MemberDraw::per_step;
+    for (int j = 0; j < count_; ++j) {
+      to.member[entry(j, c_.horizon, t)] = one ? job_.member[t] : s_.member[j];
+      to.reward[entry(j, c_.horizon, t)] = s_.reward[j];
+      to.end[entry(j, 1, 0)] += s_.alive[j] != 0;
     }
   }
 
@@ -314,6 +353,7 @@ class TileRollout {
       for (int j = 0; j < count_; ++j)
         if (s_.terminated[j]) s_.alive[j] = 0;
     }
+    if constexpr (traced) keep_step(t);
     std::swap(s_.x, s_.next);
   }
 
@@ -325,10 +365,14 @@ class TileRollout {
     for (int j = 0; j < count_; ++j) {
       // a select, not a product: a state that overflowed after its end must not make NaN of it
       const float q = s_.alive[j] != 0 ? s_.value[j] : 0.0f;
-      const float cost = s_.j[j] - job_.discount[c_.horizon] * q;
+      const float cost = hd::subtract_reward(s_.j[j], job_.discount[c_.horizon], q);
       out_.cost[begin_ + j] =
           hd::rollout_cost(c_.prior == Prior::uniform, cost, lambda, s_.prior[j]);
       out_.valid[begin_ + j] = static_cast<std::uint8_t>(s_.valid[j]);
+      if constexpr (traced) {
+        job_.trace->terminal_value[entry(j, 1, 0)] = s_.value[j];
+        job_.trace->prior[entry(j, 1, 0)] = s_.prior[j];
+      }
     }
   }
 
@@ -338,11 +382,30 @@ class TileRollout {
   int runs_ = 0;  // problems in the tile
   TileScratch& s_;
   const RolloutOutput& out_;
+  std::vector<std::uint32_t> inside_;  // [lanes] of one action entry, for a trace
 };
+
+std::size_t make_room(RolloutTrace& trace, const PlannerConfig& c, const ProblemShape& s,
+                      int problems) {
+  const std::size_t first = trace.end.size(), h = c.horizon;
+  const std::size_t lanes = first + static_cast<std::size_t>(problems) * c.rollouts;
+  trace.state.resize(lanes * (h + 1) * s.nx);
+  trace.action.resize(lanes * (h + 1) * s.nu);
+  trace.outside.resize(lanes * (h + 1) * s.nu);
+  trace.member.resize(lanes * h);
+  trace.reward.resize(lanes * h);
+  trace.end.resize(lanes);
+  trace.terminal_value.resize(lanes);
+  trace.prior.resize(lanes);
+  return first;
+}
 
 void roll_out(const RolloutJob& job, int begin, int end, int lanes, TileScratch& scratch,
               const RolloutOutput& out) {
-  TileRollout(job, begin, end, lanes, scratch, out).run();
+  if (job.trace)
+    TileRollout<true>(job, begin, end, lanes, scratch, out).run();
+  else
+    TileRollout<false>(job, begin, end, lanes, scratch, out).run();
 }
 
 }  // namespace softmpc::cpu

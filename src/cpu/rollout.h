@@ -36,7 +36,13 @@ struct RolloutJob {
   const float* discount;             // [H+1] gamma^t
   const int* member;                 // [H] per_step members
   const float* fixed_noise;          // [B, K, H+1, nu] or null
+  RolloutTrace* trace;               // null: nothing is kept
+  std::size_t trace_lane;            // the first of this iteration there
 };
+
+/// Room for one more iteration in the arrays by rollout; returns its first lane.
+std::size_t make_room(RolloutTrace& trace, const PlannerConfig& config, const ProblemShape& shape,
+                      int problems);
 
 /// Where a tile puts what the plan update needs.
 struct RolloutOutput {
@@ -54,6 +60,7 @@ class TileScratch {
   static std::uint64_t bytes(const RolloutJob& job, int lanes);
 
  private:
+  template <bool traced>
   friend class TileRollout;
   /// Calls f(array, entries) for each array.
   template <class F>

@@ -51,8 +51,8 @@ double total(const Sum8& s) {
 
 /// w_k of the rollouts with a finite cost, 0 of the others.
 SOFTMPC_MULTIVERSION
-void weigh(const float* __restrict cost, int rollouts, float min_cost, float inverse_temperature,
-           float* __restrict weight) {
+void weigh_finite(const float* __restrict cost, int rollouts, float min_cost,
+                  float inverse_temperature, float* __restrict weight) {
   constexpr float kLargest = std::numeric_limits<float>::max();
   for (int k = 0; k < rollouts; ++k) {
     const float w = hd::weight(cost[k], min_cost, inverse_temperature);
@@ -73,19 +73,19 @@ void average_particles(int particles, std::span<float> cost, std::span<std::uint
   }
 }
 
-UpdateResult update_plan(const UpdateInput& in, std::span<float> weight, std::span<float> plan) {
+Weighed weigh(const UpdateInput& in, std::span<float> weight) {
   int in_box = 0, finite = 0;
   for (int k = 0; k < in.rollouts; ++k) {
     const bool ok = std::isfinite(in.cost[k]);
     finite += ok;
     in_box += ok && (!in.uniform || in.valid[k]);
   }
-  UpdateResult result{};
+  Weighed result{};
   result.valid_share = static_cast<double>(in_box) / in.rollouts;
   result.status = in_box > 0 ? PlanStatus::ok : PlanStatus::all_invalid;
+  result.value = std::numeric_limits<double>::quiet_NaN();
   if (finite == 0) {
     result.status = PlanStatus::not_finite;
-    result.value = std::numeric_limits<double>::quiet_NaN();
     return result;
   }
   const auto counts = [&](int k) {
@@ -95,22 +95,30 @@ UpdateResult update_plan(const UpdateInput& in, std::span<float> weight, std::sp
   for (int k = 0; k < in.rollouts; ++k)
     if (counts(k)) min_cost = std::min(min_cost, in.cost[k]);
   const float inverse = static_cast<float>(1.0 / in.temperature);
-  weigh(in.cost.data(), in.rollouts, min_cost, inverse, weight.data());
+  weigh_finite(in.cost.data(), in.rollouts, min_cost, inverse, weight.data());
   double sum = 0, sum_of_squares = 0;
   for (int k = 0; k < in.rollouts; ++k) {
     if (!counts(k)) weight[k] = 0;
     sum += weight[k];
     sum_of_squares += static_cast<double>(weight[k]) * weight[k];
   }
+  result.weight_sum = sum;
+  result.value = hd::soft_value(min_cost, sum, in.rollouts, in.temperature, in.value_constant);
+  result.effective_samples = sum * sum / sum_of_squares / in.particles;
+  return result;
+}
+
+Weighed update_plan(const UpdateInput& in, std::span<float> weight, std::span<float> plan) {
+  const Weighed result = weigh(in, weight);
+  if (result.status == PlanStatus::not_finite) return result;
   const int components = (in.horizon + 1) * in.nu;
   for (int begin = 0; begin < components; begin += kComponents) {
     const int end = std::min(components, begin + kComponents);
     Sum8 sums[kComponents] = {};
     weighted_noise(in, weight.data(), begin, end, sums);
-    for (int c = begin; c < end; ++c) plan[c] += static_cast<float>(total(sums[c - begin]) / sum);
+    for (int c = begin; c < end; ++c)
+      plan[c] += static_cast<float>(total(sums[c - begin]) / result.weight_sum);
   }
-  result.value = hd::soft_value(min_cost, sum, in.rollouts, in.temperature, in.value_constant);
-  result.effective_samples = sum * sum / sum_of_squares / in.particles;
   return result;
 }
 

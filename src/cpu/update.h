@@ -24,8 +24,9 @@ struct UpdateInput {
   int first_lane;
 };
 
-struct UpdateResult {
+struct Weighed {
   double value, effective_samples, valid_share;
+  double weight_sum;  // 0 where no cost is finite
   PlanStatus status;
 };
 
@@ -33,7 +34,11 @@ struct UpdateResult {
 /// one is not.
 void average_particles(int particles, std::span<float> cost, std::span<std::uint8_t> valid);
 
-/// u <- u + sum_k w_k eps_k. `weight` [K] is scratch. Rollouts without a finite cost get weight 0.
-UpdateResult update_plan(const UpdateInput& in, std::span<float> weight, std::span<float> plan);
+/// weight [K], of sum weight_sum: 0 for rollouts without a finite cost and, while others are, for
+/// those not valid under the uniform prior. Reads no noise.
+Weighed weigh(const UpdateInput& in, std::span<float> weight);
+
+/// u <- u + sum_k w_k eps_k / sum_k w_k.
+Weighed update_plan(const UpdateInput& in, std::span<float> weight, std::span<float> plan);
 
 }  // namespace softmpc::cpu

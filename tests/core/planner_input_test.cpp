@@ -200,10 +200,11 @@ TEST_F(PlannerInput, ATraceOfTheWrongSizeIsRefused) {
   trace.member = member;
   member[1] = 2;
   expect_refused<Error>([&] { solve(trace); }, "member 2");
-  PlanBatch part = buffers.batch();
-  part.budget.rollouts = 4;
+  PlanBatch timed = buffers.batch();
+  timed.budget.deadline = SolveBudget::Clock::now() + std::chrono::hours(1);
   PlanTrace none;
-  expect_refused<Error>([&] { planner->solve({}, part, &none); }, "a trace is of a whole solve");
+  expect_refused<Error>([&] { planner->solve({}, timed, &none); },
+                        "a trace is of a solve without a deadline");
 }
 
 // Outputs that nobody asked for stay empty, and ids default to the batch position.

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // softmpc plan: plans from given states with a trained controller.
-#include <cmath>
 #include <memory>
 
 #include "policy_actor.h"
 #include "program/command.h"
 #include "program/console.h"
 #include "program/gpu_device.h"
-#include "program/json_reader.h"
+#include "program/state_reader.h"
 #include "program/task_models.h"
 #include "softmpc/controller.h"
-#include "softmpc/error.h"
 
 namespace softmpc::tools {
 namespace {
@@ -21,42 +19,6 @@ struct PlanOptions {
   std::string bundle, state, seed = "1", device, precision;
   bool json = false;
 };
-
-/// One entry of a state, or an error that names row, entry and rule.
-float state_entry(const Json& entry, const std::string& where) {
-  if (entry.is_number()) {
-    const auto value = static_cast<float>(entry.get<double>());
-    if (std::isfinite(value)) return value;
-  }
-  std::string shown = entry.is_string() ? entry.get<std::string>() : entry.dump();
-  if (shown.size() > 40) shown = shown.substr(0, 40) + "...";
-  throw Error(where + " is " + shown + ", must be a finite float32 number");
-}
-
-/// States [[...], ...], one a row; rows and entries are counted from 0 as in the JSON.
-std::vector<std::vector<float>> read_states(const std::string& path, const Bundle& bundle) {
-  const std::string source = path == "-" ? "standard input" : path;
-  const Json document = parse_json(read_text(path), source);
-  const auto nx = static_cast<std::size_t>(bundle.nx);
-  const std::string rule = "must be [[...], ...], one state of " + std::to_string(nx) +
-                           " numbers (" + bundle.task + ") a row";
-  if (!document.is_array()) throw Error(source + ": holds no array, " + rule);
-  if (document.empty()) throw Error(source + ": holds no state, " + rule);
-  std::vector<std::vector<float>> states;
-  for (std::size_t row = 0; row < document.size(); ++row) {
-    const std::string where = source + ": row " + std::to_string(row);
-    const Json& state = document[row];
-    if (!state.is_array()) throw Error(where + " is no array, " + rule);
-    if (state.size() != nx) {
-      throw Error(where + " has " + std::to_string(state.size()) + " numbers, " + rule);
-    }
-    states.emplace_back();
-    for (std::size_t i = 0; i < nx; ++i) {
-      states.back().push_back(state_entry(state[i], where + ", entry " + std::to_string(i)));
-    }
-  }
-  return states;
-}
 
 Json as_json(const Plan& plan, std::size_t nu) {
   Json rows = Json::array();

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// softmpc explain: why a plan is what it is.
+#include <memory>
+
+#include "control/engine.h"
+#include "policy_actor.h"
+#include "program/command.h"
+#include "program/console.h"
+#include "program/explanation_text.h"
+#include "program/state_reader.h"
+#include "program/task_models.h"
+
+namespace softmpc::tools {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct ExplainOptions {
+  std::string bundle, state, seed = "1", precision, top = "10";
+  bool json = false;
+};
+
+/// The first plan of a controller that starts cold, as `plan` makes it.
+Explanation explain_first(const Engine& engine, std::uint64_t seed, std::span<const float> state) {
+  const Planner& planner = *engine.planner;
+  std::vector<float> plan(planner.plan_size());
+  planner.draw({seed, 0}, kEpisodePlan, plan);
+  planner.shift(plan);
+  return explain(planner.config(), planner.shape(), engine.models,
+                 {.key = {seed, 0}, .observation = state, .plan = plan});
+}
+
+std::string numbers(std::span<const float> values, const char* format) {
+  std::string result;
+  for (const float value : values)
+    result += (result.empty() ? "" : " ") + text(format, static_cast<double>(value));
+  return result;
+}
+
+std::string header(const std::string& path, const Bundle& bundle, std::span<const float> state,
+                   const Explanation& e, std::span<const float> action, bool policy_acts) {
+  return table({{"bundle", path + " (" + bundle.task + ")"},
+                {"state", numbers(state, "%g")},
+                {"status", to_string(e.status)},
+                {"V", text("%.6g", e.value)},
+                {"effective samples",
+                 text("%.4g of %d rollouts", e.effective_samples, e.done.rollouts)},
+                {"action", numbers(action, "%+.4f") + (policy_acts ? " (the policy's)" : "")}}) +
+         (policy_acts ? table({{"action of the plan", numbers(e.action, "%+.4f")}}) : "");
+}
+
+int run_explain(const ExplainOptions& options) {
+  const std::uint64_t seed = seed_number("--seed", options.seed);
+  const int top = static_cast<int>(whole_number("--top", options.top, 0, 1 << 30));
+  const std::string path = bundle_path(options.bundle);
+  Bundle bundle = load_bundle(path);
+  bundle.planner.precision =
+      chosen_precision(options.precision, Device::cpu, bundle.planner.precision);
+  const std::vector<float> state = read_state(options.state, bundle);
+  const auto reward = reward_of(bundle, options.bundle);
+  const auto dynamics = dynamics_of(bundle, options.bundle);
+  PolicyActor policy(bundle);  // as `eval` acts
+  const Engine engine(bundle, reward.get(), {.threads = 1, .dynamics = dynamics.get()});
+  const Explanation e = explain_first(engine, seed, state);
+  const std::span<const float> action = policy.acts() ? policy.act(state) : std::span(e.action);
+  if (options.json) {
+    Json document = {{"bundle", path},
+                     {"task", bundle.task},
+                     {"precision", to_string(bundle.planner.precision)},
+                     {"seed", seed},
+                     {"state", tidy(state)},
+                     {"action", tidy(action)}};
+    document.update(explanation_json(engine.planner->config(), engine.planner->shape(), e));
+    write_out(document.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n');
+  } else {
+    write_out(header(path, bundle, state, e, action, policy.acts()) +
+              explanation_text(engine.planner->config(), e, top));
+  }
+  require_agreement(e);
+  return 0;
+}
+
+}  // namespace
+
+Run add_explain(CLI::App& app) {
+  auto options = std::make_shared<ExplainOptions>();
+  add_text(app, "BUNDLE", options->bundle, "", "a run folder or its model.safetensors")->required();
+  add_text(
+      app, "--state", options->state, "FILE|-",
+      "one state: JSON [...], or numbers with spaces or commas between; - reads standard input")
+      ->required();
+  add_text(app, "--seed", options->seed, "S", "seed of the planner's noise, 1 if not given");
+  add_text(app, "--precision", options->precision, "P",
+           "planner.precision: float32, bfloat16 or auto, the bundle's own if not given");
+  add_text(app, "--top", options->top, "N", "rollouts to print, 10 if not given");
+  app.add_flag("--json", options->json,
+               "one JSON document: the plan before and after, each update, and all rollouts with "
+               "weight, cost, rewards, members, states and actions");
+  app.footer(
+      "The plan is the one that `softmpc plan` makes of this state and seed on the CPU. Its "
+      "rollouts "
+      "are\n"
+      "those of the last update: S is the cost that decides the weight; return: rewards and "
+      "terminal\n"
+      "value, discounted; prior: what departing from the prior costs; clipped: share of action "
+      "entries\n"
+      "outside the bounds; end: the step after which nothing counts; a_0: the first action; r_t: "
+      "rewards.\n"
+      "S, V and weights are computed again from these parts; exit 1 if they differ beyond "
+      "rounding.\n\n"
+      "Example: echo '0 0 0 0' | softmpc explain runs/InvertedPendulum-default-seed1 --state -");
+  return [options] { return run_explain(*options); };
+}
+
+}  // namespace softmpc::tools

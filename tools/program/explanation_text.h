@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// An explanation for people and as JSON.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "explain.h"
+
+namespace softmpc::tools {
+
+/// The plan, the `top` rollouts with the greatest weights, and totals, in 100 columns.
+std::string explanation_text(const PlannerConfig& config, const Explanation& e, int top);
+/// Everything; what is not finite is null.
+nlohmann::ordered_json explanation_json(const PlannerConfig& config, const ProblemShape& shape,
+                                        const Explanation& e);
+/// Throws Error that says how far apart they are, if the parts do not make the plan.
+void require_agreement(const Explanation& e);
+
+}  // namespace softmpc::tools
