@@ -10,6 +10,7 @@
 #include "cpu/update.h"
 #include "planner_inputs.h"
 #include "proposing_planner.h"
+#include "softmpc/error.h"
 #include "softmpc/hd/prior.h"
 
 namespace softmpc {
@@ -234,11 +235,19 @@ Explanation explain(const PlannerConfig& config, const ProblemShape& shape, cons
   batch.effective_samples = {&e.effective_samples, 1};
   batch.valid_share = {&e.valid_share, 1};
   batch.status = {&e.status, 1};
-  batch.budget.iterations = input.done.iterations;
-  batch.budget.rollouts = input.done.rollouts;
+  if (input.done != SolveDone{config.iterations, config.rollouts}) {
+    batch.budget.iterations = input.done.iterations;
+    batch.budget.rollouts = input.done.rollouts;
+  }
   batch.done = &e.done;
   e.trace.rollouts = &e.kept;
-  make_planner(config, one, models)->solve(input.key, batch, &e.trace);
+  const auto planner = make_planner(config, one, models);
+  if (!input.low.empty() && !planner->set_bounds(input.low, input.high))
+    throw Error("explain: bounds outside the box of the planner");
+  if (!planner->set_parameters(input.parameters))
+    throw Error("explain: " + std::to_string(input.parameters.size()) +
+                " parameters, which the reward does not take");
+  planner->solve(input.key, batch, &e.trace);
   e.trace.rollouts = nullptr;
   if (e.status != PlanStatus::bad_state) explain_trace(config, one, e);
   return e;

@@ -18,6 +18,8 @@ struct ExplainInput {
   std::span<const float> observation;  // [nx]
   std::span<const float> plan;         // [H+1, nu] u before the solve
   SolveDone done = {};                 // of a solve that ended early; 0: all
+  std::span<const float> low, high;    // [nu] tighter bounds; empty: the shape's
+  std::span<const float> parameters;   // of the reward; empty: its own
 };
 
 /// What became of a rollout.

@@ -51,6 +51,16 @@ struct Plan {
   std::uint64_t bundle_hash = 0;  ///< bundle_hash() of the nets that planned; 0: no bundle
 };
 
+/// The problem that a plan solved. Spans stay valid until the next call.
+struct Solved {
+  SolveKey key;                        ///< its problem has the id 0
+  std::span<const float> observation;  ///< [nx] that was planned from, after command_delay
+  std::span<const float> plan;         ///< [H+1, nu] before the solve
+  std::span<const float> low, high;    ///< [nu] bounds of the action
+  std::span<const float> parameters;   ///< of the reward; empty: its own
+  SolveDone done;
+};
+
 /// What is sent where a plan is not usable().
 enum class Fallback : std::uint8_t {
   shifted_plan,  ///< the plan of before, at the time asked for
@@ -206,6 +216,8 @@ class Controller {
   /// callback decided is taken from the record. Throws Error where the record is of another
   /// controller.
   const Plan& replay(const BlackBoxRecord& record);
+  /// What the last plan was computed from; nothing where none was.
+  std::optional<Solved> solved() const noexcept;
 
   /// Exchanges nets and planner between two plans; plan, time, bounds, parameters and counters go
   /// on. What planned before is in the argument afterwards.

@@ -118,5 +118,6 @@ std::span<const float> Controller::action_high() const noexcept { return impl_->
 const Statistics& Controller::statistics() const noexcept { return impl_->statistics; }
 const std::string& Controller::notes() const noexcept { return impl_->notes; }
 const Plan& Controller::replay(const BlackBoxRecord& record) { return impl_->replay(record); }
+std::optional<Solved> Controller::solved() const noexcept { return impl_->solved(); }
 
 }  // namespace softmpc

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <limits>
 
-#include "control/black_box_header.h"
 #include "planner_inputs.h"
 #include "softmpc/cuda.h"
 #include "softmpc/error.h"
@@ -123,32 +122,6 @@ void Controller::Impl::try_out() {
   }
 }
 
-/// As a black box holds it.
-LoopState Controller::Impl::recorded_state() const {
-  const int commands = std::min(commands_kept(options), black_box::kCommands);
-  return {shape, config.horizon, commands, static_cast<int>(loop_.parameters.size())};
-}
-
-void Controller::Impl::open_black_box() {
-  if (options.black_box.empty()) return;
-  BlackBoxOrigin origin = BlackBoxOrigin::here();
-  origin.device = device();
-  origin.task = task;
-  origin.nx = shape.nx;
-  origin.nu = shape.nu;
-  origin.horizon = config.horizon;
-  origin.state_bytes = recorded_state().bytes();
-  origin.dt = dt;
-  const BlackBoxPlace place(options.black_box);
-  try {
-    black_box_ = std::make_unique<BlackBoxWriter>(place, shape.nx, recorded_state(),
-                                                  black_box_header(origin, config, options));
-    black_box_->flies(engine_->hash);
-  } catch (const Error& error) {
-    notes += std::string(error.what()) + "; plans are not recorded\n";
-  }
-}
-
 void Controller::Impl::draw_plan() {
   engine_->planner->draw({options.seed, loop_.counts.episode++}, kEpisodePlan, loop_.sequence);
 }
@@ -177,7 +150,8 @@ void Controller::Impl::solve(std::span<const float> observation, Clock::time_poi
   batch.budget = replayed_ ? done_again(replayed_->plan, engine_->config) : SolveBudget{deadline};
   batch.budget.min_rollouts = options.min_rollouts;
   batch.done = &done;
-  engine_->planner->solve({options.seed, loop_.counts.solve++}, batch);
+  solved_ = SolveKey{options.seed, loop_.counts.solve++};
+  engine_->planner->solve(*solved_, batch);
   r.rollouts_used = done.rollouts;
   r.iterations_done = done.iterations;
 }
@@ -190,7 +164,9 @@ const Plan& Controller::Impl::plan_untimed(std::span<const float> observation) {
   result_.predicted = {};
   result_.from_fallback = false;
   result_.disagreement = kNaN;
-  solve(observation, no_deadline);
+  std::ranges::copy(loop_.sequence, moved_.begin());
+  std::ranges::copy(observation, from_.begin());
+  solve(from_, no_deadline);
   loop_.log.add(loop_.counts.time + delay(), action_);
   count(begin);
   return result_;
@@ -208,6 +184,7 @@ const Plan& Controller::Impl::plan(const PlanRequest& asked) noexcept {
   r.rollouts_used = r.iterations_done = 0;
   r.predicted = {};
   r.from_fallback = false;
+  solved_.reset();
   r.status = guard(request);
   move_to(within_reach(request.state_time));
   std::ranges::copy(loop_.sequence, moved_.begin());
@@ -418,32 +395,6 @@ bool Controller::Impl::load_state(std::span<const std::byte> from) noexcept {
   std::swap(loop_, spare_);
   result_.sequence = loop_.sequence;
   return true;
-}
-
-const Plan& Controller::Impl::replay(const BlackBoxRecord& record) {
-  const std::string name = "replay: record " + std::to_string(record.number);
-  LoopState before = recorded_state();
-  if (static_cast<int>(record.plan.action.size()) != shape.nu || !before.load(record.state) ||
-      !follow(before))
-    throw Error(name + " is of a controller of other sizes or options");
-  if (record.cut)
-    throw Error(name + " lacks commands that were on their way, it has room for " +
-                std::to_string(black_box::kCommands));
-  loop_.take(before);
-  replayed_ = &record;
-  const bool fits = record.observation_size == static_cast<std::size_t>(shape.nx);
-  const auto x = fits ? record.observation : std::span<const float>();
-  const Plan* plan = nullptr;
-  try {
-    plan = record.timed
-               ? &this->plan({.observation = x, .state_time = record.state_time, .now = record.now})
-               : &plan_untimed(x);
-  } catch (...) {
-    replayed_ = nullptr;
-    throw;
-  }
-  replayed_ = nullptr;
-  return *plan;
 }
 
 void Controller::Impl::swap(std::unique_ptr<Engine>& other) noexcept {

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -47,6 +48,7 @@ struct Controller::Impl {
   const Plan& plan(const PlanRequest& request) noexcept;
   /// Makes a recorded plan again; see Controller::replay.
   const Plan& replay(const BlackBoxRecord& record);
+  std::optional<Solved> solved() const noexcept;
   void swap(std::unique_ptr<Engine>& other) noexcept;
   bool set_bounds(std::span<const float> low, std::span<const float> high) noexcept;
   bool set_parameters(std::span<const float> parameters) noexcept;
@@ -92,6 +94,7 @@ struct Controller::Impl {
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<BlackBoxWriter> black_box_;  // null: none
   const BlackBoxRecord* replayed_ = nullptr;   // what cannot be computed again comes from it
+  std::optional<SolveKey> solved_;             // of the last plan, if it was computed
   PlanClock clock_;
   LoopState loop_, spare_;    // the latter is what load_state() reads into
   RecentSlowest afterwards_;  // what follows a solve

@@ -18,6 +18,7 @@
 #include "core/file_limit.h"
 #include "core/temp_folder.h"
 #include "io/crc32c.h"
+#include "planner_inputs.h"
 #include "softmpc/black_box.h"
 #include "softmpc/error.h"
 
@@ -52,6 +53,39 @@ struct Recorded : SmallController {
   }
   void write(const std::string& content) const {
     std::ofstream(path, std::ios::binary | std::ios::trunc) << content;
+  }
+  /// kTicks plans and one: of both forms, with every kind of trouble, with swaps and resets
+  /// between.
+  void fly(Controller& controller, Prepared& prepared, Random& draw) const {
+    const auto whole = controller.plan(PlanRequest{.observation = observation(1)}).duration;
+    Nanoseconds now = kStart;
+    for (int tick = 0; tick < kTicks; ++tick) {
+      now += Nanoseconds(draw.whole(0, 250'000'000));
+      std::vector<float> x = observation(tick);
+      const int kind = draw.whole(0, 39);
+      if (kind == 0) x[1] = std::nanf("");
+      if (kind == 1) x.resize(draw.whole(0, 6));
+      if (kind == 2) x[3] = 30;
+      if (kind == 3) controller.swap(prepared);
+      if (kind == 4) controller.reset();
+      if (kind == 5) {
+        x.resize(4, 0.5f);
+        controller.plan(x);
+        continue;
+      }
+      PlanRequest request = {.observation = x, .state_time = now, .now = now};
+      if (kind == 6) request.state_time = {};
+      if (kind == 9) {
+        const std::vector<float> low = {-1, static_cast<float>(draw.real(-1, 0))}, high = {1, 1.5f};
+        EXPECT_TRUE(controller.set_bounds(low, high));
+      }
+      if (kind == 7) request.now = now + milliseconds(draw.whole(0, 600));
+      if (kind == 8) request.state_time = now - milliseconds(draw.whole(0, 2000));
+      if (kind >= 25)
+        request.deadline = SolveBudget::Clock::now() +
+                           Nanoseconds(draw.whole(0, static_cast<int>(2 * whole.count())));
+      controller.plan(request);
+    }
   }
   /// Replays all records; the number of statuses that were seen.
   std::size_t replay_all(const BlackBox& box) const {
@@ -96,36 +130,7 @@ TEST_F(Recorded, EveryPlanIsMadeAgainToTheBit) {
       Controller controller = make(options);
       ASSERT_EQ(controller.notes(), "");
       Prepared prepared(controller, other);
-      const auto whole = controller.plan(PlanRequest{.observation = observation(1)}).duration;
-      Nanoseconds now = kStart;
-      for (int tick = 0; tick < kTicks; ++tick) {
-        now += Nanoseconds(draw.whole(0, 250'000'000));
-        std::vector<float> x = observation(tick);
-        const int kind = draw.whole(0, 39);
-        if (kind == 0) x[1] = std::nanf("");
-        if (kind == 1) x.resize(draw.whole(0, 6));
-        if (kind == 2) x[3] = 30;
-        if (kind == 3) controller.swap(prepared);
-        if (kind == 4) controller.reset();
-        if (kind == 5) {
-          x.resize(4, 0.5f);
-          controller.plan(x);
-          continue;
-        }
-        PlanRequest request = {.observation = x, .state_time = now, .now = now};
-        if (kind == 6) request.state_time = {};
-        if (kind == 9) {
-          const std::vector<float> low = {-1, static_cast<float>(draw.real(-1, 0))},
-                                   high = {1, 1.5f};
-          EXPECT_TRUE(controller.set_bounds(low, high));
-        }
-        if (kind == 7) request.now = now + milliseconds(draw.whole(0, 600));
-        if (kind == 8) request.state_time = now - milliseconds(draw.whole(0, 2000));
-        if (kind >= 25)
-          request.deadline = SolveBudget::Clock::now() +
-                             Nanoseconds(draw.whole(0, static_cast<int>(2 * whole.count())));
-        controller.plan(request);
-      }
+      fly(controller, prepared, draw);
     }
     const BlackBox box(name);
     EXPECT_EQ(box.size(), static_cast<std::size_t>(kTicks) + 1);
@@ -328,7 +333,7 @@ TEST_F(Recorded, WhatIsNoBlackBoxIsRefusedInALine) {
 /// The writer alone, with a clock of the test's.
 TEST_F(Recorded, TheFirstTroubleIsNotWrittenOver) {
   const ProblemShape shape = nets.shape(1);
-  LoopState state(shape, 3, 1, 0);
+  LoopState state(shape, 3, 1, parameter_count(&nets.reward));
   const std::vector<float> action(2), sequence(8), x(4);
   Controller controller = make({.black_box = path + ":1"});
   const std::string header = BlackBox(path).header();

@@ -76,5 +76,25 @@ TEST_F(VerifyBlackBox, WhatCannotBePlannedAgainIsSaid) {
   expect_error(run({"bench", "soak", run_, "--black-box", "f:0"}), 2, {"black_box", "f:0"});
 }
 
+TEST_F(VerifyBlackBox, APlanThatFlewIsExplained) {
+  const Result result = run({"explain", box_, "--record", "7", "--bundle", run_, "--json"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  const auto why = nlohmann::json::parse(result.out);
+  EXPECT_EQ(why.at("record"), 7);
+  EXPECT_EQ(why.at("task"), "InvertedPendulum");
+  EXPECT_EQ(why.at("same_bits"), true);
+  EXPECT_EQ(why.at("recorded_status"), "ok");
+  EXPECT_EQ(why.at("action"), why.at("sent"));
+  const Result read = run({"explain", box_, "--record", "7", "--bundle", run_, "--top", "2"});
+  EXPECT_EQ(read.code, 0) << read.err;
+  for (const char* part : {"record 7", "effective samples", "weights sum to 1"})
+    EXPECT_NE(read.out.find(part), std::string::npos) << part;
+  expect_error(run({"explain", box_, "--bundle", run_}), 2, {"--record"});
+  expect_error(run({"explain", box_, "--record", "41", "--bundle", run_}), 1,
+               {"record 41 is not there, it holds 1 to 40"});
+  expect_error(run({"explain", box_, "--record", "7"}), 1, {"record 7", "--bundle"});
+  expect_error(run({"explain", run_}), 2, {"--state"});
+}
+
 }  // namespace
 }  // namespace softmpc::test

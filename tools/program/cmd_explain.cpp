@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // softmpc explain: why a plan is what it is.
+#include <limits>
 #include <memory>
 
 #include "control/engine.h"
@@ -7,8 +8,10 @@
 #include "program/command.h"
 #include "program/console.h"
 #include "program/explanation_text.h"
+#include "program/flight.h"
 #include "program/state_reader.h"
 #include "program/task_models.h"
+#include "softmpc/error.h"
 
 namespace softmpc::tools {
 namespace {
@@ -16,7 +19,8 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct ExplainOptions {
-  std::string bundle, state, seed = "1", precision, top = "10";
+  std::string bundle, state, record, seed = "1", precision, top = "10";
+  std::vector<std::string> bundles;
   bool json = false;
 };
 
@@ -49,9 +53,64 @@ std::string header(const std::string& path, const Bundle& bundle, std::span<cons
          (policy_acts ? table({{"action of the plan", numbers(e.action, "%+.4f")}}) : "");
 }
 
+/// A plan that flew.
+int explain_record(const ExplainOptions& options, int top) {
+  if (options.record.empty()) throw UsageError("--record: says which of the black box's plans");
+  const auto number = static_cast<std::uint64_t>(
+      whole_number("--record", options.record, 1, std::numeric_limits<std::int64_t>::max()));
+  Flight flight(options.bundle, options.bundles);
+  const BlackBoxRecord record = flight.record(number);
+  Controller& controller = flight.controller(record);
+  const bool same = same_bits(record, controller.replay(record));
+  const std::string which = text("record %llu", static_cast<unsigned long long>(number));
+  const auto solved = controller.solved();
+  if (!solved)
+    throw Error(options.bundle + ": " + which + " is " + to_string(record.plan.status) +
+                ": nothing was planned, there is nothing to explain");
+  const Flown& flown = flight.flown(record);
+  ControllerOptions once = flight.options(record);
+  once.threads = 1;
+  const Engine engine(flown.bundle, flown.reward.get(), once);
+  const Explanation e = explain(engine.config, engine.planner->shape(), engine.models,
+                                {.key = solved->key,
+                                 .observation = solved->observation,
+                                 .plan = solved->plan,
+                                 .done = solved->done,
+                                 .low = solved->low,
+                                 .high = solved->high,
+                                 .parameters = solved->parameters});
+  const std::span<const float> sent = record.plan.action;
+  if (options.json) {
+    Json document = {{"black_box", options.bundle},
+                     {"record", number},
+                     {"bundle", flown.path},
+                     {"task", flown.bundle.task},
+                     {"recorded_status", to_string(record.plan.status)},
+                     {"same_bits", same},
+                     {"observation", tidy(record.observation)},
+                     {"state", tidy(solved->observation)},
+                     {"sent", tidy(sent)},
+                     {"action", tidy(e.action)}};
+    document.update(explanation_json(engine.config, engine.planner->shape(), e));
+    write_out(document.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n');
+  } else {
+    write_out(table({{"black box", options.bundle + ", " + which},
+                     {"recorded", std::string(to_string(record.plan.status)) +
+                                      (record.plan.from_fallback ? ", the fallback acted" : "") +
+                                      (same ? "" : "; made again it differs")},
+                     {"sent", numbers(sent, "%+.4f")}}) +
+              header(flown.path, flown.bundle, solved->observation, e, e.action, false) +
+              explanation_text(engine.config, e, top));
+  }
+  require_agreement(e);
+  return 0;
+}
+
 int run_explain(const ExplainOptions& options) {
-  const std::uint64_t seed = seed_number("--seed", options.seed);
   const int top = static_cast<int>(whole_number("--top", options.top, 0, 1 << 30));
+  if (is_black_box(options.bundle)) return explain_record(options, top);
+  if (options.state.empty()) throw UsageError("--state: says where to plan from");
+  const std::uint64_t seed = seed_number("--seed", options.seed);
   const std::string path = bundle_path(options.bundle);
   Bundle bundle = load_bundle(path);
   bundle.planner.precision =
@@ -84,11 +143,16 @@ int run_explain(const ExplainOptions& options) {
 
 Run add_explain(CLI::App& app) {
   auto options = std::make_shared<ExplainOptions>();
-  add_text(app, "BUNDLE", options->bundle, "", "a run folder or its model.safetensors")->required();
+  add_text(app, "BUNDLE", options->bundle, "",
+           "a run folder, its model.safetensors, or a black box")
+      ->required();
   add_text(
       app, "--state", options->state, "FILE|-",
-      "one state: JSON [...], or numbers with spaces or commas between; - reads standard input")
-      ->required();
+      "one state: JSON [...], or numbers with spaces or commas between; - reads standard input");
+  add_text(app, "--record", options->record, "N", "of a black box: the plan's number");
+  app.add_option("--bundle", options->bundles,
+                 "of a black box: the run folders or bundles that flew")
+      ->type_name("B...");
   add_text(app, "--seed", options->seed, "S", "seed of the planner's noise, 1 if not given");
   add_text(app, "--precision", options->precision, "P",
            "planner.precision: float32, bfloat16 or auto, the bundle's own if not given");
@@ -108,7 +172,8 @@ Run add_explain(CLI::App& app) {
       "rewards.\n"
       "S, V and weights are computed again from these parts; exit 1 if they differ beyond "
       "rounding.\n\n"
-      "Example: echo '0 0 0 0' | softmpc explain runs/InvertedPendulum-default-seed1 --state -");
+      "Example: echo '0 0 0 0' | softmpc explain runs/InvertedPendulum-default-seed1 --state -\n"
+      "         softmpc explain flight.blackbox --record 812 --bundle runs/Hopper-default-seed1");
   return [options] { return run_explain(*options); };
 }
 

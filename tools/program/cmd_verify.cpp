@@ -5,6 +5,7 @@
 
 #include "program/command.h"
 #include "program/console.h"
+#include "program/flight.h"
 #include "program/gpu_device.h"
 #include "program/json_reader.h"
 #include "softmpc/error.h"
@@ -83,8 +84,6 @@ int run_verify(const VerifyOptions& options) {
   const std::string where =
       text("%s, %s", target.device ? "cuda" : "cpu", softmpc::to_string(target.precision));
   Json results = Json::array();
-  std::vector<std::string> bundles;
-  for (const std::string& run : options.bundles) bundles.push_back(bundle_path(run));
   std::string first_problem;
   std::size_t problems = 0;
   const auto note = [&](const std::string& problem) {
@@ -92,7 +91,7 @@ int run_verify(const VerifyOptions& options) {
   };
   for (const std::string& file : options.files) {
     try {
-      const VerifyReport report = verify_file(file, target, bundles);
+      const VerifyReport report = verify_file(file, target, options.bundles);
       if (!report.passed()) note(file + ": over its tolerance: " + report.worst());
       if (options.json) {
         results.push_back(as_json(report));

@@ -1,17 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "verify/verify_black_box.h"
 
-#include <algorithm>
 #include <cinttypes>
 #include <cmath>
-#include <fstream>
-#include <map>
-#include <memory>
-#include <nlohmann/json.hpp>
 
 #include "program/console.h"
-#include "program/task_models.h"
-#include "softmpc/black_box.h"
+#include "program/flight.h"
 #include "softmpc/error.h"
 
 namespace softmpc::tools {
@@ -20,56 +14,7 @@ namespace {
 constexpr Tolerance kValue = {1e-3, 1e-3};
 constexpr double kAction = 0.01;  // of the range
 
-/// A bundle that flew.
-struct Flown {
-  Flown(const std::string& path) : bundle(load_bundle(path)), reward(reward_of(bundle, path)) {}
-  Bundle bundle;
-  std::unique_ptr<RewardModel> reward;
-  std::map<Precision, std::unique_ptr<Controller>> controllers;
-};
-
 std::string where(const BlackBoxRecord& record) { return text("record %" PRIu64, record.number); }
-
-class Flight {
- public:
-  Flight(const BlackBox& box, const std::vector<std::string>& paths)
-      : box_(box), header_(nlohmann::json::parse(box.header())) {
-    for (const char* own : {"own_dynamics", "own_value"})
-      if (header_.at("options").at(own).get<bool>())
-        throw Error(
-            "was planned with a model of the user's own, which no bundle holds; "
-            "Controller::replay makes it again");
-    for (const std::string& path : paths) {
-      auto flown = std::make_unique<Flown>(path);
-      const std::uint64_t hash = bundle_hash(flown->bundle);
-      flown_[hash] = std::move(flown);
-    }
-  }
-  std::string task() const { return header_.at("task").get<std::string>(); }
-  bool on_cpu() const { return header_.at("device") == "cpu"; }
-
-  /// That planned the record.
-  Controller& controller(const BlackBoxRecord& record) {
-    const auto found = flown_.find(record.plan.bundle_hash);
-    if (found == flown_.end())
-      throw Error(where(record) +
-                  text(" was planned by bundle %08" PRIx64, record.plan.bundle_hash) +
-                  ", which --bundle does not give");
-    Flown& flown = *found->second;
-    auto& controller = flown.controllers[record.precision];
-    if (!controller) {
-      ControllerOptions options = box_.options();
-      options.precision = record.precision;
-      controller = std::make_unique<Controller>(flown.bundle, flown.reward.get(), options);
-    }
-    return *controller;
-  }
-
- private:
-  const BlackBox& box_;
-  nlohmann::json header_;
-  std::map<std::uint64_t, std::unique_ptr<Flown>> flown_;
-};
 
 /// What rounding may change.
 void compare_coarsely(const BlackBoxRecord& record, const Plan& again, const ProblemShape& shape,
@@ -88,21 +33,15 @@ void compare_coarsely(const BlackBoxRecord& record, const Plan& again, const Pro
 
 }  // namespace
 
-bool is_black_box(const std::string& path) {
-  std::string magic(8, '\0');
-  std::ifstream(path, std::ios::binary).read(magic.data(), 8);
-  return magic == "SMPCBOX\n";
-}
-
 VerifyReport verify_black_box(const std::string& path, const std::vector<std::string>& bundles) {
   VerifyReport report;
   report.file = path;
   report.kind = "black box";
   try {
-    const BlackBox box(path);
-    Flight flight(box, bundles);
+    Flight flight(path, bundles);
+    const BlackBox& box = flight.box;
     report.task = flight.task();
-    const bool exact = box.of_this_program() && flight.on_cpu();
+    const bool exact = box.of_this_program() && flight.header.at("device") == "cpu";
     std::size_t equal = 0;
     for (std::size_t i = 0; i < box.size(); ++i) {
       const BlackBoxRecord record = box[i];

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "program/flight.h"
+
+#include <cinttypes>
+#include <fstream>
+
+#include "program/command.h"
+#include "program/console.h"
+#include "program/task_models.h"
+#include "softmpc/error.h"
+
+namespace softmpc::tools {
+
+bool is_black_box(const std::string& path) {
+  std::string magic(8, '\0');
+  std::ifstream(path, std::ios::binary).read(magic.data(), 8);
+  return magic == "SMPCBOX\n";
+}
+
+Flown::Flown(const std::string& file)
+    : path(file), bundle(load_bundle(file)), reward(reward_of(bundle, file)) {}
+
+Flight::Flight(const std::string& path, const std::vector<std::string>& bundles)
+    : box(path), header(nlohmann::json::parse(box.header())) {
+  for (const char* own : {"own_dynamics", "own_value"})
+    if (header.at("options").at(own).get<bool>())
+      throw Error(path +
+                  ": was planned with a model of the user's own, which no bundle holds; "
+                  "Controller::replay makes it again");
+  for (const std::string& run : bundles) {
+    auto flown = std::make_unique<Flown>(bundle_path(run));
+    const std::uint64_t hash = bundle_hash(flown->bundle);
+    flown_[hash] = std::move(flown);
+  }
+}
+
+ControllerOptions Flight::options(const BlackBoxRecord& record) const {
+  ControllerOptions options = box.options();
+  options.precision = record.precision;
+  return options;
+}
+
+Flown& Flight::flown(const BlackBoxRecord& record) {
+  const auto found = flown_.find(record.plan.bundle_hash);
+  if (found == flown_.end())
+    throw Error(text("record %" PRIu64 " was planned by bundle %08" PRIx64, record.number,
+                     record.plan.bundle_hash) +
+                ", which --bundle does not give");
+  return *found->second;
+}
+
+Controller& Flight::controller(const BlackBoxRecord& record) {
+  Flown& nets = flown(record);
+  auto& controller = nets.controllers[record.precision];
+  if (!controller)
+    controller = std::make_unique<Controller>(nets.bundle, nets.reward.get(), options(record));
+  return *controller;
+}
+
+BlackBoxRecord Flight::record(std::uint64_t number) const {
+  for (std::size_t i = 0; i < box.size(); ++i)
+    if (box[i].number == number) return box[i];
+  if (box.size() == 0) throw Error("it holds no record");
+  throw Error(text("record %" PRIu64 " is not there, it holds %" PRIu64 " to %" PRIu64, number,
+                   box[0].number, box[box.size() - 1].number));
+}
+
+}  // namespace softmpc::tools
