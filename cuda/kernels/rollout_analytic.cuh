@@ -257,7 +257,7 @@ class AnalyticRollout {
     if (!owns() || !present_) return;
     // a select, not a product: a state that overflowed after its end must not make NaN of it
     const float q = alive_ ? m_.value[slot_] : 0.0f;
-    const float j = j_ - job_.discount[Sizes::horizon] * q;
+    const float j = hd::subtract_reward(j_, job_.discount[Sizes::horizon], q);
     job_.cost[at_] = hd::rollout_cost(Sizes::uniform_prior != 0, j, job_.temperature, prior_);
     job_.valid[at_] = valid_ ? 1 : 0;
   }

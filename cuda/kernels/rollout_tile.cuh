@@ -257,7 +257,7 @@ class TileRollout {
       const float *x = m_.x + r * m_.x_stride, *next = m_.next + r * m_.x_stride;
       const float reward =
           Sizes::learned_reward ? m_.reward[r] : rules_.reward(x, m_.action + r * Sizes::nu, next);
-      if (m_.alive[r]) m_.j[r] -= job_.discount[t] * reward;
+      if (m_.alive[r]) m_.j[r] = hd::subtract_reward(m_.j[r], job_.discount[t], reward);
       if (Sizes::handle_terminations && ends(r, next)) m_.alive[r] = 0;
     }
     Engine::sync();
@@ -281,7 +281,7 @@ class TileRollout {
       if (first_ + r >= total_ || !Engine::writes()) continue;
       // a select, not a product: a state that overflowed after its end must not make NaN of it
       const float q = m_.alive[r] ? m_.reward[r] : 0.0f;
-      const float j = m_.j[r] - job_.discount[Sizes::horizon] * q;
+      const float j = hd::subtract_reward(m_.j[r], job_.discount[Sizes::horizon], q);
       job_.cost[first_ + r] =
           hd::rollout_cost(Sizes::uniform_prior != 0, j, job_.temperature, m_.prior[r]);
       job_.valid[first_ + r] = static_cast<std::uint8_t>(m_.valid[r]);

@@ -155,10 +155,10 @@ typedef struct softmpc_options {
   softmpc_validate_fn validate;    /* [NULL] NULL: every plan is sent */
   softmpc_fallback_fn on_fallback; /* [NULL] of SOFTMPC_FALLBACK_CALLBACK */
   void* user;                      /* [NULL] first argument of all callbacks */
-  const char* precision; /* [NULL] "float32", "bfloat16", "auto"; NULL: the bundle's */
-  /* [NULL] "FILE" or "FILE:MiB": the latest plans and all that decided them, in a file that outlives
-     the process, for `softmpc verify` and `softmpc explain`; without it where the file cannot be had,
-     as softmpc_get_notes() says */
+  const char* precision;           /* [NULL] "float32", "bfloat16", "auto"; NULL: the bundle's */
+  /* [NULL] "FILE" or "FILE:MiB": the latest plans and all that decided them, in a file that
+     outlives the process, for `softmpc verify` and `softmpc explain`; without it where the file
+     cannot be had, as softmpc_get_notes() says */
   const char* black_box;
 } softmpc_options;
 
