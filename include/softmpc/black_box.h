@@ -40,6 +40,8 @@ class BlackBox {
  public:
   /// Throws Error naming `path` where it cannot be read, or its header is not that of a black box.
   explicit BlackBox(const std::string& path);
+  /// The same from a file's bytes; `name` stands for it in errors.
+  BlackBox(std::string bytes, const std::string& name);
 
   /// JSON: softmpc's version, compiler, instruction set, device, sizes, task, planner, options.
   const std::string& header() const { return header_; }
@@ -59,7 +61,7 @@ class BlackBox {
   std::uint64_t frozen_last() const { return frozen_last_; }
 
  private:
-  std::string path_, bytes_, header_;
+  std::string bytes_, header_;
   ControllerOptions options_;
   bool of_this_program_ = false;
   int nx_ = 0, nu_ = 0, horizon_ = 0;

@@ -69,7 +69,9 @@ bool same_bits(const BlackBoxRecord& record, const Plan& p) {
          r.rollouts_used == p.rollouts_used && r.iterations_done == p.iterations_done;
 }
 
-BlackBox::BlackBox(const std::string& path) : path_(path), bytes_(read_file(path)) {
+BlackBox::BlackBox(const std::string& path) : BlackBox(read_file(path), path) {}
+
+BlackBox::BlackBox(std::string content, const std::string& name) : bytes_(std::move(content)) {
   const auto bytes = std::as_bytes(std::span(bytes_));
   try {
     const FileHead head = read_head(bytes);
@@ -99,7 +101,7 @@ BlackBox::BlackBox(const std::string& path) : path_(path), bytes_(read_file(path
         damaged_ += std::ranges::any_of(record, [](std::byte b) { return b != std::byte{}; });
     }
   } catch (const Error& error) {
-    throw Error(path + ": " + error.what());
+    throw Error(name + ": " + error.what());
   }
   std::ranges::sort(records_, {},
                     [bytes](std::size_t at) { return read_at<RecordHead>(bytes, at).number; });

@@ -2,6 +2,7 @@
 // fuzz_seeds FOLDER: writes what the targets' mutations start from, a folder for each target.
 #include <filesystem>
 
+#include "fuzz/flight_case.h"
 #include "fuzz/state_case.h"
 
 namespace {
@@ -40,6 +41,15 @@ void write_states(Folder to) {
     }
 }
 
+void write_flights(Folder to) {
+  const FlightCase flight;
+  to.add(std::string(1, '\0') + flight.records);
+  to.add(std::string(1, '\0') + flight.records.substr(0, flight.layout.whole));
+  const std::size_t length = flight.header.size();
+  const std::string text = {static_cast<char>(length % 256), static_cast<char>(length / 256)};
+  to.add("\2" + text + flight.header + flight.records.substr(0, flight.layout.whole));
+}
+
 void write_calls(Folder to) {
   testing::Random random(5);
   for (const int length : {60, 300, 1000, 3000})
@@ -59,5 +69,6 @@ int main(int count, char** arguments) {
   }
   write_bundles({arguments[1], "bundle_fuzz"});
   write_states({arguments[1], "state_fuzz"});
+  write_flights({arguments[1], "black_box_fuzz"});
   write_calls({arguments[1], "c_api_fuzz"});
 }

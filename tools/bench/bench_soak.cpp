@@ -141,6 +141,7 @@ Json as_json(const Soak& s) {
   return {{"wall_us", summary(s.wall)},
           {"cpu_us", summary(s.cpu)},
           {"woken_late_us", summary(s.late)},
+          {"first_us", s.wall.front()},
           {"missed", s.missed},
           {"missed_with_the_machine_late", s.explained},
           {"cpu_us_past_deadline", us(s.cpu_past_due)},
@@ -181,6 +182,7 @@ std::string as_text(const Json& result) {
              "past a deadline: at most %.1f us\n",
              result["missed"].get<int>(), result["missed_with_the_machine_late"].get<int>(),
              result["cpu_us_past_deadline"].get<double>()) +
+         text("the first plan: %.1f us\n", result["first_us"].get<double>()) +
          text("rollouts used: %.1f of %d in the last iteration, on average\n",
               result["rollouts"].get<double>(), result["all_rollouts"].get<int>()) +
          text("page faults %d, involuntary switches %d, fallbacks %d, falls %d; statuses %s\n",
