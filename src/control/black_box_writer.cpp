@@ -159,10 +159,11 @@ void BlackBoxWriter::begin(const LoopState& before, const PlanRequest& request, 
   const RecordHead none;  // until all of it is there
   std::memcpy(to.data(), &none, sizeof none);
   std::atomic_signal_fence(std::memory_order_seq_cst);
-  const std::size_t given = std::min<std::size_t>(request.observation.size(), nx_);
-  std::memcpy(to.data() + layout_.observation, request.observation.data(), given * sizeof(float));
-  std::memset(to.data() + layout_.observation + given * sizeof(float), 0,
-              (nx_ - given) * sizeof(float));
+  const auto given =
+      request.observation.first(std::min<std::size_t>(request.observation.size(), nx_));
+  const std::span<std::byte> observation = to.subspan(layout_.observation, nx_ * sizeof(float));
+  const auto rest = std::ranges::copy(std::as_bytes(given), observation.begin()).out;
+  std::fill(rest, observation.end(), std::byte{});
   state_.take(before);
   r.cut = !state_.log.covers(before.counts.time, before.log);
   state_.save(to.subspan(layout_.state, layout_.end - layout_.state));

@@ -61,14 +61,12 @@ std::size_t LoopState::bytes() const {
 
 void LoopState::save(std::span<std::byte> to) const {
   std::byte* at = to.data() + sizeof(SavedHeader);
-  for_each_part(*this, [&](auto part) {
-    std::memcpy(at, part.data(), part.size_bytes());
-    at += part.size_bytes();
-  });
+  for_each_part(*this, [&](auto part) { at = std::ranges::copy(std::as_bytes(part), at).out; });
   const SavedHeader header = {.nx = nx_,
                               .nu = nu_,
                               .horizon = horizon_,
                               .commands = static_cast<std::int32_t>(log.times.size()),
+                              .parameters = static_cast<std::int32_t>(parameters.size()),
                               .checksum = crc32c(to.subspan(sizeof(SavedHeader)))};
   std::memcpy(to.data(), &header, sizeof header);
 }
@@ -79,13 +77,15 @@ bool LoopState::load(std::span<const std::byte> from) {
                                 .nu = nu_,
                                 .horizon = horizon_,
                                 .commands = static_cast<std::int32_t>(log.times.size()),
+                                .parameters = static_cast<std::int32_t>(parameters.size()),
                                 .checksum = crc32c(from.subspan(sizeof(SavedHeader)))};
   SavedHeader header;
   std::memcpy(&header, from.data(), sizeof header);
   if (header != expected) return false;
   const std::byte* at = from.data() + sizeof(SavedHeader);
   for_each_part(*this, [&](auto part) {
-    std::memcpy(part.data(), at, part.size_bytes());
+    std::ranges::copy_n(at, static_cast<std::ptrdiff_t>(part.size_bytes()),
+                        std::as_writable_bytes(part).begin());
     at += part.size_bytes();
   });
   const auto finite = [](float v) { return std::isfinite(v); };

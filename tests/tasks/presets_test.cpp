@@ -59,7 +59,8 @@ TEST(Presets, AreSettingsThatTheLibraryKnows) {
       Config config;
       apply_settings(config, preset_text(preset, task), preset);
       validate(config);
-      EXPECT_EQ(config.model.members, config.planner.horizon);
+      if (preset.starts_with("paper"))  // a member for each step
+        EXPECT_EQ(config.model.members, config.planner.horizon);
     }
   }
 }
