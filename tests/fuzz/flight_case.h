@@ -12,7 +12,7 @@ namespace softmpc::fuzz {
 
 struct FlightCase {
   Bundle bundle = small_bundle(3, 2);
-  testing::TestReward reward{3, 2, false};
+  WeighedReward reward;
   Controller controller{bundle, &reward, {.max_rate = {3, 3}, .want_predicted = true}};
   std::string header, records;  // of a short flight
   black_box::Layout layout{3, 2, bundle.planner.horizon, controller.state_size()};

@@ -53,6 +53,24 @@ inline Bundle small_bundle(int nx, int nu, std::uint64_t seed = 8) {
   return bundle;
 }
 
+/// r = w_0 - w_1 |x'|^2 with the parameters w, of any value.
+struct WeighedReward final : RewardModel {
+  void reward(ConstColumns x, ConstColumns a, ConstColumns next, int count,
+              float* out) const override {
+    const float own[] = {1, 0.1f};
+    reward_with(own, x, a, next, count, out);
+  }
+  int parameter_count() const override { return 2; }
+  void reward_with(std::span<const float> w, ConstColumns, ConstColumns, ConstColumns next,
+                   int count, float* out) const override {
+    for (int j = 0; j < count; ++j) {
+      float squares = 0;
+      for (int i = 0; i < 3; ++i) squares += next[i][j] * next[i][j];
+      out[j] = w[0] - w[1] * squares;
+    }
+  }
+};
+
 /// Of each kind: without and with a policy, which proposes or acts, and with members that predict
 /// reward and termination.
 inline std::vector<Bundle> good_bundles() {

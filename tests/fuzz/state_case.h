@@ -14,7 +14,7 @@ inline constexpr std::size_t kStateAt = 9;
 /// One that looks ahead over a delay, and so keeps many commands, and one that limits their rate.
 struct StateCase {
   Bundle bundle = small_bundle(3, 2);
-  testing::TestReward reward{3, 2, false};
+  WeighedReward reward;
   std::array<Controller, 2> controllers{
       Controller(bundle, &reward,
                  {.command_delay = std::chrono::milliseconds(150), .want_predicted = true}),
