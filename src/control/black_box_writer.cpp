@@ -44,10 +44,11 @@ struct OpenFile {
   int file;
 };
 
+/// Or what one begins as, of a process that was killed at its start.
 bool is_black_box(int file) {
   std::array<char, 8> magic{};
   return ::pread(file, magic.data(), magic.size(), 0) == static_cast<ssize_t>(magic.size()) &&
-         magic == black_box::kMagic;
+         (magic == black_box::kMagic || magic == std::array<char, 8>{});
 }
 
 void lock(int file, const std::string& path) {
@@ -133,7 +134,11 @@ void BlackBoxWriter::map(const BlackBoxPlace& place, std::size_t bytes) {
     refuse(path, "cannot have its " + std::to_string(place.mebibytes) + " MiB", error);
   }
   void* at = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, made.file, 0);
-  if (at == MAP_FAILED) refuse(path, "cannot be mapped", errno);
+  if (at == MAP_FAILED) {
+    error = errno;
+    ::unlink(path.c_str());
+    refuse(path, "cannot be mapped", error);
+  }
   mapped_ = {static_cast<std::byte*>(at), bytes};
   file_ = made.release();
   // pages are there before the first plan

@@ -30,6 +30,7 @@ void Controller::Impl::open_black_box() {
     black_box_ = std::make_unique<BlackBoxWriter>(place, shape.nx, recorded_state(),
                                                   black_box_header(origin, config, options));
     black_box_->flies(engine_->hash);
+    engine_->probe(options.seed, 0);  // the file has taken the caches
   } catch (const Error& error) {
     notes += std::string(error.what()) + "; plans are not recorded\n";
   }

@@ -295,6 +295,10 @@ TEST_F(Recorded, AnEarlierFlightIsKept) {
   EXPECT_EQ(BlackBox(path).options().seed, 12u);
   Controller controller = make(BlackBox(path).options());
   EXPECT_THROW(controller.replay(BlackBoxRecord{}), Error);
+  // of a process that was killed at its start
+  write(std::string(1 << 20, '\0'));
+  EXPECT_EQ(make({.black_box = path + ":1"}).notes(), "");
+  EXPECT_TRUE(std::filesystem::exists(path + ".3"));
 }
 
 TEST_F(Recorded, WhatIsNoBlackBoxIsRefusedInALine) {

@@ -91,13 +91,14 @@ void tick(Controller& controller, RobotProcess& robot, std::span<const float> x,
 }
 
 /// The robot's ticks are simulator steps; the controller's come a quarter of one behind.
-Soak soak(FineTask& task, Controller& controller, int ticks, double share, int swaps) {
+Soak soak(FineTask& task, RobotProcess& robot, Controller& controller, int ticks, double share,
+          int swaps) {
   Soak s;
   for (auto* times : {&s.wall, &s.cpu, &s.late, &s.swapped}) times->reserve(ticks);
   std::vector<float> x = task.observed();
   const std::int64_t period = task.at(1).count();
   const auto budget = static_cast<std::int64_t>(share * static_cast<double>(period));
-  RobotProcess robot(task, period, controller.options().seed);
+  robot.start();
   RobotProcess::Seen seen;
   while (seen.episode == 0) seen = robot.observe(x);
   std::optional<Swapping> swapping;
@@ -207,8 +208,9 @@ int run_soak(const SoakOptions& options) {
   ControllerOptions wanted = {.seed = seed, .threads = threads};
   wanted.black_box = options.black_box;
   FineTask task(bundle_path(options.run));
-  Controller controller = task.make_controller(wanted);
   const std::int64_t period = task.at(1).count();
+  RobotProcess robot(task, period, seed);
+  Controller controller = task.make_controller(wanted);
   const int idle = std::min(ticks, 2000);
   Json result = {{"task", task.bundle.task},
                  {"ticks", ticks},
@@ -217,7 +219,7 @@ int run_soak(const SoakOptions& options) {
                  {"period_ms", static_cast<double>(period) * 1e-6},
                  {"budget_ms", share * static_cast<double>(period) * 1e-6},
                  {"empty_before_us", empty_loop(period, idle)}};
-  result.update(as_json(soak(task, controller, ticks, share, swaps)));
+  result.update(as_json(soak(task, robot, controller, ticks, share, swaps)));
   result["empty_after_us"] = empty_loop(period, idle);
   write_result(options.json, result, as_text);
   return 0;

@@ -73,6 +73,7 @@ void sleep_until(std::int64_t time) {
 struct RobotProcess::Shared {
   Channel state, command;
   std::atomic<std::uint64_t> falls{0}, steps{0};
+  std::atomic<bool> started{false};
 };
 
 RobotProcess::RobotProcess(FineTask& task, std::int64_t period, std::uint64_t seed) {
@@ -108,6 +109,7 @@ void RobotProcess::live(FineTask& task, Shared& shared, std::int64_t period, std
   std::vector<float> action = task.rest;
   std::uint64_t episode = 1;
   task.reset(seed);
+  while (!shared.started.load()) sleep_until(monotonic_now() + 1'000'000);
   for (std::int64_t tick = monotonic_now() + period;; tick += period) {
     sleep_until(tick);  // not at all where the machine came late: the simulator catches up
     shared.state.write(tick, episode, task.observed());
@@ -119,6 +121,8 @@ void RobotProcess::live(FineTask& task, Shared& shared, std::int64_t period, std
     task.reset(seed + episode++);
   }
 }
+
+void RobotProcess::start() { shared_->started.store(true); }
 
 RobotProcess::Seen RobotProcess::observe(std::span<float> x) const {
   return shared_->state.read(x);

@@ -19,12 +19,16 @@ void sleep_until(std::int64_t time);
 
 class RobotProcess {
  public:
-  /// Starts an episode with the first tick, a `period` (ns) from now; after an episode's end
-  /// another with the next seed. Throws Error where no process starts, or the task is too large.
+  /// Made before what is measured: each page that a process has when another is split off costs a
+  /// fault at its next write. Throws Error where no process starts, or the task is too large.
   RobotProcess(FineTask& task, std::int64_t period, std::uint64_t seed);
   ~RobotProcess();
   RobotProcess(const RobotProcess&) = delete;
   RobotProcess& operator=(const RobotProcess&) = delete;
+
+  /// Starts an episode with the first tick, a `period` (ns) from now; after an episode's end
+  /// another with the next seed.
+  void start();
 
   struct Seen {
     std::int64_t time = 0;      ///< of the tick

@@ -25,7 +25,7 @@ void compare_coarsely(const BlackBoxRecord& record, const Plan& again, const Pro
     report.compare("value", again.value, record.plan.value, kValue, at);
   for (std::size_t i = 0; i < again.action.size(); ++i) {
     const double range = static_cast<double>(shape.action_high[i]) - shape.action_low[i];
-    const double unit = std::isfinite(range) ? range : 1;
+    const double unit = std::isfinite(range) && range > 0 ? range : 1;
     report.compare("action", again.action[i] / unit, record.plan.action[i] / unit, {kAction, 0},
                    at);
   }
