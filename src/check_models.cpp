@@ -364,14 +364,14 @@ void Check::first_step(int member, const Call& step) {
 // ---- CPU and device ----
 
 /// V and the refined plan of each problem.
-struct Solved {
+struct Answer {
   std::vector<double> value;
   std::vector<float> plan;
 };
 
-Solved solve(Planner& planner, const std::vector<float>& x, std::uint64_t seed) {
+Answer solve(Planner& planner, const std::vector<float>& x, std::uint64_t seed) {
   const auto problems = static_cast<std::size_t>(planner.shape().max_problems);
-  Solved solved{std::vector<double>(problems), std::vector<float>(problems * planner.plan_size())};
+  Answer solved{std::vector<double>(problems), std::vector<float>(problems * planner.plan_size())};
   std::vector<float> action(problems * static_cast<std::size_t>(planner.shape().nu));
   std::vector<PlanStatus> status(problems);
   PlanBatch batch;
@@ -401,8 +401,8 @@ void Check::compare(const cuda::DeviceOptions& device) {
     for (int b = 0; b < shape.max_problems; ++b)
       for (int i = 0; i < shape.nx; ++i) x.push_back(x_.row(i)[b]);
     const std::uint64_t seed = random_();
-    const Solved here = solve(*make_planner(config, shape, models), x, seed);
-    const Solved there = solve(
+    const Answer here = solve(*make_planner(config, shape, models), x, seed);
+    const Answer there = solve(
         *make_planner(config, shape, models, {.device = Device::cuda, .cuda = &device}), x, seed);
     for (std::size_t b = 0; b < here.value.size(); ++b)
       if (!(std::abs(here.value[b] - there.value[b]) <= kRelative * (1 + std::abs(here.value[b]))))

@@ -235,10 +235,7 @@ Explanation explain(const PlannerConfig& config, const ProblemShape& shape, cons
   batch.effective_samples = {&e.effective_samples, 1};
   batch.valid_share = {&e.valid_share, 1};
   batch.status = {&e.status, 1};
-  if (input.done != SolveDone{config.iterations, config.rollouts}) {
-    batch.budget.iterations = input.done.iterations;
-    batch.budget.rollouts = input.done.rollouts;
-  }
+  batch.budget = budget_of(config, input.done);
   batch.done = &e.done;
   e.trace.rollouts = &e.kept;
   const auto planner = make_planner(config, one, models);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <utility>
 
+#include "finite.h"
 #include "softmpc/error.h"
 
 namespace softmpc {
@@ -26,11 +27,6 @@ const char* part_name(Part part) {
       return "norm_shift";
   }
   return "";
-}
-
-template <class Values>
-bool finite(const Values& values) {
-  return std::all_of(values.begin(), values.end(), [](float x) { return std::isfinite(x); });
 }
 
 }  // namespace
@@ -132,11 +128,11 @@ void NetWeights::validate_shape(const std::string& what) const {
 void NetWeights::validate(const std::string& what) const {
   validate_shape(what);
   spec.for_each_slot([&](const ParameterSlot& at) {
-    require(finite(slot(at.layer, at.part)),
+    require(all_finite(slot(at.layer, at.part)),
             what + ", layer " + std::to_string(at.layer + 1) + ": holds a NaN or infinity");
   });
   const NetNormalisation& n = normalisation;
-  require(finite(n.input_mean) && finite(n.output_mean) && finite(n.output_std),
+  require(all_finite(n.input_mean) && all_finite(n.output_mean) && all_finite(n.output_std),
           what + ": normalisation holds a NaN or infinity");
   for (float std : n.input_std)  // infinity masks an input
     require(std > 0, what + ": input_std must be positive, or infinite to mask an input");

@@ -13,6 +13,7 @@
 #include "cpu/tile_clock.h"
 #include "cpu/tiling.h"
 #include "cpu/update.h"
+#include "finite.h"
 #include "hardware.h"
 #include "planner_inputs.h"
 #include "proposing_planner.h"
@@ -358,7 +359,7 @@ void CpuPlanner::record_before(const PlanBatch& batch, const float* cost_plan,
 void CpuPlanner::check_states(const PlanBatch& batch) {
   for (int b = 0; b < batch.problems; ++b) {
     const auto x = batch.observation.subspan(static_cast<std::size_t>(b) * shape().nx, shape().nx);
-    const bool finite = std::all_of(x.begin(), x.end(), [](float v) { return std::isfinite(v); });
+    const bool finite = all_finite(x);
     status_[b] = finite ? PlanStatus::ok : PlanStatus::bad_state;
     const auto to = state_.begin() + static_cast<std::ptrdiff_t>(b) * shape().nx;
     std::transform(x.begin(), x.end(), to, [finite](float v) { return finite ? v : 0.0f; });

@@ -8,6 +8,7 @@
 #include <numbers>
 #include <string>
 
+#include "finite.h"
 #include "softmpc/error.h"
 #include "softmpc/hd/philox.h"
 #include "softmpc/hd/prior.h"
@@ -204,6 +205,14 @@ SolveDone part_of(const PlannerConfig& config, const SolveBudget& budget) {
           budget.rollouts > 0 ? budget.rollouts : config.rollouts};
 }
 
+SolveBudget budget_of(const PlannerConfig& config, const SolveDone& done) {
+  SolveBudget budget;
+  if (done == whole_solve(config)) return budget;
+  budget.iterations = done.iterations;
+  budget.rollouts = done.rollouts;
+  return budget;
+}
+
 int fewest_rollouts(const PlannerConfig& config, const SolveBudget& budget) {
   const int quarter = (config.rollouts + 3) / 4;
   return std::max(budget.min_rollouts > 0 ? budget.min_rollouts : quarter, config.particles);
@@ -227,7 +236,7 @@ int parameter_count(const RewardModel* reward) { return reward ? reward->paramet
 bool take_parameters(const RewardModel* reward, std::span<const float> parameters,
                      std::vector<float>& to) noexcept {
   const bool fit = parameters.size() == static_cast<std::size_t>(parameter_count(reward)) &&
-                   std::ranges::all_of(parameters, [](float p) { return std::isfinite(p); });
+                   all_finite(parameters);
   if (!parameters.empty() && !fit) return false;
   to.assign(parameters.begin(), parameters.end());
   return true;

@@ -30,6 +30,8 @@ SolveBudget::Clock::time_point earlier(SolveBudget::Clock::time_point deadline,
 SolveDone whole_solve(const PlannerConfig& config);
 /// What a solve without a deadline does: its limits, else all.
 SolveDone part_of(const PlannerConfig& config, const SolveBudget& budget);
+/// The limits that have the same part computed again; of none, as of all, there are none.
+SolveBudget budget_of(const PlannerConfig& config, const SolveDone& done);
 /// How few rollouts of each problem are a plan, at least one action sequence.
 int fewest_rollouts(const PlannerConfig& config, const SolveBudget& budget);
 /// Whether these bounds [nu] lie in the shape's box.

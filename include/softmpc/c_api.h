@@ -207,7 +207,7 @@ SOFTMPC_API const char* softmpc_result_name(softmpc_result result);
 /** The defaults; `size` is sizeof(softmpc_options). Nothing happens to NULL. */
 SOFTMPC_API void softmpc_options_init(softmpc_options* options, size_t size);
 
-/** A controller of the file `bundle`; `options` may be NULL. Allocates everything and plans once.
+/** A controller of the file `bundle`; `options` may be NULL. Allocates everything, tries 16 plans.
  *  On an error *out is NULL and `error` holds one line, cut at error_size and terminated; it may be
  *  NULL. */
 SOFTMPC_API softmpc_result softmpc_open(const char* bundle, const softmpc_options* options,

@@ -159,7 +159,7 @@ class Controller {
  public:
   struct Impl;  // private to src/
   /// `reward` is borrowed; null if the bundle's members predict the reward. A bundle without
-  /// members needs options.dynamics. Allocates everything and plans once, so that no later call
+  /// members needs options.dynamics. Allocates everything and tries 16 plans, so that no later call
   /// allocates and the first is as fast as the others. Throws as make_planner, UsageError on an
   /// option that is out of its range, and Error where that plan is not finite.
   Controller(const Bundle& bundle, const RewardModel* reward, ControllerOptions options = {});

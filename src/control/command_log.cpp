@@ -2,7 +2,8 @@
 #include "control/command_log.h"
 
 #include <algorithm>
-#include <cmath>
+
+#include "finite.h"
 
 namespace softmpc {
 
@@ -31,7 +32,7 @@ std::span<const float> CommandLog::at(std::int64_t time) const {
 
 bool CommandLog::valid() const {
   return ring.count >= 0 && ring.count <= capacity() && ring.next >= 0 && ring.next < capacity() &&
-         std::ranges::all_of(actions, [](float a) { return std::isfinite(a); });
+         all_finite(actions);
 }
 
 }  // namespace softmpc

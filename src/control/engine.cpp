@@ -6,6 +6,7 @@
 
 #include "cpu/aligned.h"
 #include "cpu/kernels.h"
+#include "finite.h"
 #include "softmpc/error.h"
 
 namespace softmpc {
@@ -135,10 +136,9 @@ ProbePlan Engine::probe(std::uint64_t seed, std::uint32_t k) {
 }
 
 bool Engine::nets_finite(std::span<const float> x, std::span<const float> a) {
-  const auto finite = [](float v) { return std::isfinite(v); };
   std::vector<float> next(x.begin(), x.end());
   if (dynamics && models.dynamics == dynamics.get()) mean.step(*dynamics, next, a);
-  if (!std::ranges::all_of(next, finite)) return false;
+  if (!all_finite(next)) return false;
   if (!value || models.value != value.get()) return true;
   constexpr int kStride = cpu::kLanes;
   cpu::AlignedFloats states(next.size() * kStride), actions(a.size() * kStride), out(kStride);
@@ -147,7 +147,7 @@ bool Engine::nets_finite(std::span<const float> x, std::span<const float> a) {
   cpu::AlignedBytes scratch(value->scratch_bytes(kStride));
   value->evaluate({states.data(), kStride}, {actions.data(), kStride}, 1, out.data(),
                   scratch.data());
-  return finite(out[0]);
+  return std::isfinite(out[0]);
 }
 
 bool Engine::unlikely(std::span<const float> x, double margin) const {

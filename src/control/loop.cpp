@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "finite.h"
 #include "planner_inputs.h"
 #include "softmpc/cuda.h"
 #include "softmpc/error.h"
@@ -21,24 +22,10 @@ int commands_kept(const ControllerOptions& options) {
   return options.command_delay.count() > 0 ? kCommands : 1;
 }
 
-/// The part of a solve that was done in time, or all of it.
-SolveBudget done_again(const Plan& plan, const PlannerConfig& config) {
-  const bool whole =
-      plan.rollouts_used == config.rollouts && plan.iterations_done == config.iterations;
-  SolveBudget budget;
-  budget.iterations = whole ? 0 : plan.iterations_done;
-  budget.rollouts = whole ? 0 : plan.rollouts_used;
-  return budget;
-}
-
 /// What no computation gives again: a clock, a user's model or a device decided.
 bool came_from_outside(PlanStatus status) {
   return status == PlanStatus::no_time || status == PlanStatus::user_error ||
          status == PlanStatus::device_fault;
-}
-
-bool all_finite(std::span<const float> values) {
-  return std::ranges::all_of(values, [](float v) { return std::isfinite(v); });
 }
 
 }  // namespace
@@ -147,7 +134,9 @@ void Controller::Impl::solve(std::span<const float> observation, Clock::time_poi
   batch.effective_samples = {&r.effective_samples, 1};
   batch.valid_share = {&r.valid_share, 1};
   batch.status = {&r.status, 1};
-  batch.budget = replayed_ ? done_again(replayed_->plan, engine_->config) : SolveBudget{deadline};
+  batch.budget = replayed_ ? budget_of(engine_->config, {replayed_->plan.iterations_done,
+                                                         replayed_->plan.rollouts_used})
+                           : SolveBudget{deadline};
   batch.budget.min_rollouts = options.min_rollouts;
   batch.done = &done;
   solved_ = SolveKey{options.seed, loop_.counts.solve++};

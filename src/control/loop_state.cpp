@@ -7,6 +7,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "finite.h"
 #include "io/crc32c.h"
 
 namespace softmpc {
@@ -59,40 +60,37 @@ std::size_t LoopState::bytes() const {
   return sum;
 }
 
+SavedHeader LoopState::header_of(std::span<const std::byte> saved) const {
+  return {.nx = nx_,
+          .nu = nu_,
+          .horizon = horizon_,
+          .commands = static_cast<std::int32_t>(log.times.size()),
+          .parameters = static_cast<std::int32_t>(parameters.size()),
+          .checksum = crc32c(saved.subspan(sizeof(SavedHeader)))};
+}
+
 void LoopState::save(std::span<std::byte> to) const {
   std::byte* at = to.data() + sizeof(SavedHeader);
   for_each_part(*this, [&](auto part) { at = std::ranges::copy(std::as_bytes(part), at).out; });
-  const SavedHeader header = {.nx = nx_,
-                              .nu = nu_,
-                              .horizon = horizon_,
-                              .commands = static_cast<std::int32_t>(log.times.size()),
-                              .parameters = static_cast<std::int32_t>(parameters.size()),
-                              .checksum = crc32c(to.subspan(sizeof(SavedHeader)))};
+  const SavedHeader header = header_of(to);
   std::memcpy(to.data(), &header, sizeof header);
 }
 
 bool LoopState::load(std::span<const std::byte> from) {
   if (from.size() != bytes()) return false;
-  const SavedHeader expected = {.nx = nx_,
-                                .nu = nu_,
-                                .horizon = horizon_,
-                                .commands = static_cast<std::int32_t>(log.times.size()),
-                                .parameters = static_cast<std::int32_t>(parameters.size()),
-                                .checksum = crc32c(from.subspan(sizeof(SavedHeader)))};
   SavedHeader header;
   std::memcpy(&header, from.data(), sizeof header);
-  if (header != expected) return false;
+  if (header != header_of(from)) return false;
   const std::byte* at = from.data() + sizeof(SavedHeader);
   for_each_part(*this, [&](auto part) {
     std::ranges::copy_n(at, static_cast<std::ptrdiff_t>(part.size_bytes()),
                         std::as_writable_bytes(part).begin());
     at += part.size_bytes();
   });
-  const auto finite = [](float v) { return std::isfinite(v); };
   const auto sane = [](std::int64_t t) { return within_reach(Nanoseconds(t)).count() == t; };
   // differences of two times, and times with a delay
   const auto sane_sum = [&sane](std::int64_t t) { return sane(t / 2); };
-  return log.valid() && std::ranges::all_of(sequence, finite) && counts.fallbacks_in_a_row >= 0 &&
+  return log.valid() && all_finite(sequence) && counts.fallbacks_in_a_row >= 0 &&
          sane(counts.time) && sane_sum(counts.elapsed) && sane(time.origin) &&
          std::ranges::all_of(log.times, sane_sum);
 }

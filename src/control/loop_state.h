@@ -61,6 +61,8 @@ struct LoopState {
  private:
   template <class Self, class F>
   static void for_each_part(Self& self, const F& f);
+  /// What stands before these bytes of such a state.
+  SavedHeader header_of(std::span<const std::byte> saved) const;
   std::int32_t nx_, nu_, horizon_;
 };
 

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "pendulum_bundle.h"
 #include "program.h"
 #include "softmpc/bundle.h"
 
@@ -168,16 +169,9 @@ Bundle pendulum() {
     }
     return weights;
   };
-  Bundle bundle;
-  bundle.task = "InvertedPendulum";
-  bundle.nx = 4;
-  bundle.nu = 1;
-  bundle.action_low = {-3};
-  bundle.action_high = {3};
-  bundle.dt = 0.04;
+  Bundle bundle = pendulum_bundle();
   bundle.members = networks(2, {5, 16, 16, 4});
   bundle.critics = networks(1, {5, 16, 16, 1});
-  bundle.planner.horizon = 3;
   bundle.planner.rollouts = 48;
   return bundle;
 }

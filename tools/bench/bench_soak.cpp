@@ -3,7 +3,6 @@
 // that does not wait for it: how long plans take, which came late, and whether the machine or the
 // controller is the reason.
 #include <sys/resource.h>
-#include <time.h>
 
 #include <algorithm>
 #include <memory>
@@ -24,11 +23,7 @@ struct SoakOptions : BenchOptions {
   std::string run, ticks = "20000", budget_share = "0.8", seed = "1000", swaps = "0", black_box;
 };
 
-std::int64_t cpu_now() {
-  timespec t = {};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-  return t.tv_sec * std::int64_t{1'000'000'000} + t.tv_nsec;
-}
+std::int64_t cpu_now() { return now_of(CLOCK_THREAD_CPUTIME_ID); }
 
 rusage usage() {
   rusage u = {};

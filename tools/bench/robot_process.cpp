@@ -5,7 +5,6 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <array>
@@ -54,15 +53,15 @@ class Channel {
   std::array<std::atomic<float>, kMost> values_{};
 };
 
-std::int64_t ns(const timespec& t) { return t.tv_sec * std::int64_t{1'000'000'000} + t.tv_nsec; }
-
 }  // namespace
 
-std::int64_t monotonic_now() {
+std::int64_t now_of(clockid_t clock) {
   timespec t = {};
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return ns(t);
+  clock_gettime(clock, &t);
+  return t.tv_sec * std::int64_t{1'000'000'000} + t.tv_nsec;
 }
+
+std::int64_t monotonic_now() { return now_of(CLOCK_MONOTONIC); }
 
 void sleep_until(std::int64_t time) {
   const timespec t = {time / 1'000'000'000, time % 1'000'000'000};

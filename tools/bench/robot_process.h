@@ -4,6 +4,7 @@
 #pragma once
 
 #include <sys/types.h>
+#include <time.h>
 
 #include <cstdint>
 #include <memory>
@@ -13,7 +14,8 @@
 
 namespace softmpc::tools {
 
-/// Times in ns of CLOCK_MONOTONIC.
+/// ns of a clock, CLOCK_MONOTONIC for one.
+std::int64_t now_of(clockid_t clock);
 std::int64_t monotonic_now();
 void sleep_until(std::int64_t time);
 

@@ -23,8 +23,9 @@ class Swapping {
   /// Of the loop's thread, between two plans: swaps what is ready. Whether it did.
   bool swap(Controller& controller) noexcept;
   int refused() const { return refused_.load(); }
-  /// Bad nets that were not refused; the first reason why good ones were, empty: none.
+  /// Bad nets that were not refused.
   int bad_taken() const { return bad_taken_.load(); }
+  /// Ends the thread; the first reason why good nets were refused, empty: none were.
   std::string finish();
 
  private:

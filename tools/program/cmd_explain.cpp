@@ -62,7 +62,7 @@ int explain_record(const ExplainOptions& options, int top) {
   const BlackBoxRecord record = flight.record(number);
   Controller& controller = flight.controller(record);
   const bool same = same_bits(record, controller.replay(record));
-  const std::string which = text("record %llu", static_cast<unsigned long long>(number));
+  const std::string which = record_name(number);
   const auto solved = controller.solved();
   if (!solved)
     throw Error(options.bundle + ": " + which + " is " + to_string(record.plan.status) +

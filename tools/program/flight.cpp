@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "program/flight.h"
 
+#include <array>
 #include <cinttypes>
 #include <fstream>
 
+#include "control/black_box_format.h"
 #include "program/command.h"
 #include "program/console.h"
 #include "program/task_models.h"
@@ -12,10 +14,12 @@
 namespace softmpc::tools {
 
 bool is_black_box(const std::string& path) {
-  std::string magic(8, '\0');
-  std::ifstream(path, std::ios::binary).read(magic.data(), 8);
-  return magic == "SMPCBOX\n";
+  std::array<char, black_box::kMagic.size()> magic{};
+  std::ifstream(path, std::ios::binary).read(magic.data(), magic.size());
+  return magic == black_box::kMagic;
 }
+
+std::string record_name(std::uint64_t number) { return text("record %" PRIu64, number); }
 
 Flown::Flown(const std::string& file)
     : path(file), bundle(load_bundle(file)), reward(reward_of(bundle, file)) {}
@@ -43,8 +47,8 @@ ControllerOptions Flight::options(const BlackBoxRecord& record) const {
 Flown& Flight::flown(const BlackBoxRecord& record) {
   const auto found = flown_.find(record.plan.bundle_hash);
   if (found == flown_.end())
-    throw Error(text("record %" PRIu64 " was planned by bundle %08" PRIx64, record.number,
-                     record.plan.bundle_hash) +
+    throw Error(record_name(record.number) +
+                text(" was planned by bundle %08" PRIx64, record.plan.bundle_hash) +
                 ", which --bundle does not give");
   return *found->second;
 }
@@ -61,8 +65,8 @@ BlackBoxRecord Flight::record(std::uint64_t number) const {
   for (std::size_t i = 0; i < box.size(); ++i)
     if (box[i].number == number) return box[i];
   if (box.size() == 0) throw Error("it holds no record");
-  throw Error(text("record %" PRIu64 " is not there, it holds %" PRIu64 " to %" PRIu64, number,
-                   box[0].number, box[box.size() - 1].number));
+  throw Error(record_name(number) + text(" is not there, it holds %" PRIu64 " to %" PRIu64,
+                                         box[0].number, box[box.size() - 1].number));
 }
 
 }  // namespace softmpc::tools

@@ -18,6 +18,9 @@ namespace softmpc::tools {
 /// Whether the file begins as a black box does.
 bool is_black_box(const std::string& path);
 
+/// "record 7".
+std::string record_name(std::uint64_t number);
+
 /// A bundle that flew.
 struct Flown {
   explicit Flown(const std::string& path);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "verify/verify_black_box.h"
 
-#include <cinttypes>
 #include <cmath>
 
 #include "program/console.h"
@@ -14,12 +13,10 @@ namespace {
 constexpr Tolerance kValue = {1e-3, 1e-3};
 constexpr double kAction = 0.01;  // of the range
 
-std::string where(const BlackBoxRecord& record) { return text("record %" PRIu64, record.number); }
-
 /// What rounding may change.
 void compare_coarsely(const BlackBoxRecord& record, const Plan& again, const ProblemShape& shape,
                       VerifyReport& report) {
-  const auto at = [&] { return where(record); };
+  const auto at = [&] { return record_name(record.number); };
   report.compare_exactly("status", record.plan.status == again.status, at);
   if (!(std::isnan(record.plan.value) && std::isnan(again.value)))
     report.compare("value", again.value, record.plan.value, kValue, at);
@@ -50,7 +47,7 @@ VerifyReport verify_black_box(const std::string& path, const std::vector<std::st
       const bool same = same_bits(record, again);
       equal += same;
       if (exact)
-        report.compare_exactly("bits", same, [&] { return where(record); });
+        report.compare_exactly("bits", same, [&] { return record_name(record.number); });
       else
         compare_coarsely(record, again, controller.shape(), report);
     }
