@@ -44,7 +44,7 @@ const Plan& Controller::Impl::replay(const BlackBoxRecord& record) {
   LoopState before = recorded_state();
   if (static_cast<int>(record.plan.action.size()) != shape.nu || !before.load(record.state) ||
       !follow(before))
-    throw Error(name + " is of a controller of other sizes or options");
+    throw Error(name + " is of a controller of other sizes or options, or of another softmpc");
   loop_.take(before);
   replayed_ = &record;
   const bool fits = record.observation_size == static_cast<std::size_t>(shape.nx);

@@ -25,7 +25,7 @@ Flown::Flown(const std::string& file)
     : path(file), bundle(load_bundle(file)), reward(reward_of(bundle, file)) {}
 
 Flight::Flight(const std::string& path, const std::vector<std::string>& bundles)
-    : box(path), header(nlohmann::json::parse(box.header())) {
+    : box(path), header(nlohmann::json::parse(box.header())), path_(path) {
   for (const char* own : {"own_dynamics", "own_value"})
     if (header.at("options").at(own).get<bool>())
       throw Error(path +
@@ -47,7 +47,7 @@ ControllerOptions Flight::options(const BlackBoxRecord& record) const {
 Flown& Flight::flown(const BlackBoxRecord& record) {
   const auto found = flown_.find(record.plan.bundle_hash);
   if (found == flown_.end())
-    throw Error(record_name(record.number) +
+    throw Error(path_ + ": " + record_name(record.number) +
                 text(" was planned by bundle %08" PRIx64, record.plan.bundle_hash) +
                 ", which --bundle does not give");
   return *found->second;
@@ -64,9 +64,10 @@ Controller& Flight::controller(const BlackBoxRecord& record) {
 BlackBoxRecord Flight::record(std::uint64_t number) const {
   for (std::size_t i = 0; i < box.size(); ++i)
     if (box[i].number == number) return box[i];
-  if (box.size() == 0) throw Error("it holds no record");
-  throw Error(record_name(number) + text(" is not there, it holds %" PRIu64 " to %" PRIu64,
-                                         box[0].number, box[box.size() - 1].number));
+  if (box.size() == 0) throw Error(path_ + ": holds no record");
+  throw Error(path_ + ": " + record_name(number) +
+              text(" is not there, it holds %" PRIu64 " to %" PRIu64, box[0].number,
+                   box[box.size() - 1].number));
 }
 
 }  // namespace softmpc::tools

@@ -49,6 +49,7 @@ class Flight {
   BlackBoxRecord record(std::uint64_t number) const;
 
  private:
+  std::string path_;
   std::map<std::uint64_t, std::unique_ptr<Flown>> flown_;
 };
 
