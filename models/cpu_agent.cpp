@@ -6,6 +6,7 @@
 
 #include "learn/tensor_state.h"
 #include "softmpc/error.h"
+#include "softmpc/hd/losses.h"
 #include "softmpc/hd/philox.h"
 #include "softmpc/hd/prior.h"
 
@@ -167,12 +168,12 @@ void CpuAgent::compute_targets(const ReplayBatch& batch) {
     const auto with_target = [this](int critic) { return models(true, critic); };
     return planner_targets_->compute(batch, with_target, solves_, replay_, targets_);
   }
-  // y = r + gamma (1 - terminated) Q_target(x', mu_target(x'))
   const std::vector<float> a = policy_actions(batch.next, batch.size, true);
   const std::vector<float> q = least_target_values(batch.next, a, batch.size);
+  const auto cost = static_cast<float>(config_.planner.termination_cost);
   for (int i = 0; i < batch.size; ++i)
-    targets_[i] = batch.reward[i] +
-                  static_cast<float>(config_.planner.gamma) * (1 - batch.terminated[i]) * q[i];
+    targets_[i] =
+        hd::critic_target(batch.reward[i], config_.planner.gamma, q[i], batch.terminated[i], cost);
 }
 
 void CpuAgent::critic_update(UpdateSums& sums) {

@@ -235,7 +235,8 @@ std::vector<float> critic_values(const Bundle& nets, const Window& w, ThreadPool
 }
 
 void judge_values(const Bundle& nets, const Window& w, ThreadPool& pool, Values& values) {
-  const Window::Returns followed = w.returns(nets.planner.gamma, Diagnostics::kUnseenShare);
+  const Window::Returns followed =
+      w.returns(nets.planner.gamma, Diagnostics::kUnseenShare, nets.planner.termination_cost);
   const std::vector<float> q = critic_values(nets, w, pool);
   double n = 0, sum = 0, size = 0, q_sum = 0, plan_sum = 0, squares = 0, q_squares = 0;
   for (int j = 0; j < w.lanes; ++j) {

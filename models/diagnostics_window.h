@@ -41,12 +41,12 @@ struct DiagnosticsWindow {
 
   /// The discounted return that followed each lane, and whether it counts: the episode terminated,
   /// or so many steps followed that rewards not seen have at most `unseen` of all discounts,
-  /// gamma^n <= unseen.
+  /// gamma^n <= unseen. A step that terminates has `end_cost` less than its reward.
   struct Returns {
     std::vector<double> value;         // [lanes]
     std::vector<std::uint8_t> counts;  // [lanes]
   };
-  Returns returns(double gamma, double unseen) const {
+  Returns returns(double gamma, double unseen, double end_cost) const {
     Returns r = {std::vector<double>(lanes), std::vector<std::uint8_t>(lanes)};
     double value = 0, share = 1;  // share of the discounts that is not seen
     for (int j = lanes - 1; j >= 0; --j) {
@@ -54,7 +54,7 @@ struct DiagnosticsWindow {
         value = 0;
         share = terminated[j] ? 0 : 1;
       }
-      r.value[j] = value = reward[j] + gamma * value;
+      r.value[j] = value = reward[j] - end_cost * terminated[j] + gamma * value;
       share *= gamma;
       r.counts[j] = share <= unseen;
     }

@@ -21,6 +21,7 @@ PlannerTargets::PlannerTargets(const Config& config, const ProblemShape& shape,
     : config_(config.targets),
       critics_(config.critic.count),
       gamma_(config.planner.gamma),
+      end_cost_(static_cast<float>(config.planner.termination_cost)),
       seed_(config.trainer.seed),
       nu_(shape.nu),
       planner_(make_planner(target_planner(config), shape, models, {.pool = &pool})) {
@@ -87,7 +88,7 @@ void PlannerTargets::compute(const ReplayBatch& batch,
     keep_least(batch.size);
   }
   for (int i = 0; i < batch.size; ++i)
-    y[i] = hd::critic_target(batch.reward[i], gamma_, least_[i], batch.terminated[i]);
+    y[i] = hd::critic_target(batch.reward[i], gamma_, least_[i], batch.terminated[i], end_cost_);
   if (config_.warm_start) write_back(batch, replay);
 }
 

@@ -24,9 +24,9 @@ class PlannerTargets {
   PlannerTargets(const Config& config, const ProblemShape& shape, const Models& models,
                  ThreadPool& pool);
 
-  /// y [N] = r + gamma (1 - terminated) min over critics V(x'). `models(c)` are those with target
-  /// critic c, `solves` the counter of solve keys. The plan of the least value goes back to the
-  /// replay where there is a warm start.
+  /// y [N] = r - terminated c + gamma (1 - terminated) min over critics V(x'). `models(c)` are
+  /// those with target critic c, `solves` the counter of solve keys. The plan of the least value
+  /// goes back to the replay where there is a warm start.
   void compute(const ReplayBatch& batch, const std::function<Models(int critic)>& models,
                std::uint32_t& solves, Replay& replay, std::span<float> y);
 
@@ -42,6 +42,7 @@ class PlannerTargets {
   TargetsConfig config_;
   int critics_;
   double gamma_;
+  float end_cost_;
   std::uint64_t seed_;
   std::size_t nu_;
   std::unique_ptr<Planner> planner_;

@@ -22,7 +22,7 @@ using Json = nlohmann::ordered_json;
 constexpr int kFormatVersion = 2;
 /// Planner settings that are written only where they are not at their default: without them a
 /// softmpc that does not know them reads the bundle. New settings belong here.
-constexpr const char* kWrittenIfUsed[] = {"neutral", "covariance"};
+constexpr const char* kWrittenIfUsed[] = {"neutral", "covariance", "termination_cost"};
 constexpr int kWidest = 1 << 24;  // larger layers than memory holds are refused before arithmetic
 
 void require(bool holds, const std::string& what) {

@@ -128,6 +128,9 @@ void visit_planner(C& c, const Visit& visit) {
         "compared by the mean of their costs, so that none wins by a lucky model");
   visit("handle_terminations", c.handle_terminations, Flag{},
         "count no reward and no critic after a predicted termination");
+  visit("termination_cost", c.termination_cost, Real{0, 1e9},
+        "taken from the reward of a step that ends the episode, in plans and in targets, not in "
+        "returns; keeps a discounted plan from a dash that ends in a fall");
   visit("precision", c.precision, OneOf<Precision>{kPrecision},
         "operands of the members' products; auto takes the faster, measured once; float16 and a "
         "split critic on a CUDA device only");

@@ -71,6 +71,7 @@ struct RolloutJob {
   const float* low;               ///< [nu]
   const float* high;              ///< [nu]
   const float* discount;          ///< [H+1] gamma^t
+  float end_cost;                 ///< c of a step that ends the episode
   float temperature;              ///< lambda
   float inverse_temperature;
   double uniform_constant;  ///< c of hd::soft_value under the uniform prior

@@ -43,10 +43,11 @@ struct ImaginedSteps {
   FlatNet target;  ///< a stack of `critics`
   int critics;
   double gamma;
-  float* input;  ///< [nx + nu] columns of the critics' batch, from the first imagined one on
-  int stride;    ///< of them
-  float* value;  ///< [1]: y of the step under way
-  float* goal;   ///< [1]
+  float end_cost;  ///< c of a step that ends its rollout
+  float* input;    ///< [nx + nu] columns of the critics' batch, from the first imagined one on
+  int stride;      ///< of them
+  float* value;    ///< [1]: y of the step under way
+  float* goal;     ///< [1]
 };
 
 /// L = -1/N sum over the batch of

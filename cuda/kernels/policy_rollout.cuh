@@ -301,7 +301,7 @@ class PolicyGradient {
     }
   }
 
-  // y_H = min over target critics Q(x_H, a_H); y_t = r_t + gamma alive_{t+1} (y_{t+1} - c_{t+1})
+  // y_H = min over target critics Q(x_H, a_H); y_t by hd::expanded_target
   SOFTMPC_DEVICE void imagine() const {
     least_target_value();
     for (int t = r_.horizon - 1; t >= 0; --t) {
@@ -312,7 +312,7 @@ class PolicyGradient {
             r_.members.output_mean[r_.nx] + r_.members.output_std[r_.nx] * r_.model_output[raw];
         float& y = job_.imagined.value[single(t, at)];
         y = hd::expanded_target(reward, job_.imagined.gamma, r_.alive[at + next] > 0, y,
-                                price(at + next));
+                                price(at + next), job_.imagined.end_cost);
         if (t < job_.imagined.steps) job_.imagined.goal[at] = y;
       });
       sync_block();

@@ -72,6 +72,7 @@ struct TrainStack {
   int critics;
   const float* reward;  ///< [R]
   double gamma;
+  float end_cost;  ///< c of a transition that terminates
   // rows that a policy's rollouts add to the critics' batch, from column first_imagined on
   int first_imagined, imagined;        ///< imagined 0: none
   const float *imagined_goal, *alive;  ///< [imagined]; a row counts where alive is 1

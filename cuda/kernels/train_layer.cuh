@@ -82,12 +82,11 @@ SOFTMPC_DEVICE double member_error(const TrainStack& s, const float* y, int o, i
   return s.scale * loss;
 }
 
-// y = r + gamma (1 - terminated) min over critics V(x')
 SOFTMPC_DEVICE float goal_of_critic(const TrainStack& s, int r) {
   const int least = least_critic(s.results, s.critics, s.rows, r);
   return hd::critic_target(s.reward[r], s.gamma,
                            s.results[static_cast<std::size_t>(least) * s.rows + r].value,
-                           s.terminated[r]);
+                           s.terminated[r], s.end_cost);
 }
 
 SOFTMPC_DEVICE float critic_error(const TrainStack& s, float q, float goal, double scale,

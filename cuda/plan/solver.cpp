@@ -360,6 +360,7 @@ void Solver::launch_iteration(const SolveArrays& arrays, int problems, int criti
   job.low = s.low->as<float>();
   job.high = s.high->as<float>();
   job.discount = s.discount->as<float>();
+  job.end_cost = static_cast<float>(s.config.termination_cost);
   job.temperature = static_cast<float>(s.config.temperature);
   job.inverse_temperature = static_cast<float>(1.0 / s.config.temperature);
   job.uniform_constant = s.uniform_constant;

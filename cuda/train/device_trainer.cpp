@@ -368,6 +368,7 @@ void DeviceTrainer::Impl::set_losses() {
   q.reward = reward->as<float>();
   q.terminated = critic_end->as<float>();
   q.gamma = config.planner.gamma;
+  q.end_cost = static_cast<float>(config.planner.termination_cost);
   q.tau = static_cast<float>(c.tau);
 }
 

@@ -67,6 +67,7 @@ PolicyTrainer::PolicyTrainer(Device& device, const Config& config, const TrainTa
   j.imagined.target = nets.target;
   j.imagined.critics = nets.critics;
   j.imagined.gamma = planner.gamma;
+  j.imagined.end_cost = static_cast<float>(planner.termination_cost);
   j.imagined.value = memory_.columns(1);
   j.imagined.goal = memory_.columns(1);
   net_.stack().slope = j.slope;

@@ -42,6 +42,9 @@ struct PlannerConfig {
   Proposals proposals = Proposals::plan;
   int particles = 1;  ///< P, rollouts of one action sequence, each through a member of its own
   bool handle_terminations = false;
+  /// c, taken from the reward of a step that ends the episode, in plans and targets alone. At gamma
+  /// an end costs at most what 1 / (1 - gamma) steps earn, so that a dash into a fall may gain.
+  double termination_cost = 0;
   Precision precision = Precision::float32;
   bool operator==(const PlannerConfig&) const = default;
 };

@@ -123,6 +123,7 @@ void PolicyRollout::ask_critics(const CriticLearner& critics) {
 const ImaginedRows& PolicyRollout::imagine(const CriticLearner& critics, int steps) {
   const int n = steps_.front().x.count, nx = setup_.nx;
   ask_critics(critics);
+  const auto end_cost = static_cast<float>(setup_.planner.termination_cost);
   std::vector<float> y(n, std::numeric_limits<float>::infinity()), v(setup_.nu);
   for (int c = 0; c < critics.target_mlp().stack(); ++c) {
     const float* q = critics.target_mlp().forward(c, critic_input_, critic_);
@@ -136,7 +137,7 @@ const ImaginedRows& PolicyRollout::imagine(const CriticLearner& critics, int ste
     const Step &s = steps_[t], &next = steps_[t + 1];
     for (int j = 0; j < n; ++j)
       y[j] = hd::expanded_target(s.reward[j], setup_.planner.gamma, next.alive[j] > 0, y[j],
-                                 price(t + 1, j, v));
+                                 price(t + 1, j, v), end_cost);
     if (t >= steps) continue;
     for (int j = 0; j < n; ++j) {
       const int at = t * n + j;

@@ -31,7 +31,8 @@ class PolicyRollout {
                 const FusedMlp& policy, const NetNormalisation& policy_normalisation);
 
   /// After forward(), the first `steps` steps for the critics: (x_t, mu(x_t)) with
-  ///   y_t = r_t + gamma alive_{t+1} (y_{t+1} - lambda/2 v_{t+1}' Sigma^-1 v_{t+1}),  t < H,
+  ///   y_t = r_t + gamma (y_{t+1} - lambda/2 v_{t+1}' Sigma^-1 v_{t+1}),  t < H,
+  ///   y_t = r_t - c where step t ends the rollout, c = planner.termination_cost,
   ///   y_H = min over target critics Q(x_H, mu(x_H))
   /// (model-based value expansion, Feinberg et al. 2018, arXiv 1803.00101, in soft returns).
   const ImaginedRows& imagine(const CriticLearner& critics, int steps);

@@ -235,9 +235,10 @@ torch::Tensor TorchLearner::imagined_loss(const torch::Tensor& start, std::int64
     r = roll_out(start, update);
     const auto input = standardised(r.joined.back(), c.input_mean, c.input_std).unsqueeze(0);
     torch::Tensor y = std::get<0>(targets_.forward(input).squeeze(2).min(0));
+    const torch::Tensor ended = torch::full_like(y, -setup_.planner.termination_cost);
     for (int t = horizon - 1; t >= 0; --t) {
       const torch::Tensor rest = setup_.planner.gamma * (y - r.price[t + 1]);
-      y = r.reward[t] + torch::where(r.alive[t + 1] > 0, rest, torch::zeros_like(rest));
+      y = r.reward[t] + torch::where(r.alive[t + 1] > 0, rest, ended);
       if (t < steps) targets[t] = y;
     }
     r.joined.resize(steps);

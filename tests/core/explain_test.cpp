@@ -94,7 +94,9 @@ void check_rollout(const Case& c, const ExplainedRollout& r, std::span<const flo
     for (int i = 0; i < nx; ++i) expect_near(r.state[(t + 1) * nx + i], s.next[i], "state");
     expect_near(r.reward[t], s.reward, "reward");
     if (t <= end) gain += discount * s.reward;
-    if (c.p.config.handle_terminations && s.terminated && end == h) end = t;
+    if (!c.p.config.handle_terminations || !s.terminated || end != h) continue;
+    end = t;
+    gain -= discount * c.p.config.termination_cost;
   }
   EXPECT_EQ(r.end, end);
   if (end < h) {

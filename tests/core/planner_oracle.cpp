@@ -141,7 +141,10 @@ class Walk {
         const Vector y = evaluate_mlp(p_.members, member[t], joined(x, a));
         const Vector next = x + y.head(p_.shape.nx);
         if (!ended) j -= discount * reward(x, a, next, y);
-        if (c.handle_terminations && !ended) ended = ends(next, y);
+        if (c.handle_terminations && !ended && ends(next, y)) {
+          ended = true;
+          j += discount * c.termination_cost;
+        }
         x = next;
       }
     }

@@ -56,6 +56,7 @@ inline oracle::Problem random_problem(Random& random, int narrowest = 3, int wid
   };
   p.distance_to_end = [](const auto& next) { return TestRule::kEnd - next[0]; };
   if (random.whole(0, 2) == 0) c.covariance = random_covariance(random, p.shape);
+  if (random.coin()) c.termination_cost = random.real(0, 3);
   return p;
 }
 

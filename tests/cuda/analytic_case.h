@@ -160,6 +160,7 @@ inline Case random_case(Random& random, int nx, int nu) {
   c.config.control_mode = random.coin() ? ControlMode::plain : ControlMode::mean_residual;
   c.config.member_draw = static_cast<MemberDraw>(random.whole(0, 2));
   c.config.handle_terminations = random.coin();
+  if (random.coin()) c.config.termination_cost = random.real(0, 3);
   c.config.variance.assign(random.coin() ? 1u : static_cast<std::size_t>(nu), 0);
   for (double& v : c.config.variance) v = random.real(0.02, 0.3);
   c.shape = {nx, nu, {}, {}, random.whole(1, 5)};

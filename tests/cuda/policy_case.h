@@ -65,6 +65,7 @@ struct PolicyCase {
     c.gamma = 0.9;
     c.prior = random.whole(0, 3) ? Prior::gaussian : Prior::uniform;
     c.handle_terminations = random.coin();
+    if (random.coin()) c.termination_cost = random.real(0, 3);
     task.outputs.reward = true;
     task.outputs.termination = c.handle_terminations && random.coin();
     const ProblemShape s = shape(1);
@@ -192,7 +193,8 @@ struct PolicyCase {
     }
     for (int t = horizon() - 1; t >= 0; --t) {
       const double rest = config.planner.gamma * (y - steps[t + 1].charged);
-      y = steps[t].goal = steps[t].reward + (steps[t].ends ? 0 : rest);
+      y = steps[t].goal =
+          steps[t].reward + (steps[t].ends ? -config.planner.termination_cost : rest);
     }
     return steps;
   }

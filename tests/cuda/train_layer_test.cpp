@@ -30,6 +30,7 @@ struct Case {
   std::vector<float> parameters, input, goal, terminated, reward;  // input, goal: [row][component]
   std::vector<ProblemResult> results;
   double gamma = 0.97;
+  float end_cost = 1.5f;
   float delta = 0.7f;
   std::vector<OracleNet> oracle;
 
@@ -119,6 +120,7 @@ struct Case {
     s.terminated = ends->as<float>();
     s.reward = rewards->as<float>();
     s.gamma = gamma;
+    s.end_cost = end_cost;
     s.critics = critics;
     s.results = critics ? values->as<ProblemResult>() : nullptr;
     s.tau = 0.25f;
@@ -144,7 +146,7 @@ struct Case {
     double least = results[r].value;
     for (int c = 1; c < critics; ++c)
       least = std::min(least, results[static_cast<std::size_t>(c) * rows + r].value);
-    return reward[r] + gamma * least * (1 - terminated[r]);
+    return reward[r] - end_cost * terminated[r] + gamma * least * (1 - terminated[r]);
   }
 
   /// dL/dy of one row; adds to the loss as the device reports it.

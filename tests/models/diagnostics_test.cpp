@@ -210,6 +210,17 @@ TEST(Diagnostics, WithoutDiscountOnlyTerminatedEpisodesCount) {
   EXPECT_NEAR(c.judge().at("return_discounted"), 1.5, kRounding);
 }
 
+TEST(Diagnostics, ReturnsBearTheCostOfATermination) {
+  Case c;
+  Bundle b = nets({}, {3});
+  b.planner.termination_cost = 8;
+  c.judge(b);
+  for (int t = 0; t < 2; ++t) c.reward(1, t == 1 ? Ends::terminated : Ends::no);
+  const auto values = c.judge();  // 1 + (1 - 8) / 2 and 1 - 8
+  EXPECT_NEAR(values.at("return_discounted"), -4.75, kRounding);
+  EXPECT_NEAR(values.at("q_bias"), 3 + 4.75, kRounding);
+}
+
 TEST(Diagnostics, EnvironmentsAreEpisodesOfTheirOwn) {
   Case c(2);
   c.judge(nets({}));

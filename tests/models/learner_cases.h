@@ -34,6 +34,7 @@ inline void climb_rollouts(LearnerSetup& s, int horizon, const RewardModel* rewa
   s.planner.temperature = 0.3;
   s.planner.variance = {0.2, 0.4};
   s.planner.handle_terminations = true;
+  s.planner.termination_cost = 0.7;
   s.outputs = {true, reward == nullptr};
   s.reward = reward;
 }

@@ -66,6 +66,7 @@ struct Case {
     config.planner.horizon = kHorizon;
     config.planner.rollouts = 50;
     config.planner.gamma = 0.9;
+    config.planner.termination_cost = 2;
     config.targets.horizon = target_horizon;
     config.targets.temperature = target_horizon > 0 ? 0.4 : 0;
     config.targets.rollouts = 12;
@@ -153,7 +154,7 @@ TEST(PlannerTargets, TargetsAreThoseOfTheLeastCritic) {
       for (int i = 0; i < c.batch.size; ++i) {
         const bool ended = c.batch.terminated[i] != 0;
         terminated += ended;
-        EXPECT_NEAR(y[i], c.batch.reward[i] + (ended ? 0 : 0.9 * expected[i].value), 1e-5) << i;
+        EXPECT_NEAR(y[i], c.batch.reward[i] + (ended ? -2 : 0.9 * expected[i].value), 1e-5) << i;
       }
       EXPECT_GT(terminated, 0);
       EXPECT_LT(terminated, c.batch.size);

@@ -44,6 +44,7 @@ LearnerSetup random_setup(Random& random) {
   p.temperature = random.real(0.1, 1.5);
   p.prior = random.whole(0, 3) == 0 ? Prior::uniform : Prior::gaussian;
   p.handle_terminations = random.coin();
+  p.termination_cost = s.seed % 2 == 0 ? 0 : 1.5;
   for (int i = 0; i < s.nu; ++i) {
     testing::Box box = {0, 0};
     while (box.low == box.high) box = testing::random_box(random, /*endless=*/false);
@@ -133,7 +134,8 @@ class Objective {
     for (int t = p.horizon - 1; t >= 0; --t) {
       const Imagined& next = steps[t + 1];
       const double charged = p.prior == Prior::gaussian ? price(next.joined.tail(s_.nu)) : 0;
-      steps[t].target = reward[t] + (ends[t] ? 0 : p.gamma * (next.target - charged));
+      steps[t].target =
+          reward[t] + (ends[t] ? -p.termination_cost : p.gamma * (next.target - charged));
     }
     return steps;
   }

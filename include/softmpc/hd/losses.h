@@ -44,15 +44,18 @@ SOFTMPC_HD T binary_error(T z, T t, T& dz) {
   return (z < 0 ? T(0) : z) - z * t + std::log1p(std::exp(z < 0 ? z : -z));
 }
 
-// y = r + gamma (1 - terminated) V, V the least over the target critics
-SOFTMPC_HD float critic_target(float r, double gamma, double value, float terminated) {
-  return r + static_cast<float>(gamma * value) * (1 - terminated);
+// y = r - terminated c + gamma (1 - terminated) V, V the least over the target critics, c what a
+// termination costs
+SOFTMPC_HD float critic_target(float r, double gamma, double value, float terminated, float cost) {
+  return r - terminated * cost + static_cast<float>(gamma * value) * (1 - terminated);
 }
 
-// y_t = r_t + gamma alive_{t+1} (y_{t+1} - c_{t+1}), c the price of the action; behind an end y and
-// c may be anything
-SOFTMPC_HD float expanded_target(float r, double gamma, bool goes_on, float next, float price) {
-  return goes_on ? critic_target(r, gamma, static_cast<double>(next - price), 0) : r;
+// y_t = r_t + gamma (y_{t+1} - p_{t+1}), p the price of the action, or r_t - c where the step ends
+// the rollout; behind an end y and p may be anything
+SOFTMPC_HD float expanded_target(float r, double gamma, bool goes_on, float next, float price,
+                                 float cost) {
+  return goes_on ? critic_target(r, gamma, static_cast<double>(next - price), 0, cost)
+                 : critic_target(r, gamma, 0, 1, cost);
 }
 
 }  // namespace softmpc::hd
