@@ -477,6 +477,8 @@ void validate(const Config& config) {
           "trainer.pattern: model_per_episode needs model.source learned, and it is environment");
   require(config.planner.handle_terminations || config.model.termination != Learned::always,
           "model.termination: always needs planner.handle_terminations true, and it is false");
+  require(config.planner.handle_terminations || config.planner.termination_cost == 0,
+          "planner.termination_cost: needs planner.handle_terminations true, and it is false");
   check_particles(config.planner, "planner", "planner");
   check_particles(target_planner(config), "targets",
                   config.targets.particles > 0 ? "targets" : "planner");

@@ -337,6 +337,8 @@ TEST(Config, ValidateJoinsTerminationAndSource) {
 }
 
 TEST(Config, ValidateJoinsTerminationAndHandling) {
+  EXPECT_EQ(validate_error([](Config& c) { c.planner.termination_cost = 1; }),
+            "planner.termination_cost: needs planner.handle_terminations true, and it is false");
   EXPECT_EQ(validate_error([](Config& c) { c.model.termination = Learned::always; }),
             "model.termination: always needs planner.handle_terminations true, and it is false");
   EXPECT_EQ(validate_error([](Config& c) {
