@@ -28,7 +28,7 @@ class HopperTask final : public ForwardTask<Hopper<>> {
                      .scene = {.traced = {{"torso"}, {"foot", {-0.065, 0, 0.1}}},
                                .tracked = "torso",
                                .centre = {0, 0, 0.75},
-                               .distance = 2.9}},
+                               .distance = 2.8}},
                     10) {}
 
  private:

@@ -10,14 +10,13 @@
 
 #include "render/dressed_model.h"
 #include "render/gl_context.h"
+#include "render/line_painter.h"
 #include "softmpc/error.h"
 
 namespace softmpc::tasks {
 namespace {
 
-constexpr int kMostShapes = 20000;  // of a scene: the robot's, and a piece of a line each
-constexpr double kInFront = 0.25;   // of the camera's distance: how near lines are drawn
-constexpr float kLit = 2;  // how bright the lights make an opaque line, which is not shaded
+constexpr int kMostShapes = 2000;       // of a scene
 constexpr double kReferenceRows = 480;  // PictureLine::width is of such a picture
 
 /// MuJoCo's scene and OpenGL context of one model.
@@ -58,7 +57,8 @@ class MujocoRenderer final : public Renderer {
         options_(options),
         model_(dressed_model(task, mjcf, scene, options)),
         data_(make_data(*model_)),
-        canvas_(*model_, font_scale(options.height)) {
+        canvas_(*model_, font_scale(options.height)),
+        painter_(options.width, options.height) {
     for (const TracedPoint& point : scene_.traced) bodies_.push_back(body(task, point.body));
     if (!scene_.tracked.empty()) tracked_ = body(task, scene_.tracked);
     mjv_defaultOption(&look_);
@@ -102,7 +102,6 @@ class MujocoRenderer final : public Renderer {
     }
     mjv_updateScene(model_.get(), data_.get(), &look_, nullptr, &camera_, mjCAT_ALL,
                     &canvas_.scene);
-    for (const PictureLine& line : picture.lines) add(line);
     const mjrRect all = {0, 0, options_.width, options_.height};
     mjr_render(all, &canvas_.scene, &canvas_.context);
     write(picture.top, true);
@@ -113,6 +112,7 @@ class MujocoRenderer final : public Renderer {
     for (int y = 0; y < options_.height; ++y)
       std::copy_n(rows_.begin() + static_cast<std::ptrdiff_t>(row * y), row,
                   rgb.begin() + static_cast<std::ptrdiff_t>(row * (options_.height - 1 - y)));
+    for (const PictureLine& line : picture.lines) paint(line, rgb);
   }
 
  private:
@@ -128,31 +128,31 @@ class MujocoRenderer final : public Renderer {
     std::copy_n(positions.begin(), model_->nq, data_->qpos);
   }
 
-  /// The line moved towards the camera, so that it looks the same and nothing hides it.
-  void add(const PictureLine& line) {
+  /// Over everything that would hide the line; it ends where it goes behind the camera.
+  void paint(const PictureLine& line, std::span<std::uint8_t> rgb) {
     const mjvGLCamera* eyes = canvas_.scene.camera;  // a pair; the picture is from between them
-    const auto moved = [&](std::size_t i, mjtNum* to) {
+    const mjvGLCamera& eye = eyes[0];
+    const double tall = 0.5 * (double{eye.frustum_top} - eye.frustum_bottom) / eye.frustum_near;
+    std::vector<double> pixels;
+    for (std::size_t i = 0; i + 3 <= line.points.size(); i += 3) {
+      std::array<double, 3> view{};
+      double ahead = 0, up = 0, right = 0;
       for (std::size_t c = 0; c < 3; ++c) {
-        const double from = 0.5 * (double{eyes[0].pos[c]} + eyes[1].pos[c]);
-        to[c] = from + kInFront * (line.points[3 * i + c] - from);
+        view[c] = line.points[i + c] - 0.5 * (double{eyes[0].pos[c]} + eyes[1].pos[c]);
+        ahead += view[c] * eye.forward[c];
+        up += view[c] * eye.up[c];
       }
-    };
-    const double width = line.width * std::max(1.0, options_.height / kReferenceRows);
-    const float lit = line.rgba[3] < 1 ? 1 : kLit;
-    const std::array<float, 4> dimmed = {line.rgba[0] / lit, line.rgba[1] / lit, line.rgba[2] / lit,
-                                         line.rgba[3]};
-    for (std::size_t i = 0; i + 1 < line.points.size() / 3; ++i) {
-      mjvScene& scene = canvas_.scene;
-      if (scene.ngeom >= scene.maxgeom) return;
-      mjtNum from[3], to[3];
-      moved(i, from);
-      moved(i + 1, to);
-      mjvGeom& piece = scene.geoms[scene.ngeom++];
-      mjv_initGeom(&piece, mjGEOM_LINE, nullptr, nullptr, nullptr, dimmed.data());
-      piece.category = mjCAT_DECOR;
-      piece.specular = 0;
-      mjv_connector(&piece, mjGEOM_LINE, width, from, to);
+      for (std::size_t c = 0; c < 3; ++c) {
+        const std::size_t a = (c + 1) % 3, b = (c + 2) % 3;
+        right += view[c] * (eye.forward[a] * eye.up[b] - eye.forward[b] * eye.up[a]);
+      }
+      if (ahead < eye.frustum_near) break;
+      const double scale = 0.5 * options_.height / (tall * ahead);  // pixels per metre
+      pixels.push_back(0.5 * options_.width + scale * right);
+      pixels.push_back(0.5 * options_.height - scale * up);
     }
+    painter_.paint(pixels, line.width * std::max(1.0, options_.height / kReferenceRows), line.rgba,
+                   rgb);
   }
 
   /// On a dark band, the corner's lines from the top down.
@@ -186,6 +186,7 @@ class MujocoRenderer final : public Renderer {
   ModelPointer model_;
   DataPointer data_;
   Canvas canvas_;
+  LinePainter painter_;
   std::vector<int> bodies_;  // of the traced points
   int tracked_ = -1;
   mjvOption look_;

@@ -5,6 +5,7 @@
 #include <webp/mux.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -102,7 +103,7 @@ Bundle bundle_of(const std::string& task, int steps, bool learned = true) {
   bundle.dt = spec.dt;
   if (learned) bundle.members = networks(2, {spec.nx + spec.nu, 8, spec.nx});
   bundle.critics = networks(1, {spec.nx + spec.nu, 8, 1});
-  bundle.planner.horizon = 3;
+  bundle.planner.horizon = 8;
   bundle.planner.rollouts = 30;
   return bundle;
 }
@@ -111,16 +112,23 @@ class Video : public testing::Test {
  protected:
   void SetUp() override { save_bundle(bundle_of("InvertedPendulum", 5), bundle_); }
 
+  /// `more` with each of `defaults`, option and value, that it does not hold.
+  static std::vector<std::string> with(std::vector<std::string> more,
+                                       const std::vector<std::array<const char*, 2>>& defaults) {
+    for (const auto& [option, value] : defaults)
+      if (std::ranges::find(more, option) == more.end()) more.insert(more.end(), {option, value});
+    return more;
+  }
   Result eval(const std::vector<std::string>& more) {
-    std::vector<std::string> arguments = {"eval", bundle_, "--episodes", "2", "--threads", "1"};
-    arguments.insert(arguments.end(), more.begin(), more.end());
+    std::vector<std::string> arguments = {"eval", bundle_};
+    for (const std::string& word : with(more, {{"--episodes", "2"}, {"--threads", "1"}}))
+      arguments.push_back(word);
     return run(arguments);
   }
   /// A small, quick video; false, and the test is to be skipped, where this system cannot draw.
-  bool film(const std::string& file, const std::vector<std::string>& more = {}) {
-    std::vector<std::string> arguments = {"--video", file, "--size", "96x72", "--quality", "draft"};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    last_ = eval(arguments);
+  bool film(const std::string& file, std::vector<std::string> more = {}) {
+    more.insert(more.begin(), {"--video", file});
+    last_ = eval(with(more, {{"--size", "96x72"}, {"--quality", "draft"}}));
     if (last_.err.find("pictures cannot be drawn") != std::string::npos) return false;
     EXPECT_EQ(last_.code, 0) << last_.err;
     return true;
@@ -270,7 +278,7 @@ TEST_F(Video, PartsCanBeLeftOut) {
   std::vector<Image> pictures;
   for (const char* parts : {"none", "text", "rollouts", "plan", "rollouts,plan", "all"}) {
     const std::string folder = folder_.file(std::string("parts-") + parts);
-    SKIP_IF_IT_CANNOT_DRAW(film(folder, {"--overlay", parts}));
+    SKIP_IF_IT_CANNOT_DRAW(film(folder, {"--overlay", parts, "--size", "320x240"}));
     pictures.push_back(images(folder).front());
   }
   for (std::size_t i = 0; i < pictures.size(); ++i)
