@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 
+#include "render/mujoco_renderer.h"
 #include "reset_random.h"
 #include "rollout_rules.h"
 #include "rules_text.h"
@@ -115,10 +116,17 @@ class AnalyticEnvironment final : public Environment {
   std::array<double, 2 * Rules::nq> state_{};
 };
 
+/// What a task without a simulator looks like.
+struct Drawing {
+  std::string_view mjcf = {};  ///< whose positions are the state's; empty: it has no picture
+  SceneFacts scene = {};
+};
+
 template <class Rules>
 class AnalyticTask final : public Task {
  public:
-  explicit AnalyticTask(TaskRules rules) : rules_(std::move(rules)) {}
+  explicit AnalyticTask(TaskRules rules, Drawing drawing = {})
+      : rules_(std::move(rules)), drawing_(std::move(drawing)) {}
 
   std::string name() const override { return Rules::name; }
   TaskSpec spec(const TaskOptions& options) const override {
@@ -142,9 +150,23 @@ class AnalyticTask final : public Task {
   std::unique_ptr<DynamicsModel> make_dynamics(const TaskOptions&) const override {
     return std::make_unique<RuleDynamics<AnalyticMotion<Rules>>>(rules_text(rules_.header));
   }
+  std::unique_ptr<Renderer> make_renderer(const TaskOptions& options,
+                                          const RendererOptions& wanted) const override {
+    if (drawing_.mjcf.empty()) return Task::make_renderer(options, wanted);
+    const auto follow = [](ConstLane, ConstLane after, double* positions) {
+      std::array<double, Rules::nx> observation;
+      for (int i = 0; i < Rules::nx; ++i) observation[static_cast<std::size_t>(i)] = after[i];
+      std::array<double, 2 * Rules::nq> state;
+      Rules::recover(observation, state);
+      std::copy_n(state.begin(), Rules::nq, positions);
+    };
+    return make_mujoco_renderer(Rules::name, drawing_.mjcf, drawing_.scene, {false, follow},
+                                wanted);
+  }
 
  private:
   TaskRules rules_;
+  Drawing drawing_;
 };
 
 }  // namespace softmpc::tasks

@@ -11,14 +11,13 @@ namespace softmpc::tasks {
 template <class Rules>
 class ForwardTask : public MujocoTask {
  public:
-  /// `hidden`: positions at the front that are left out without environment.positions.
   /// `velocity_bound`: where observed velocities are clipped; 0: nowhere.
-  ForwardTask(MujocoFacts facts, int hidden, double velocity_bound = 0)
-      : MujocoTask(std::move(facts)), hidden_(hidden), velocity_bound_(velocity_bound) {}
+  explicit ForwardTask(MujocoFacts facts, double velocity_bound = 0)
+      : MujocoTask(std::move(facts)), velocity_bound_(velocity_bound) {}
 
   void observe(const mjModel& m, const mjData& d, const TaskOptions& view,
                ObservationWriter& out) const override {
-    const int first = view.positions ? 0 : hidden_;
+    const int first = view.positions ? 0 : facts().hidden;
     out.add(d.qpos + first, static_cast<int>(m.nq) - first);
     out.add_clipped(d.qvel, static_cast<int>(m.nv), view.clip_velocities ? velocity_bound_ : 0);
   }
@@ -43,7 +42,6 @@ class ForwardTask : public MujocoTask {
   virtual bool healthy(const mjData&) const { return true; }
 
  private:
-  int hidden_;
   double velocity_bound_;
 };
 

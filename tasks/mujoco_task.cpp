@@ -7,6 +7,7 @@
 
 #include "mujoco_dynamics.h"
 #include "mujoco_env.h"
+#include "render/mujoco_renderer.h"
 #include "softmpc/error.h"
 
 namespace softmpc::tasks {
@@ -71,6 +72,28 @@ std::unique_ptr<RewardModel> MujocoTask::make_reward(const TaskOptions& options)
 
 std::unique_ptr<RewardModel> MujocoTask::make_termination(const TaskOptions& options) const {
   return facts_.rules.make_termination(view(options));
+}
+
+std::unique_ptr<Renderer> MujocoTask::make_renderer(const TaskOptions& options,
+                                                    const RendererOptions& wanted) const {
+  const TaskOptions seen = view(options);
+  const bool adds_up = facts_.position_option && !seen.positions && facts_.hidden > 0;
+  return make_mujoco_renderer(facts_.name, facts_.mjcf, facts_.scene,
+                              {adds_up,
+                               [this, seen](ConstLane before, ConstLane after, double* positions) {
+                                 follow_positions(model(), seen, before, after, positions);
+                               }},
+                              wanted);
+}
+
+void MujocoTask::follow_positions(const mjModel& m, const TaskOptions& view, ConstLane before,
+                                  ConstLane after, double* positions) const {
+  const int hidden = facts_.position_option && !view.positions ? facts_.hidden : 0;
+  const int shown = static_cast<int>(m.nq) - hidden;
+  const double dt = m.opt.timestep * frame_skip(view);
+  for (int i = 0; i < hidden; ++i)
+    positions[i] += 0.5 * dt * (double{before[shown + i]} + after[shown + i]);
+  for (int i = 0; i < shown; ++i) positions[hidden + i] = after[i];
 }
 
 void MujocoTask::remember(const mjModel&, const mjData&, mjtNum* memory) const {

@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "mujoco_model.h"
+#include "render/scene.h"
 #include "reset_random.h"
 #include "rollout_rules.h"
 #include "softmpc/task.h"
@@ -40,6 +41,8 @@ struct MujocoFacts {
   std::string hidden_state = {};
   std::optional<double> best_return = {};
   TaskRules rules = {};  ///< of a built-in task: find_rules("Hopper")
+  int hidden = 0;        ///< positions at the front that are left out without TaskOptions.positions
+  SceneFacts scene = {};
 };
 
 /// Collects an observation; without a buffer it only counts.
@@ -88,6 +91,8 @@ class MujocoTask : public Task {
   std::unique_ptr<DynamicsModel> make_dynamics(const TaskOptions& options) const final;
   std::unique_ptr<RewardModel> make_reward(const TaskOptions& options) const override;
   std::unique_ptr<RewardModel> make_termination(const TaskOptions& options) const override;
+  std::unique_ptr<Renderer> make_renderer(const TaskOptions& options,
+                                          const RendererOptions& wanted) const final;
 
   /// What is observed of `data` under `view`, whose `positions` is false where there is no choice.
   virtual void observe(const mjModel& model, const mjData& data, const TaskOptions& view,
@@ -102,6 +107,11 @@ class MujocoTask : public Task {
   /// Inverse of observe(), up to clipped velocities; only where facts().hidden_state is empty.
   virtual void recover_state(const mjModel& model, ConstLane observation, double* positions,
                              double* velocities) const;
+  /// The positions that an observation shows, from those of the step before. Unless a task says
+  /// otherwise it observes positions, but for the hidden ones, then velocities, and a hidden
+  /// position moves by the mean of its velocities before and after.
+  virtual void follow_positions(const mjModel& model, const TaskOptions& view, ConstLane before,
+                                ConstLane after, double* positions) const;
 
   const MujocoFacts& facts() const { return facts_; }
   /// `options` as this task can heed them.

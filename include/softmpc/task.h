@@ -12,7 +12,9 @@
 
 #include "softmpc/config.h"
 #include "softmpc/environment.h"
+#include "softmpc/error.h"
 #include "softmpc/model.h"
+#include "softmpc/renderer.h"
 
 namespace softmpc {
 
@@ -70,6 +72,12 @@ class Task {
   /// The simulator itself as the dynamics model (an ablation); throws UsageError where the
   /// observation does not determine the simulator's state.
   virtual std::unique_ptr<DynamicsModel> make_dynamics(const TaskOptions& options) const = 0;
+  /// Draws the task's environments. Throws Error where the task has no picture, or where this
+  /// system cannot draw.
+  virtual std::unique_ptr<Renderer> make_renderer(const TaskOptions&,
+                                                  const RendererOptions&) const {
+    throw Error(name() + ": this task has no picture");
+  }
 };
 
 /// What a planner needs beside the dynamics: reward and termination, or the termination alone where

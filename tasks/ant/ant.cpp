@@ -24,7 +24,17 @@ class AntTask final : public MujocoTask {
                     .has_termination = true,
                     .reset_noise = {.scale = 0.1, .normal_velocity = true},
                     .best_return = 8509,
-                    .rules = find_rules("Ant")}) {}
+                    .rules = find_rules("Ant"),
+                    .hidden = 2,
+                    .scene = {.traced = {{"torso"},
+                                         {"aux_1", {0.2, 0.2, 0}},
+                                         {"aux_2", {-0.2, 0.2, 0}},
+                                         {"aux_3", {-0.2, -0.2, 0}},
+                                         {"aux_4", {0.2, -0.2, 0}}},
+                              .tracked = "torso",
+                              .centre = {0, 0, 0.4},
+                              .distance = 4,
+                              .elevation = -25}}) {}
 
   // contact forces of the world body, the first, are not observed
   void observe(const mjModel& m, const mjData& d, const TaskOptions& view,

@@ -17,8 +17,12 @@ const Task& half_cheetah_task() {
        .position_option = true,
        .reset_noise = {.scale = 0.1, .normal_velocity = true},
        .best_return = 17433,
-       .rules = find_rules("HalfCheetah")},
-      1);
+       .rules = find_rules("HalfCheetah"),
+       .hidden = 1,
+       .scene = {.traced = {{"torso", {0.5, 0, 0}}, {"bfoot"}, {"ffoot"}},
+                 .tracked = "torso",
+                 .centre = {0, 0, 0.5},
+                 .distance = 2.8}});
   return task;
 }
 

@@ -23,8 +23,13 @@ class HopperTask final : public ForwardTask<Hopper<>> {
                      .has_termination = true,
                      .reset_noise = {.scale = 5e-3},
                      .best_return = 4151,
-                     .rules = find_rules("Hopper")},
-                    1, 10) {}
+                     .rules = find_rules("Hopper"),
+                     .hidden = 1,
+                     .scene = {.traced = {{"torso"}, {"foot", {-0.065, 0, 0.1}}},
+                               .tracked = "torso",
+                               .centre = {0, 0, 0.75},
+                               .distance = 2.8}},
+                    10) {}
 
  private:
   bool healthy(const mjData& d) const override {

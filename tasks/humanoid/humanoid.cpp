@@ -33,7 +33,13 @@ class HumanoidTask final : public MujocoTask {
              .reset_noise = {.scale = 0.01},
              .hidden_state = "the observation lacks the centre of mass, so the reward is unknown",
              .best_return = 11704,
-             .rules = find_rules("Humanoid")}) {}
+             .rules = find_rules("Humanoid"),
+             .hidden = 2,
+             .scene = {.traced = {{"torso"}, {"right_foot"}, {"left_foot"}},
+                       .tracked = "torso",
+                       .centre = {0, 0, 0.85},
+                       .distance = 3.6,
+                       .azimuth = 125}}) {}
 
   void observe(const mjModel& m, const mjData& d, const TaskOptions& view,
                ObservationWriter& out) const override {

@@ -19,7 +19,13 @@ class HumanoidStandupTask final : public MujocoTask {
                     .frame_skip = 5,
                     .position_option = true,
                     .reset_noise = {.scale = 0.01},
-                    .rules = find_rules("HumanoidStandup")}) {}
+                    .rules = find_rules("HumanoidStandup"),
+                    .hidden = 2,
+                    .scene = {.traced = {{"torso"}, {"right_foot"}, {"left_foot"}},
+                              .tracked = "torso",
+                              .centre = {0, 0, 0.6},
+                              .distance = 3.6,
+                              .azimuth = 125}}) {}
 
   void observe(const mjModel& m, const mjData& d, const TaskOptions& view,
                ObservationWriter& out) const override {

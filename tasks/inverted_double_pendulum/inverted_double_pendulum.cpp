@@ -2,6 +2,7 @@
 // InvertedDoublePendulum in MuJoCo.
 #include "inverted_double_pendulum.h"
 
+#include <array>
 #include <cmath>
 
 #include "../embedded.h"
@@ -21,7 +22,12 @@ class InvertedDoublePendulumTask final : public MujocoTask {
                     .has_termination = true,
                     .reset_noise = {.scale = 0.1, .normal_velocity = true},
                     .best_return = 9359.5,
-                    .rules = find_rules("InvertedDoublePendulum")}) {}
+                    .rules = find_rules("InvertedDoublePendulum"),
+                    .scene = {.traced = {{"cart"}, {"pole2"}, {"pole2", {0, 0, 0.6}}},
+                              .centre = {0, 0, 0.5},
+                              .distance = 3,
+                              .floor_height = -0.35,
+                              .square = 0.5}}) {}
 
   void observe(const mjModel&, const mjData& d, const TaskOptions& view,
                ObservationWriter& out) const override {
@@ -46,6 +52,12 @@ class InvertedDoublePendulumTask final : public MujocoTask {
     positions[1] = std::atan2(double{o[O::sine1]}, double{o[O::cosine1]});
     positions[2] = std::atan2(double{o[O::sine2]}, double{o[O::cosine2]});
     for (int i = 0; i < 3; ++i) velocities[i] = o[O::velocity + i];
+  }
+
+  void follow_positions(const mjModel& m, const TaskOptions&, ConstLane, ConstLane after,
+                        double* positions) const override {
+    std::array<double, 3> velocities{};
+    recover_state(m, after, positions, velocities.data());
   }
 };
 

@@ -19,7 +19,12 @@ class InvertedPendulumTask final : public MujocoTask {
                     .has_termination = true,
                     .reset_noise = {.scale = 0.01},
                     .best_return = 1000,
-                    .rules = find_rules("InvertedPendulum")}) {}
+                    .rules = find_rules("InvertedPendulum"),
+                    .scene = {.traced = {{"cart"}, {"pole", {0, 0, 0.6}}},
+                              .centre = {0, 0, 0.25},
+                              .distance = 2.4,
+                              .floor_height = -0.35,
+                              .square = 0.5}}) {}
 
   void observe(const mjModel& m, const mjData& d, const TaskOptions&,
                ObservationWriter& out) const override {

@@ -22,7 +22,13 @@ class PusherTask final : public MujocoTask {
                     .frame_skip = 5,
                     .time_limit = 100,
                     .hidden_state = "the velocities of object and goal are not observed",
-                    .rules = find_rules("Pusher")}) {}
+                    .rules = find_rules("Pusher"),
+                    .scene = {.traced = {{"tips_arm", {0.1, 0, 0}}, {"object"}},
+                              .centre = {0.25, -0.2, -0.2},
+                              .distance = 2.2,
+                              .azimuth = 150,
+                              .elevation = -35,
+                              .square = 0.25}}) {}
 
   void observe(const mjModel&, const mjData& d, const TaskOptions&,
                ObservationWriter& out) const override {
@@ -46,6 +52,18 @@ class PusherTask final : public MujocoTask {
       positions[8] = random.uniform(-0.2, 0.2);
     } while (std::hypot(positions[7], positions[8]) <= 0.17);
     for (int i = 0; i < 7; ++i) velocities[i] += random.uniform(-0.005, 0.005);
+  }
+
+  // object and goal are observed where they are, and slide along y, then x
+  void follow_positions(const mjModel& m, const TaskOptions&, ConstLane, ConstLane after,
+                        double* positions) const override {
+    for (int i = 0; i < 7; ++i) positions[i] = after[i];
+    int next = 7;
+    for (int body : {kObject, kGoal})
+      for (int axis : {1, 0}) {
+        const int seen = 14 + 3 * (body - kTip) + axis;
+        positions[next++] = after[seen] - m.body_pos[3 * body + axis];
+      }
   }
 };
 

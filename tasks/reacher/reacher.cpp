@@ -2,6 +2,7 @@
 // Reacher in MuJoCo.
 #include "reacher.h"
 
+#include <array>
 #include <cmath>
 
 #include "../embedded.h"
@@ -16,13 +17,16 @@ constexpr int kFingertip = 3, kTarget = 4;  // bodies
 class ReacherTask final : public MujocoTask {
  public:
   ReacherTask()
-      : MujocoTask({.name = "Reacher",
-                    .summary = "bring a planar arm's fingertip to a random target",
-                    .mjcf = embedded_text("reacher/reacher.xml"),
-                    .frame_skip = 2,
-                    .time_limit = 50,
-                    .best_return = -2.6,
-                    .rules = find_rules("Reacher")}) {}
+      : MujocoTask(
+            {.name = "Reacher",
+             .summary = "bring a planar arm's fingertip to a random target",
+             .mjcf = embedded_text("reacher/reacher.xml"),
+             .frame_skip = 2,
+             .time_limit = 50,
+             .best_return = -2.6,
+             .rules = find_rules("Reacher"),
+             .scene = {
+                 .traced = {{"fingertip"}}, .distance = 0.95, .elevation = -75, .square = 0.1}}) {}
 
   void observe(const mjModel&, const mjData& d, const TaskOptions&,
                ObservationWriter& out) const override {
@@ -57,6 +61,12 @@ class ReacherTask final : public MujocoTask {
     positions[3] = o[Reacher::target_y];
     velocities[0] = o[Reacher::velocity0];
     velocities[1] = o[Reacher::velocity1];
+  }
+
+  void follow_positions(const mjModel& m, const TaskOptions&, ConstLane, ConstLane after,
+                        double* positions) const override {
+    std::array<double, 4> velocities{};
+    recover_state(m, after, positions, velocities.data());
   }
 };
 

@@ -17,8 +17,12 @@ const Task& swimmer_task() {
        .position_option = true,
        .reset_noise = {.scale = 0.1},
        .best_return = 366,
-       .rules = find_rules("Swimmer")},
-      2);
+       .rules = find_rules("Swimmer"),
+       .hidden = 2,
+       .scene = {.traced = {{"torso", {1.5, 0, 0}}, {"back", {-1, 0, 0}}},
+                 .tracked = "mid",
+                 .distance = 5.5,
+                 .elevation = -55}});
   return task;
 }
 

@@ -20,8 +20,13 @@ class Walker2dTask final : public ForwardTask<Walker2d<>> {
                      .has_termination = true,
                      .reset_noise = {.scale = 5e-3},
                      .best_return = 10496,
-                     .rules = find_rules("Walker2d")},
-                    1, 10) {}
+                     .rules = find_rules("Walker2d"),
+                     .hidden = 1,
+                     .scene = {.traced = {{"torso"}, {"foot"}, {"foot_left"}},
+                               .tracked = "torso",
+                               .centre = {0, 0, 0.75},
+                               .distance = 2.9}},
+                    10) {}
 
  private:
   bool healthy(const mjData& d) const override { return Walker2d<>::healthy(d.qpos[1], d.qpos[2]); }

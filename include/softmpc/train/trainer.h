@@ -4,10 +4,12 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -91,6 +93,18 @@ class Trainer {
   std::unique_ptr<Impl> impl_;
 };
 
+/// A step of play() that is about to be made. Spans and references hold during the call.
+struct PlayStep {
+  int episode = 0, step = 0;
+  const Environment& environment;
+  std::span<const float> observation;      ///< [nx]
+  std::span<const float> action;           ///< [nu]
+  const Plan* plan = nullptr;              ///< that gave the action; null: the policy did
+  const Controller* controller = nullptr;  ///< whose plan it is; null: the policy acts
+  double reward = 0;                       ///< of the step before
+  double episode_return = 0;               ///< so far
+};
+
 struct PlayOptions {
   int episodes = 5;
   std::uint64_t seed = 1000;
@@ -98,6 +112,14 @@ struct PlayOptions {
   const std::atomic<bool>* stop = nullptr;  ///< once true, play() returns the whole episodes so far
   /// Makes the controller; empty: one on the CPU.
   std::function<Controller(const Bundle&, const RewardModel*, ControllerOptions)> controller;
+  std::function<void(const PlayStep&)> on_step{};
+  /// Number of the first episode, and what its controller began with, to play it again: one of
+  /// `starts`. Empty: as a controller that was just made.
+  int first = 0;
+  std::span<const std::byte> start{};
+  /// Gets Controller::save_state() of each episode's begin; empty where a policy acts. Null: not
+  /// asked for.
+  std::vector<std::vector<std::byte>>* starts = nullptr;
 };
 
 /// Plays episodes with the bundle's planner, clip(u_0) executed, no updates. Returns per episode.
