@@ -63,20 +63,19 @@ void add_rollouts(Facts& f) {
     const bool ended = r.end < f.config.horizon;
     f.ended += ended;
     if (!ended) terminals += std::abs(r.terminal_value), ++alive;
-    for (int t = 0; t < std::min(r.end + 1, f.config.horizon); ++t)
+    const int steps = std::min(r.end + 1, f.config.horizon);
+    for (int t = 0; t < steps; ++t)
       f.largest_reward = std::max(f.largest_reward, static_cast<double>(std::abs(r.reward[t])));
     if (r.rollout % particles == 0) {
-      f.gain.push_back(0);
-      f.terminal.push_back(0);
-      f.later.push_back(0);
+      for (auto* sums : {&f.reward, &f.later, &f.terminal, &f.gain}) sums->push_back(0);
     }
     f.gain.back() += static_cast<double>(r.gain) / particles;
-    double discount = 1;
-    for (int t = 1; t < std::min(r.end + 1, f.config.horizon); ++t)
-      f.later.back() += (discount *= f.config.gamma) * r.reward[t] / particles;
+    double discount = 1, later = 0;
+    for (int t = 1; t < steps; ++t) later += (discount *= f.config.gamma) * r.reward[t];
+    f.reward.back() += (r.reward[0] + later) / particles;
+    f.later.back() += later / particles;
     f.terminal.back() += last * r.terminal_value / particles;
   }
-  for (std::size_t i = 0; i < f.gain.size(); ++i) f.reward.push_back(f.gain[i] - f.terminal[i]);
   if (f.started > 0) f.clipped /= static_cast<double>(f.started);
   if (alive > 0) f.typical_terminal = terminals / alive;
   if (!f.enough()) return;
@@ -231,10 +230,9 @@ constexpr Rule kRules[] = {
            "learned (critic.updates_per_step)?",
            value, f.config.horizon);
      }},
-    // exp(-100) and less is what the rollouts after the best twentieth weigh. Good: medians 5 to
-    // 16,
+    // exp(-50) and less is what the rollouts after the best twentieth weigh. Good: medians 5 to 16,
     // most below 50; where rollouts differ in falling or not, hundreds.
-    {"temperature_small", "planner.temperature", 100, false,
+    {"temperature_small", "planner.temperature", 50, false,
      [](const Facts& f) { return f.enough() ? lead_of_best(f) : kNothing; },
      [](const Facts& f, double value) {
        return text(
