@@ -18,7 +18,7 @@ constexpr Command kCommands[] = {
     {"train", "train a controller; writes a run folder that can be resumed", add_train},
     {"eval", "play episodes with a trained controller, no exploration noise", add_eval},
     {"plan", "plan from given states with a trained controller", add_plan},
-    {"explain", "why a plan is what it is: its rollouts, what they cost, what they weigh",
+    {"explain", "what is wrong with a plan, in words, and the rollouts that it was made of",
      add_explain},
     {"verify", "replay recorded trajectories and plans, and compare", add_verify},
     {"kernels", "compile a controller's GPU kernels ahead; needs no GPU", add_kernels},
