@@ -36,6 +36,10 @@ install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 if(TARGET softmpc)
   install(TARGETS softmpc RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
   softmpc_install_run_path(softmpc)
+  if(NOT CMAKE_CROSSCOMPILING)  # what the program prints of itself
+    install(CODE "set(program \"$<TARGET_FILE:softmpc>\")\nset(data_dir \"${CMAKE_INSTALL_DATADIR}\")")
+    install(SCRIPT tools/cmake/softmpc_install_words.cmake)
+  endif()
 endif()
 
 configure_package_config_file(tools/cmake/softmpcConfig.cmake.in

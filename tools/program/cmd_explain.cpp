@@ -34,6 +34,13 @@ Explanation explain_first(const Engine& engine, std::uint64_t seed, std::span<co
                  {.key = {seed, 0}, .observation = state, .plan = plan});
 }
 
+std::vector<Finding> findings_of(const Engine& engine, const Explanation& e,
+                                 std::span<const float> observation) {
+  return diagnose(
+      engine.config, engine.planner->shape(), engine.models, e,
+      {.observation = observation, .state_low = engine.state_low, .state_high = engine.state_high});
+}
+
 std::string numbers(std::span<const float> values, const char* format) {
   std::string result;
   for (const float value : values)
@@ -79,6 +86,7 @@ int explain_record(const ExplainOptions& options, int top) {
                                  .low = solved->low,
                                  .high = solved->high,
                                  .parameters = solved->parameters});
+  const std::vector<Finding> findings = findings_of(engine, e, solved->observation);
   const std::span<const float> sent = record.plan.action;
   if (options.json) {
     Json document = {{"black_box", options.bundle},
@@ -90,11 +98,13 @@ int explain_record(const ExplainOptions& options, int top) {
                      {"observation", tidy(record.observation)},
                      {"state", tidy(solved->observation)},
                      {"sent", tidy(sent)},
-                     {"action", tidy(e.action)}};
+                     {"action", tidy(e.action)},
+                     {"findings", findings_json(findings)}};
     document.update(explanation_json(engine.config, engine.planner->shape(), e));
     write_out(document.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n');
   } else {
-    write_out(table({{"black box", options.bundle + ", " + which},
+    write_out(findings_text(findings, e) +
+              table({{"black box", options.bundle + ", " + which},
                      {"recorded", std::string(to_string(record.plan.status)) +
                                       (record.plan.from_fallback ? ", the fallback acted" : "") +
                                       (same ? "" : "; made again it differs")},
@@ -121,6 +131,7 @@ int run_explain(const ExplainOptions& options) {
   PolicyActor policy(bundle);  // as `eval` acts
   const Engine engine(bundle, reward.get(), {.threads = 1, .dynamics = dynamics.get()});
   const Explanation e = explain_first(engine, seed, state);
+  const std::vector<Finding> findings = findings_of(engine, e, state);
   const std::span<const float> action = policy.acts() ? policy.act(state) : std::span(e.action);
   if (options.json) {
     Json document = {{"bundle", path},
@@ -128,11 +139,12 @@ int run_explain(const ExplainOptions& options) {
                      {"precision", to_string(bundle.planner.precision)},
                      {"seed", seed},
                      {"state", tidy(state)},
-                     {"action", tidy(action)}};
+                     {"action", tidy(action)},
+                     {"findings", findings_json(findings)}};
     document.update(explanation_json(engine.planner->config(), engine.planner->shape(), e));
     write_out(document.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n');
   } else {
-    write_out(header(path, bundle, state, e, action, policy.acts()) +
+    write_out(findings_text(findings, e) + header(path, bundle, state, e, action, policy.acts()) +
               explanation_text(engine.planner->config(), e, top));
   }
   require_agreement(e);
@@ -161,17 +173,16 @@ Run add_explain(CLI::App& app) {
                "one JSON document: the plan before and after, each update, and all rollouts with "
                "weight, cost, rewards, members, states and actions");
   app.footer(
+      "First comes what is wrong with the plan, causes before what follows from them; then "
+      "numbers.\n"
       "The plan is the one that `softmpc plan` makes of this state and seed on the CPU. Its "
-      "rollouts "
-      "are\n"
-      "those of the last update: S is the cost that decides the weight; return: rewards and "
-      "terminal\n"
-      "value, discounted; prior: what departing from the prior costs; clipped: share of action "
-      "entries\n"
-      "outside the bounds; end: the step after which nothing counts; a_0: the first action; r_t: "
-      "rewards.\n"
-      "S, V and weights are computed again from these parts; exit 1 if they differ beyond "
-      "rounding.\n\n"
+      "rollouts\n"
+      "are those of the last update: S is the cost that decides the weight; return: rewards and\n"
+      "terminal value, discounted; prior: what departing from the prior costs; clipped: share of\n"
+      "action entries outside the bounds; end: the step after which nothing counts; a_0: the "
+      "first\n"
+      "action; r_t: rewards. S, V and weights are computed again from these parts; exit 1 if they\n"
+      "differ beyond rounding.\n\n"
       "Example: echo '0 0 0 0' | softmpc explain runs/InvertedPendulum-default-seed1 --state -\n"
       "         softmpc explain flight.blackbox --record 812 --bundle runs/Hopper-default-seed1");
   return [options] { return run_explain(*options); };

@@ -31,6 +31,8 @@ Run add_explain(CLI::App& app);
 Run add_verify(CLI::App& app);
 Run add_kernels(CLI::App& app);
 Run add_bench(CLI::App& app);
+Run add_completion(CLI::App& app);
+Run add_man(CLI::App& app);
 
 /// An option that is kept as text until its subcommand runs, so that one place words the errors.
 CLI::Option* add_text(CLI::App& app, const std::string& names, std::string& value,

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <sstream>
 
 #include "program/console.h"
 #include "softmpc/error.h"
@@ -147,6 +148,24 @@ Json as_json(const ExplainedRollout& r, const PlannerConfig& config, const Probl
   return result;
 }
 
+constexpr std::size_t kColumns = 100;
+constexpr std::ptrdiff_t kFewRollouts = 20;  // fewer, and most rules have nothing to measure
+
+/// `words` in lines of kColumns; all but the first begin with `indent` spaces.
+std::string wrapped(const std::string& words, std::size_t indent) {
+  std::string result, line;
+  std::istringstream in(words);
+  for (std::string word; in >> word;) {
+    if (!line.empty() && line.size() + 1 + word.size() > kColumns) {
+      result += line + '\n';
+      line = std::string(indent, ' ') + word;
+    } else {
+      line += (line.empty() ? "" : " ") + word;
+    }
+  }
+  return result + line + '\n';
+}
+
 Json as_json(const ExplainedCheck& check) {
   return {{"difference", check.difference}, {"of_rounding", check.of_rounding}};
 }
@@ -175,6 +194,31 @@ std::string explanation_text(const PlannerConfig& config, const Explanation& e, 
                    shown.size(), e.rollouts.size(), config.temperature) +
               rollouts_text(config, e, shown) + rewards_text(config, e, shown);
   return e.rollouts.empty() ? result : result + totals_text(e);
+}
+
+std::string findings_text(std::span<const Finding> findings, const Explanation& e) {
+  const auto counting =
+      std::ranges::count(e.rollouts, RolloutFate::counts, &ExplainedRollout::fate);
+  std::string result;
+  for (std::size_t i = 0; i < findings.size(); ++i)
+    result += wrapped(text("%zu. ", i + 1) + findings[i].text, 3);
+  if (findings.empty())
+    result = counting < kFewRollouts
+                 ? text("nothing to complain about, but %td rollouts are too few to judge all\n",
+                        counting)
+                 : "nothing to complain about\n";
+  return result + '\n';
+}
+
+Json findings_json(std::span<const Finding> findings) {
+  Json result = Json::array();
+  for (const Finding& f : findings)
+    result.push_back({{"name", f.name},
+                      {"value", f.value},
+                      {"threshold", f.threshold},
+                      {"setting", f.setting},
+                      {"text", f.text}});
+  return result;
 }
 
 Json explanation_json(const PlannerConfig& config, const ProblemShape& shape,

@@ -18,11 +18,13 @@ constexpr Command kCommands[] = {
     {"train", "train a controller; writes a run folder that can be resumed", add_train},
     {"eval", "play episodes with a trained controller, no exploration noise", add_eval},
     {"plan", "plan from given states with a trained controller", add_plan},
-    {"explain", "why a plan is what it is: its rollouts, what they cost, what they weigh",
+    {"explain", "what is wrong with a plan, in words, and the rollouts that it was made of",
      add_explain},
     {"verify", "replay recorded trajectories and plans, and compare", add_verify},
     {"kernels", "compile a controller's GPU kernels ahead; needs no GPU", add_kernels},
     {"bench", "time plans and training, beside a plain matrix product", add_bench},
+    {"completion", "print a script that completes words in bash, zsh or fish", add_completion},
+    {"man", "print a man page, of softmpc or of a subcommand", add_man},
 };
 
 constexpr const char* kFooter = R"(Examples:
@@ -110,6 +112,7 @@ int run(int count, char** arguments) {
   app.set_help_flag("-h,--help", "show this help");
   app.set_version_flag("--version", "softmpc " SOFTMPC_VERSION);
   app.footer(kFooter);
+  app.require_subcommand(0, 1);  // else `man train` would be two of them
   std::vector<Run> runs;
   for (const Command& command : kCommands) {
     CLI::App* sub = app.add_subcommand(command.name, command.summary);

@@ -1,0 +1,12 @@
+# Runs at install: completion scripts and man pages, where shells and man look for them.
+cmake_path(ABSOLUTE_PATH data_dir BASE_DIRECTORY "${CMAKE_INSTALL_PREFIX}" OUTPUT_VARIABLE share)
+set(share "$ENV{DESTDIR}${share}")
+execute_process(COMMAND "${program}" man --out "${share}/man/man1" COMMAND_ERROR_IS_FATAL ANY)
+function(softmpc_install_completion shell file)
+  message(STATUS "Installing: ${share}/${file}")
+  execute_process(COMMAND "${program}" completion ${shell} OUTPUT_VARIABLE script COMMAND_ERROR_IS_FATAL ANY)
+  file(WRITE "${share}/${file}" "${script}")
+endfunction()
+softmpc_install_completion(bash bash-completion/completions/softmpc)
+softmpc_install_completion(zsh zsh/site-functions/_softmpc)
+softmpc_install_completion(fish fish/vendor_completions.d/softmpc.fish)
