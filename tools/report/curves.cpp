@@ -29,11 +29,13 @@ std::set<std::int64_t> all_steps(const std::vector<Series>& series) {
   return steps;
 }
 
-double median_seconds(const std::vector<Series>& series, std::int64_t step) {
+/// What the seeds with a value at `step` took to get there from `before`, at the median.
+double median_seconds(const std::vector<Series>& series, std::int64_t before, std::int64_t step) {
   std::vector<double> seconds;
   for (const Series& one : series) {
-    const double at = one.run != nullptr && one.at(step) ? one.run->seconds_at(step) : kNan;
-    if (std::isfinite(at)) seconds.push_back(at);
+    if (one.run == nullptr || !one.at(step)) continue;
+    const double took = one.run->seconds_at(step) - one.run->seconds_at(before);
+    if (std::isfinite(took)) seconds.push_back(took);
   }
   return median(seconds);
 }
@@ -121,6 +123,8 @@ std::vector<Series> baseline_series(const Baseline& baseline) {
 Curve curve_of(const std::string& name, const std::vector<Series>& series) {
   Curve curve{.name = name};
   for (const Series& one : series) curve.lines.push_back({one.label, {}});
+  std::int64_t before = 0;
+  double seconds = 0;
   for (const std::int64_t step : all_steps(series)) {
     std::vector<double> values;
     for (std::size_t i = 0; i < series.size(); ++i) {
@@ -130,7 +134,9 @@ Curve curve_of(const std::string& name, const std::vector<Series>& series) {
     }
     const auto [low, high] = band(values);
     curve.steps.push_back(static_cast<double>(step));
-    curve.seconds.push_back(median_seconds(series, step));
+    seconds += median_seconds(series, before, step);  // seeds that end leave no jump
+    before = step;
+    curve.seconds.push_back(seconds);
     curve.median.push_back(median(values));
     curve.low.push_back(low);
     curve.high.push_back(high);

@@ -43,7 +43,8 @@ struct SeedLine {
 struct Curve {
   std::string name{};
   bool baseline = false;
-  std::vector<double> steps{}, seconds{};  ///< [n]; seconds: median over the seeds, NaN if unknown
+  std::vector<double> steps{}, seconds{};       ///< [n]; seconds: what the seeds took from step
+                                                ///< to step at the median, added up; NaN if unknown
   std::vector<double> median{}, low{}, high{};  ///< [n]
   std::vector<int> seeds{};                     ///< [n]
   std::vector<SeedLine> lines{};                ///< one a seed

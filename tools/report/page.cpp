@@ -90,7 +90,8 @@ std::string curves(const StudyResults& results, std::size_t first, bool switch_h
   std::string html =
       several
           ? "<p class=note>Lines are medians over the seeds, bands reach from the 20 % to the 80 % "
-            "quantile. Wall clock is what the rates of the train lines add up to, at the median "
+            "quantile. Wall clock is what the rates of the train lines add up to, from point to "
+            "point at the median "
             "over the seeds; what passed between a stop and a resume is not in it."
             "<span class=live-only>Drag over a chart to zoom, double-click to go back.</span></p>\n"
           : "<p class=note>One seed a group: there is no band to draw. Wall clock is what the "

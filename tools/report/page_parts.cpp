@@ -18,10 +18,10 @@ namespace {
 
 constexpr int kColours = 7;
 
-std::string row(const char* cell, const std::vector<std::string>& cells) {
-  std::string html = "<tr>";
-  for (const std::string& words : cells) html += text("<%s>", cell) + words + text("</%s>", cell);
-  return html + "</tr>";
+std::string cells(const char* kind, const std::vector<std::string>& texts) {
+  std::string html;
+  for (const std::string& words : texts) html += text("<%s>", kind) + words + text("</%s>", kind);
+  return html;
 }
 
 std::string between(const Range& range) {
@@ -153,10 +153,10 @@ std::string verdict(double value, double truth) {
 }  // namespace
 
 std::string value_table(const StudyResults& results) {
-  std::string html = "<div class=scroll><table><thead>" +
-                     row("th", {"group", "return that followed", "soft value V", "off by",
-                                "critic Q", "off by", "V is honest"}) +
-                     "</thead><tbody>";
+  std::string html = "<div class=scroll><table><thead><tr><th class=t>group</th>" +
+                     cells("th", {"return that followed, G", "soft value V", "off by", "critic Q",
+                                  "off by", "V is honest"}) +
+                     "</tr></thead><tbody>";
   for (std::size_t i = 0; i < results.value_figures; ++i) {
     const Figure& one = results.figures[results.return_figures + i];
     const double truth = late_mean(one.curves[0]);
@@ -165,8 +165,10 @@ std::string value_table(const StudyResults& results) {
       if (curve.name.starts_with("soft")) v = late_mean(curve);
       if (curve.name.starts_with("critic")) q = late_mean(curve);
     }
-    html += row("td", {escaped(one.title), number(truth), number(v), off_by(v, truth), number(q),
-                       off_by(q, truth), verdict(v, truth)});
+    html += "<tr><td class=t>" + escaped(one.title) + "</td>" +
+            cells("td", {number(truth), number(v), off_by(v, truth), number(q), off_by(q, truth),
+                         verdict(v, truth)}) +
+            "</tr>";
   }
   return html +
          "</tbody></table></div>\n<p class=note>Medians over the seeds, their mean over the last "

@@ -28,7 +28,7 @@ struct Span {
 
 /// From data to the picture.
 struct Frame {
-  Span x, y;
+  Span x{}, y{};
   bool logarithmic = false;
 
   double px(double v) const {
