@@ -199,10 +199,9 @@ Words fetched(const std::string& html) {
 }
 
 TEST(ReportPage, AddressesAreFound) {  // by the test below
-  EXPECT_EQ(
-      fetched(R"(<img src="a.png"><link rel=x href='https://b/c'><p style="x:url(d)" >) ").size(),
-      3u);
-  EXPECT_EQ(fetched(R"(<a href="#a"></a><img src="data:image/webp;base64,x">)").size(), 0u);
+  const std::string three = R"x(<img src="a.png"><link href='https://b/c'><p style="x:url(d)">)x";
+  EXPECT_EQ(fetched(three).size(), 3u);
+  EXPECT_EQ(fetched(R"x(<a href="#a"></a><img src="data:image/webp;base64,x">)x").size(), 0u);
 }
 
 TEST_F(Report, StandsAlone) {
@@ -243,9 +242,10 @@ TEST_F(Report, OpensInABrowserWithoutANetwork) {
   if (html.find("has no dygraphs") != std::string::npos)
     GTEST_SKIP() << "this build has no dygraphs: the page has no charts";
   EXPECT_EQ(read_file(log).find("CONSOLE"), std::string::npos) << read_file(log);
-  const std::size_t plots =
-      std::distance(std::sregex_iterator(html.begin(), html.end(), std::regex("data-figure=")), {});
-  EXPECT_GT(plots, 4u);
+  const std::regex plot("data-figure=");
+  const auto plots =
+      std::distance(std::sregex_iterator(html.begin(), html.end(), plot), std::sregex_iterator());
+  EXPECT_GT(plots, 4);
   expect_has(html, "data-charts=\"" + std::to_string(plots) + "\"");
   expect_has(html, "<canvas");
 }
