@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Writes what a page shows as CSV, for other programs.
-#include <algorithm>
+#include <array>
 #include <cctype>
+#include <charconv>
 #include <cmath>
 #include <filesystem>
 #include <set>
@@ -22,14 +23,18 @@ std::string field(const std::string& words) {
   return quoted + '"';
 }
 
-/// All digits; empty where not finite.
-std::string field(double value) { return std::isfinite(value) ? text("%.17g", value) : ""; }
+/// The shortest text that reads back as this number; empty where not finite.
+std::string field(double value) {
+  std::array<char, 32> digits{};
+  if (!std::isfinite(value)) return "";
+  return {digits.data(), std::to_chars(digits.begin(), digits.end(), value).ptr};
+}
 
 std::string curve_rows(const Curve& curve) {
   std::string rows;
   for (std::size_t i = 0; i < curve.steps.size(); ++i) {
-    const std::string begin =
-        field(curve.name) + ',' + field(curve.steps[i]) + ',' + field(curve.seconds[i]) + ',';
+    const std::string begin = field(curve.name) + ',' + text("%.0f", curve.steps[i]) + ',' +
+                              field(curve.seconds[i]) + ',';
     rows += begin + ',' + std::to_string(curve.seeds[i]) + ',' + field(curve.median[i]) + ',' +
             field(curve.low[i]) + ',' + field(curve.high[i]) + '\n';
     for (const SeedLine& line : curve.lines)
