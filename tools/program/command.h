@@ -28,6 +28,7 @@ Run add_train(CLI::App& app);
 Run add_eval(CLI::App& app);
 Run add_plan(CLI::App& app);
 Run add_explain(CLI::App& app);
+Run add_report(CLI::App& app);
 Run add_verify(CLI::App& app);
 Run add_kernels(CLI::App& app);
 Run add_bench(CLI::App& app);

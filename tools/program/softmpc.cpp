@@ -20,6 +20,8 @@ constexpr Command kCommands[] = {
     {"plan", "plan from given states with a trained controller", add_plan},
     {"explain", "what is wrong with a plan, in words, and the rollouts that it was made of",
      add_explain},
+    {"report", "one page of runs: curves over seeds, tables, settings, what went wrong",
+     add_report},
     {"verify", "replay recorded trajectories and plans, and compare", add_verify},
     {"kernels", "compile a controller's GPU kernels ahead; needs no GPU", add_kernels},
     {"bench", "time plans and training, beside a plain matrix product", add_bench},
