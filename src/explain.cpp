@@ -98,11 +98,6 @@ class Explainer {
       terms += std::abs(static_cast<double>(constants_.discount[t]) * reward);
     };
     for (std::size_t t = 0; t < h && static_cast<int>(t) <= out.end; ++t) add(t, out.reward[t]);
-    if (!alive) {
-      const auto cost = static_cast<float>(config_.termination_cost);
-      j = hd::add_end(j, constants_.discount[out.end], cost);
-      terms += std::abs(static_cast<double>(constants_.discount[out.end]) * cost);
-    }
     add(h, out.terminal_value);
     const bool uniform = config_.prior == Prior::uniform;
     const auto lambda = static_cast<float>(config_.temperature);

@@ -257,11 +257,11 @@ class TileRollout {
       const float *x = m_.x + r * m_.x_stride, *next = m_.next + r * m_.x_stride;
       const float reward =
           Sizes::learned_reward ? m_.reward[r] : rules_.reward(x, m_.action + r * Sizes::nu, next);
-      if (!m_.alive[r]) continue;
-      m_.j[r] = hd::subtract_reward(m_.j[r], job_.discount[t], reward);
-      if (!Sizes::handle_terminations || !ends(r, next)) continue;
-      m_.j[r] = hd::add_end(m_.j[r], job_.discount[t], job_.end_cost);
-      m_.alive[r] = 0;
+      const bool end = Sizes::handle_terminations && ends(r, next);
+      if (m_.alive[r])
+        m_.j[r] = hd::subtract_reward(m_.j[r], job_.discount[t],
+                                      hd::charged_reward(reward, end, job_.end_cost));
+      if (end) m_.alive[r] = 0;
     }
     Engine::sync();
     float* swap = m_.x;

@@ -91,10 +91,12 @@ struct RolloutTrace {
   std::vector<float> state;   ///< [iterations, B, K, H+1, nx] x_0..x_H
   std::vector<float> action;  ///< [iterations, B, K, H+1, nu] a_t, clipped
   std::vector<std::uint8_t>
-      outside;                ///< [iterations, B, K, H+1, nu] this entry of v_t left the box
-  std::vector<int> member;    ///< [iterations, B, K, H] that made the step
-  std::vector<float> reward;  ///< [iterations, B, K, H] r_t, after an end, too
-  std::vector<int> end;       ///< [iterations, B, K] t of the step that ended it; H: none
+      outside;              ///< [iterations, B, K, H+1, nu] this entry of v_t left the box
+  std::vector<int> member;  ///< [iterations, B, K, H] that made the step
+  /// [iterations, B, K, H] r_t, a step that ends with planner.termination_cost taken; after an end,
+  /// too
+  std::vector<float> reward;
+  std::vector<int> end;                ///< [iterations, B, K] t of the step that ended it; H: none
   std::vector<float> terminal_value;   ///< [iterations, B, K] Q(x_H, a_H), after an end, too
   std::vector<float> prior;            ///< [iterations, B, K] the prior sum of hd::rollout_cost
   std::vector<double> value_constant;  ///< [iterations, B] c of hd::soft_value

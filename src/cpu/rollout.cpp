@@ -347,16 +347,15 @@ class TileRollout {
   void account(int t) {
     const DynamicsModel& model = *job_.models.dynamics;
     if (!model.predicts_reward()) reward();
-    add_reward(job_.discount[t], s_.reward.data(), s_.alive.data(), s_.j.data(), count_);
     if (c_.handle_terminations) {
       if (!model.predicts_termination()) terminated();
       const auto cost = static_cast<float>(c_.termination_cost);
-      for (int j = 0; j < count_; ++j) {
-        if (!s_.terminated[j]) continue;
-        if (s_.alive[j] != 0) s_.j[j] = hd::add_end(s_.j[j], job_.discount[t], cost);
-        s_.alive[j] = 0;
-      }
+      for (int j = 0; j < count_; ++j)
+        s_.reward[j] = hd::charged_reward(s_.reward[j], s_.terminated[j], cost);
     }
+    add_reward(job_.discount[t], s_.reward.data(), s_.alive.data(), s_.j.data(), count_);
+    for (int j = 0; c_.handle_terminations && j < count_; ++j)
+      if (s_.terminated[j]) s_.alive[j] = 0;
     if constexpr (traced) keep_step(t);
     std::swap(s_.x, s_.next);
   }

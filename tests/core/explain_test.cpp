@@ -92,11 +92,11 @@ void check_rollout(const Case& c, const ExplainedRollout& r, std::span<const flo
     const float* a = r.action.data() + t * nu;
     const Step s = step(c, r.member[t], r.state.data() + t * nx, a);
     for (int i = 0; i < nx; ++i) expect_near(r.state[(t + 1) * nx + i], s.next[i], "state");
-    expect_near(r.reward[t], s.reward, "reward");
-    if (t <= end) gain += discount * s.reward;
-    if (!c.p.config.handle_terminations || !s.terminated || end != h) continue;
-    end = t;
-    gain -= discount * c.p.config.termination_cost;
+    const bool ends = c.p.config.handle_terminations && s.terminated;
+    const double reward = s.reward - (ends ? c.p.config.termination_cost : 0);
+    expect_near(r.reward[t], reward, "reward");
+    if (t <= end) gain += discount * reward;
+    if (ends && end == h) end = t;
   }
   EXPECT_EQ(r.end, end);
   if (end < h) {

@@ -53,8 +53,8 @@ SOFTMPC_HD Acted act(bool uniform, float base, float u, float cost_u, float eps,
 // J <- J - gamma^t r_t; at the end r is Q(x_H, a_H)
 SOFTMPC_HD float subtract_reward(float j, float discount, float r) { return j - discount * r; }
 
-// J <- J + gamma^t c, what step t costs beside its reward where it ends the episode
-SOFTMPC_HD float add_end(float j, float discount, float cost) { return j + discount * cost; }
+// r_t - c where step t ends the episode
+SOFTMPC_HD float charged_reward(float r, bool ends, float cost) { return ends ? r - cost : r; }
 
 // S = J + lambda sum_t gamma^t u_t' Sigma^-1 eps_t
 SOFTMPC_HD float gaussian_cost(float j, float lambda, float sum) { return fma(lambda, sum, j); }
