@@ -28,6 +28,7 @@ namespace softmpc::cuda {
   X(handle_terminations)                                                           \
   X(learned_reward)                                                                \
   X(learned_termination)                                                           \
+  X(costly_end)  /* 1: job.end_cost is charged */                                  \
   X(fixed_noise) /* noise and members are given, for verification */               \
   X(correlated)  /* 1: Sigma is a full matrix */                                   \
   X(slots)       /* rollouts of a block of rollout_analytic, a power of two */     \

@@ -218,10 +218,13 @@ class AnalyticRollout {
       read(m_.state + item, m_.states, Sizes::nx, x);
       read(m_.state + item + Sizes::slots, m_.states, Sizes::nx, next);
       read(m_.action + item, m_.items, Sizes::nu, a);
-      const bool end = Sizes::handle_terminations && rules_terminated(rules_, next);
-      m_.term[item] = job_.discount[first + item / Sizes::slots] *
-                      hd::charged_reward(rules_.reward(x, a, next), end, job_.end_cost);
-      if (Sizes::handle_terminations) m_.flag[item] = end ? 1 : 0;
+      float reward = rules_.reward(x, a, next);
+      if (Sizes::handle_terminations) {
+        m_.flag[item] = rules_terminated(rules_, next) ? 1 : 0;
+        if (Sizes::costly_end)
+          reward = hd::charged_reward(reward, m_.flag[item] != 0, job_.end_cost);
+      }
+      m_.term[item] = job_.discount[first + item / Sizes::slots] * reward;
     }
   }
 

@@ -255,13 +255,13 @@ class TileRollout {
   SOFTMPC_DEVICE void account(int t) {
     for (int r = Engine::index(); r < slots; r += kThreads) {
       const float *x = m_.x + r * m_.x_stride, *next = m_.next + r * m_.x_stride;
-      const float reward =
+      float reward =
           Sizes::learned_reward ? m_.reward[r] : rules_.reward(x, m_.action + r * Sizes::nu, next);
-      const bool end = Sizes::handle_terminations && ends(r, next);
-      if (m_.alive[r])
-        m_.j[r] = hd::subtract_reward(m_.j[r], job_.discount[t],
-                                      hd::charged_reward(reward, end, job_.end_cost));
-      if (end) m_.alive[r] = 0;
+      if (Sizes::costly_end)
+        reward =
+            hd::charged_reward(reward, Sizes::handle_terminations && ends(r, next), job_.end_cost);
+      if (m_.alive[r]) m_.j[r] = hd::subtract_reward(m_.j[r], job_.discount[t], reward);
+      if (Sizes::handle_terminations && ends(r, next)) m_.alive[r] = 0;
     }
     Engine::sync();
     float* swap = m_.x;

@@ -40,6 +40,7 @@ KernelConstants kernel_constants(const PlannerConfig& c, const ProblemShape& s,
   k.handle_terminations = c.handle_terminations;
   k.learned_reward = nets.outputs.reward;
   k.learned_termination = nets.outputs.termination;
+  k.costly_end = c.termination_cost > 0;
   k.fixed_noise = traced;
   k.correlated = !c.covariance.empty();
   k.members = 1;
