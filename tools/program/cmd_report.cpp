@@ -80,13 +80,14 @@ Run add_report(CLI::App& app) {
   auto options = std::make_shared<ReportOptions>();
   app.add_option("RUN", options->runs,
                  "run folders, folders of seeds (DIR/seed-N), NAME=RUN... for a group")
-      ->required();
+      ->required()
+      ->type_name("");
   add_text(app, "--out", options->out, "FILE.html", "the page")->required();
   app.add_option(
          "--baseline", options->baselines,
          "curves to draw beside: {\"name\", \"task\", \"steps\": [...], \"returns\": [[one row a "
          "seed]]}")
-      ->type_name("FILE...");
+      ->type_name("FILE");
   add_text(app, "--csv", options->csv, "FOLDER", "writes the data of every figure and table, too");
   app.footer(
       "One file that asks for nothing else: it opens without a network, prints, and is read "
