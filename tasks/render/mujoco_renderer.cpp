@@ -168,15 +168,18 @@ class MujocoRenderer final : public Renderer {
     for (std::size_t i = 0; i < lines.size(); ++i) {
       const int y = tall - step * static_cast<int>(i + 1);
       const auto& [text, rgb] = lines[i];  // placed by shares of the rectangle
-      mjr_text(mjFONT_NORMAL, text.c_str(), &c, static_cast<float>(margin) / wide,
-               static_cast<float>(y) / tall, rgb[0], rgb[1], rgb[2]);
+      mjr_text(mjFONT_NORMAL, text.c_str(), &c, share(margin, wide), share(y, tall), rgb[0], rgb[1],
+               rgb[2]);
     }
+  }
+  static float share(int part, int whole) {
+    return static_cast<float>(part) / static_cast<float>(whole);
   }
   int text_width(const std::string& text) const {
     int width = 0;
     for (const char letter : text)
       if (letter >= 32 && letter < 127)
-        width += canvas_.context.charWidth[static_cast<int>(letter)];
+        width += canvas_.context.charWidth[static_cast<unsigned char>(letter)];
     return width;
   }
 

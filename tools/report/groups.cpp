@@ -42,6 +42,7 @@ std::vector<std::string> folders_of(const std::string& path) {
     throw Error(path + ": is no run folder (no config.json) and no folder of seeds (no seed-N)");
   }
   std::vector<std::string> folders;
+  folders.reserve(seeds.size());
   for (const auto& [seed, folder] : seeds) folders.push_back(folder);
   return folders;
 }

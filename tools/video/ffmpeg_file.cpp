@@ -100,6 +100,7 @@ class FfmpegFile final : public VideoFile {
     posix_spawnattr_init(&attributes);
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
     std::vector<char*> pointers;
+    pointers.reserve(arguments.size() + 1);
     for (std::string& argument : arguments) pointers.push_back(argument.data());
     pointers.push_back(nullptr);
     const int fault = ::posix_spawn(&child_, find_ffmpeg().c_str(), &files, &attributes,
