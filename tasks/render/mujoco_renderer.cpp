@@ -117,7 +117,7 @@ class MujocoRenderer final : public Renderer {
 
  private:
   static int font_scale(int height) {
-    return height < 300 ? mjFONTSCALE_50 : height < 900 ? mjFONTSCALE_100 : mjFONTSCALE_200;
+    return height < 420 ? mjFONTSCALE_50 : height < 900 ? mjFONTSCALE_100 : mjFONTSCALE_200;
   }
   int body(const std::string& task, const std::string& name) const {
     const int found = mj_name2id(model_.get(), mjOBJ_BODY, name.c_str());
