@@ -109,8 +109,12 @@ BlackBoxWriter::BlackBoxWriter(const BlackBoxPlace& place, int nx, LoopState rec
     throw Error("black box " + place.path + ": " + std::to_string(place.mebibytes) +
                 " MiB hold fewer than 4 records of " + std::to_string(layout_.whole) + " bytes");
   map(place, kHeadBytes + head.slots * layout_.whole);
-  head_ = new (mapped_.data()) FileHead(head);
   std::memcpy(mapped_.data() + sizeof head, text.data(), text.size());
+  // its name last: who is killed before has left no black box, and none that looks damaged
+  head.magic = {};
+  head_ = new (mapped_.data()) FileHead(head);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  head_->magic = black_box::kMagic;
 }
 
 BlackBoxWriter::~BlackBoxWriter() {
