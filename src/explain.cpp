@@ -191,6 +191,16 @@ class Explainer {
 
 }  // namespace
 
+ExplainInput explain_input(const Solved& solved) {
+  return {.key = solved.key,
+          .observation = solved.observation,
+          .plan = solved.plan,
+          .done = solved.done,
+          .low = solved.low,
+          .high = solved.high,
+          .parameters = solved.parameters};
+}
+
 const char* to_string(RolloutFate fate) {
   switch (fate) {
     case RolloutFate::counts:

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "softmpc/controller.h"
 #include "softmpc/planner.h"
 
 namespace softmpc {
@@ -15,12 +16,15 @@ namespace softmpc {
 struct ExplainInput {
   SolveKey key;
   std::uint32_t problem_id = 0;
-  std::span<const float> observation;  // [nx]
-  std::span<const float> plan;         // [H+1, nu] u before the solve
-  SolveDone done = {};                 // of a solve that ended early; 0: all
-  std::span<const float> low, high;    // [nu] tighter bounds; empty: the shape's
-  std::span<const float> parameters;   // of the reward; empty: its own
+  std::span<const float> observation;    // [nx]
+  std::span<const float> plan;           // [H+1, nu] u before the solve
+  SolveDone done = {};                   // of a solve that ended early; 0: all
+  std::span<const float> low{}, high{};  // [nu] tighter bounds; empty: the shape's
+  std::span<const float> parameters{};   // of the reward; empty: its own
 };
+
+/// Of what a controller solved, Controller::solved().
+ExplainInput explain_input(const Solved& solved);
 
 /// What became of a rollout.
 enum class RolloutFate : std::uint8_t {

@@ -78,14 +78,8 @@ int explain_record(const ExplainOptions& options, int top) {
   ControllerOptions once = flight.options(record);
   once.threads = 1;
   const Engine engine(flown.bundle, flown.reward.get(), once);
-  const Explanation e = explain(engine.config, engine.planner->shape(), engine.models,
-                                {.key = solved->key,
-                                 .observation = solved->observation,
-                                 .plan = solved->plan,
-                                 .done = solved->done,
-                                 .low = solved->low,
-                                 .high = solved->high,
-                                 .parameters = solved->parameters});
+  const Explanation e =
+      explain(engine.config, engine.planner->shape(), engine.models, explain_input(*solved));
   const std::vector<Finding> findings = findings_of(engine, e, solved->observation);
   const std::span<const float> sent = record.plan.action;
   if (options.json) {

@@ -69,15 +69,14 @@ std::string folder_name(const std::string& path) {
   return clean.filename().string();
 }
 
-void add_run(Group& group, const std::string& folder, std::set<std::string>& seen) {
+void add_run(Group& group, TrainRun run, std::set<std::string>& seen) {
   std::error_code ignored;
-  const std::string place = fs::weakly_canonical(folder, ignored).string();
+  const std::string place = fs::weakly_canonical(run.path, ignored).string();
   if (!seen.insert(group.name + '\n' + place).second)
-    throw UsageError(folder + ": is named twice in group '" + group.name + "'");
-  TrainRun run = read_run(folder);
+    throw UsageError(run.path + ": is named twice in group '" + group.name + "'");
   if (!group.runs.empty() && group.runs.front().task != run.task) {
     throw UsageError("group '" + group.name + "': " + group.runs.front().path + " is of task " +
-                     group.runs.front().task + ", " + folder + " of " + run.task +
+                     group.runs.front().task + ", " + run.path + " of " + run.task +
                      "; runs of one group must have one task");
   }
   group.runs.push_back(std::move(run));
@@ -108,14 +107,14 @@ void add_unnamed(std::vector<Group>& groups, const std::string& word, std::set<s
   const std::vector<std::string> folders = folders_of(word);
   const bool seeds = folders.front() != word || seed_of(folder_name(word)) >= 0;
   for (const std::string& folder : folders) {
-    const TrainRun run = read_run(folder);
+    TrainRun run = read_run(folder);
     const auto alike = std::ranges::find_if(
         groups, [&](const Group& group) { return same_but_seed(group.runs.front(), run); });
     const std::string name = folder_name(
         seeds ? fs::absolute(folder).lexically_normal().parent_path().string() : folder);
     Group& group =
         alike != groups.end() ? *alike : groups.emplace_back(Group{free_name(groups, name), {}});
-    add_run(group, folder, seen);
+    add_run(group, std::move(run), seen);
   }
 }
 
@@ -141,7 +140,7 @@ std::vector<Group> read_groups(const std::vector<std::string>& words) {
       add_unnamed(groups, path, seen);
     } else {
       Group& group = group_named(groups, name);
-      for (const std::string& folder : folders_of(path)) add_run(group, folder, seen);
+      for (const std::string& folder : folders_of(path)) add_run(group, read_run(folder), seen);
     }
   }
   for (Group& group : groups) make_labels_differ(group);

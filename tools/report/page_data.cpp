@@ -46,7 +46,7 @@ Json as_json(const Figure& figure, const Curve& curve, int colour, double unit) 
   for (const SeedLine& line : curve.lines)
     lines.push_back(seed_line(curve, line, points, figure, unit));
   Json result = {{"name", curve.name},
-                 {"colour", colour % 7},
+                 {"colour", colour % kColours},
                  {"baseline", curve.baseline},
                  {"steps", as_json(curve.steps, points, true)},
                  {"median", as_json(curve.median, points, figure.wide)},

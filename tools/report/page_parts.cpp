@@ -16,8 +16,6 @@
 namespace softmpc::tools::report {
 namespace {
 
-constexpr int kColours = 7;
-
 std::string cells(const char* kind, const std::vector<std::string>& texts) {
   std::string html;
   for (const std::string& words : texts) html += text("<%s>", kind) + words + text("</%s>", kind);

@@ -13,7 +13,6 @@ namespace {
 
 // of the picture, in its own units
 constexpr double kWidth = 560, kHeight = 300, kLeft = 58, kRight = 14, kTop = 12, kBottom = 42;
-constexpr int kColours = 7;
 
 struct Span {
   double low = std::numeric_limits<double>::infinity();

@@ -13,6 +13,8 @@ enum class Over { steps, time };
 
 /// Most points of a line in pictures; of longer ones the peaks are kept (picture_points).
 inline constexpr std::size_t kMostPoints = 500;
+/// Colours of page.css, c0 and on; curves beyond begin again.
+inline constexpr int kColours = 7;
 
 /// Round numbers from low to high, some `count` of them.
 std::vector<double> ticks(double low, double high, int count);

@@ -45,6 +45,12 @@ void StatusLine::finish() {
   show_out("\n");
 }
 
+void StatusLine::clear() {
+  if (!shown_) return;
+  shown_ = false;
+  show_out("\r\x1b[K");
+}
+
 TrainProgress::TrainProgress(ProgressStyle style, std::int64_t steps)
     : style_(style), steps_(steps) {}
 

@@ -26,6 +26,8 @@ class StatusLine {
   void show(const std::string& line);
   /// Ends the line, if one stands; what follows starts on a new one.
   void finish();
+  /// Takes the line away, if one stands.
+  void clear();
 
  private:
   bool shown_ = false;

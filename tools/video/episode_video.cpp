@@ -81,9 +81,7 @@ class FrameProgress {
       show_out(words + '\n');
     }
   }
-  void clear() {
-    if (!quiet_ && out_is_terminal()) show_out("\r\x1b[K");
-  }
+  void clear() { line_.clear(); }
 
  private:
   using Clock = std::chrono::steady_clock;

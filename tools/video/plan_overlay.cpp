@@ -99,13 +99,7 @@ void PlanOverlay::add(const PlayStep& step, Picture& picture) {
   const auto solved = step.controller ? step.controller->solved() : std::nullopt;
   if (solved && parts_.rollouts)
     add_rollouts(explain(engine_->config, engine_->planner->shape(), engine_->models,
-                         {.key = solved->key,
-                          .observation = solved->observation,
-                          .plan = solved->plan,
-                          .done = solved->done,
-                          .low = solved->low,
-                          .high = solved->high,
-                          .parameters = solved->parameters}),
+                         explain_input(*solved)),
                  picture);
   if (solved && parts_.plan) {
     add_simulated_plan(step, picture);
