@@ -44,13 +44,16 @@ pid_t start_child(const std::vector<std::string>& arguments, const std::string& 
   return child;
 }
 
+int exit_code(int status) {
+  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
 std::optional<int> poll_child(pid_t child) {
   int status = 0;
   const pid_t ended = ::waitpid(child, &status, WNOHANG);
   if (ended == 0 || (ended < 0 && errno == EINTR)) return std::nullopt;
   if (ended < 0) return 1;
-  if (WIFSIGNALED(status)) return 128 + WTERMSIG(status);
-  return WEXITSTATUS(status);
+  return exit_code(status);
 }
 
 std::string last_line(const std::string& path) {

@@ -15,6 +15,9 @@ namespace softmpc::tools {
 /// we die. Throws Error.
 pid_t start_child(const std::vector<std::string>& arguments, const std::string& log);
 
+/// Of waitpid()'s status: the exit code, 128 + signal if one killed the process.
+int exit_code(int status);
+
 /// Exit code of a child that has ended, 128 + signal if one killed it; empty while it runs.
 std::optional<int> poll_child(pid_t child);
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "config_fields.h"
 #include "softmpc/config.h"
 #include "softmpc/task.h"
 
@@ -23,13 +24,21 @@ constexpr Wanted kWanted[] = {
     {"RUN", Values::files},        {"BUNDLE", Values::files},
     {"B...", Values::files},       {"FILE", Values::files},
     {"FILE|-", Values::files},     {"DIR", Values::files},
-    {"FILE[:MiB]", Values::files},
+    {"FILE[:MiB]", Values::files}, {"FILE.html", Values::files},
+    {"FOLDER", Values::files},
 };
 
 Values wanted(const std::string& name, const std::string& type) {
   for (const Wanted& w : kWanted)
     if (name == w.word || type == w.word) return w.values;
   return Values::unknown;
+}
+
+template <class T, std::size_t n>
+std::vector<std::string> names_of(const fields::Choice<T> (&choices)[n]) {
+  std::vector<std::string> names;
+  for (const auto& choice : choices) names.emplace_back(choice.name);
+  return names;
 }
 
 TreeOption describe(const CLI::Option& option) {
@@ -80,9 +89,9 @@ std::vector<std::string> words_for(Values values, const TreeCommand& root) {
       for (const SettingInfo& setting : setting_list()) words.push_back(setting.key + "=");
       return words;
     case Values::devices:
-      return {"cpu", "cuda", "auto"};
+      return names_of(fields::kDevice);
     case Values::precisions:
-      return {"float32", "bfloat16", "float16", "auto"};
+      return names_of(fields::kPrecision);
     case Values::paths:
       return {"auto", "tile", "cluster", "wgmma", "plain"};
     case Values::shells:

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "program/child_process.h"
 #include "program/console.h"
 #include "softmpc/error.h"
 #include "video/video_file.h"
@@ -116,13 +117,12 @@ class FfmpegFile final : public VideoFile {
   void close_pipe() {
     if (pipe_ >= 0) ::close(std::exchange(pipe_, -1));
   }
-  /// Exit code, 128 + signal if one killed it.
   int wait_for_child() {
     int status = 0;
     while (::waitpid(child_, &status, 0) < 0 && errno == EINTR) {
     }
     child_ = 0;
-    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    return exit_code(status);
   }
   [[noreturn]] void fail(int code) {
     std::rewind(words_);
